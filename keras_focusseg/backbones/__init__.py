@@ -1,0 +1,133 @@
+"""Feature pyramids: functional Keras models from an image to ``{"P2", "P3", "P4", "P5"}``.
+
+Example:
+    >>> from keras_focusseg import backbones
+    >>> backbone = backbones.build("mobilenet_v2", output_stride=16, alpha=0.35)
+    >>> backbone.pyramid_strides
+    {'P2': 4, 'P3': 8, 'P4': 16, 'P5': 16}
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from keras_focusseg.backbones.backbone import Backbone
+from keras_focusseg.backbones.mobilenet_v2 import (
+    MobileNetV2,
+    load_mobilenet_v2_folded,
+    load_mobilenet_v2_keras,
+)
+from keras_focusseg.backbones.resnet import ResNet, load_resnet_checkpoint
+
+_CONSTRUCTORS: dict[str, Callable[..., Backbone]] = {
+    "mobilenet_v2": MobileNetV2,
+    "resnet18": partial(ResNet, 18),
+    "resnet34": partial(ResNet, 34),
+    "resnet50": partial(ResNet, 50),
+    "resnet101": partial(ResNet, 101),
+    "resnet152": partial(ResNet, 152),
+}
+
+
+def names() -> list[str]:
+    """Return the names that ``build`` takes."""
+    return list(_CONSTRUCTORS)
+
+
+def build(
+    name: str,
+    weights: str | os.PathLike[str] | None = None,
+    *,
+    calibration_images: np.ndarray | None = None,
+    **options: Any,
+) -> Backbone:
+    """Build a backbone by name, with random weights or with those of a checkpoint.
+
+    Args:
+        name: One of ``names()``.
+        weights: None for random weights, else what ``load_weights`` takes as its source.
+        calibration_images: Images (N, H, W, 3) for sources with folded batch norm.
+        **options: Arguments of the backbone's constructor, for example ``output_stride=8``.
+
+    Returns:
+        The pyramid model; its input is (B, H, W, 3) in 0..255.
+
+    Raises:
+        ValueError: If the name is not known, or the weights do not fit.
+    """
+    if name not in _CONSTRUCTORS:
+        raise ValueError(f"No backbone is named {name!r}. Known are: {', '.join(names())}.")
+    backbone = _CONSTRUCTORS[name](**options)
+    if weights is not None:
+        load_weights(backbone, weights, calibration_images=calibration_images)
+    return backbone
+
+
+def load_weights(
+    model: Backbone,
+    source: str | os.PathLike[str],
+    *,
+    calibration_images: np.ndarray | None = None,
+) -> None:
+    """Load pretrained weights into a backbone; every weight is set, or it fails.
+
+    Args:
+        model: A backbone of this package, changed in place.
+        source: For MobileNetV2 ``"imagenet"`` (downloads through Keras Applications), a path to
+            the ``.h5`` without top that Keras Applications offers, or a path to an ``.npz`` with
+            folded batch norm. For ResNet a torchvision or timm checkpoint: ``"imagenet"``, a path
+            to a ``.safetensors`` or ``.pth`` file, or ``hf://owner/repo[/file][@revision]``.
+        calibration_images: (N, H, W, 3) in 0..255, needed by the folded ``.npz`` only.
+
+    Raises:
+        ValueError: If the source is of an unknown kind, or does not fit the model.
+        FileNotFoundError: If the source is a path at which there is no file.
+        ImportError: If a package needed to read the source is not installed.
+        ConnectionError: If the source needs the network and cannot be reached.
+
+    Example:
+        >>> load_weights(build("resnet50"), "hf://timm/resnet50.a1_in1k")  # doctest: +SKIP
+    """
+    source = os.fspath(source)
+    if isinstance(model, MobileNetV2):
+        _load_mobilenet_v2(model, source, calibration_images)
+    elif isinstance(model, ResNet):
+        load_resnet_checkpoint(model, source)
+    else:
+        raise ValueError(f"No pretrained weights are known for {type(model).__name__}.")
+
+
+def _load_mobilenet_v2(
+    model: MobileNetV2, source: str, calibration_images: np.ndarray | None
+) -> None:
+    if source == "imagenet" or source.endswith(".h5"):
+        load_mobilenet_v2_keras(model, source)
+    elif not source.endswith(".npz"):
+        raise ValueError(
+            f"Weights for MobileNetV2 are 'imagenet', an .h5 or an .npz file; received {source!r}."
+        )
+    elif calibration_images is None:
+        raise ValueError(
+            f"{source} holds convolutions with folded batch norm: pass calibration_images, "
+            "an array (N, H, W, 3) of some dozens of training images in 0..255."
+        )
+    else:
+        load_mobilenet_v2_folded(model, source, calibration_images)
+
+
+__all__ = [
+    "Backbone",
+    "MobileNetV2",
+    "ResNet",
+    "build",
+    "load_mobilenet_v2_folded",
+    "load_mobilenet_v2_keras",
+    "load_resnet_checkpoint",
+    "load_weights",
+    "names",
+]

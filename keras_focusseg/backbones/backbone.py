@@ -1,0 +1,100 @@
+"""What every backbone is: a functional Keras model that turns an image into a feature pyramid."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+from keras import KerasTensor
+
+PYRAMID_LEVELS = ("P2", "P3", "P4", "P5")
+OUTPUT_STRIDES = (8, 16, 32)
+
+
+class Backbone(keras.Model):
+    """A functional model from images (B, H, W, 3) to the dict ``{"P2", "P3", "P4", "P5"}``.
+
+    Level ``Pn`` is (B, ceil(H / s), ceil(W / s), C) with ``s = pyramid_strides["Pn"]``. With an
+    output stride of 32 the strides are 4, 8, 16, 32; below that, the later levels keep the
+    output stride and their convolutions are dilated in place of the strides that were taken out.
+
+    A backbone is rebuilt from its constructor's arguments, not from its graph, so it can stand as
+    one layer inside another functional model and come back whole from a ``.keras`` file.
+
+    Args:
+        inputs: The input tensor (B, H, W, 3).
+        outputs: The pyramid, finest level first.
+        output_stride: Stride of the coarsest level: 8, 16 or 32.
+        dtype: Dtype policy of the layers.
+        name: Name of the model.
+    """
+
+    def __init__(
+        self,
+        inputs: KerasTensor,
+        outputs: Mapping[str, KerasTensor],
+        output_stride: int,
+        dtype: keras.DTypePolicy,
+        name: str,
+    ) -> None:
+        super().__init__(inputs=inputs, outputs=dict(outputs), name=name)
+        self.dtype_policy = dtype
+        self.output_stride = output_stride
+
+    @property
+    def pyramid_strides(self) -> dict[str, int]:
+        """Stride of each level of the pyramid, for example ``{"P2": 4, ..., "P5": 32}``."""
+        return {
+            level: min(2**number, self.output_stride)
+            for number, level in enumerate(PYRAMID_LEVELS, start=2)
+        }
+
+    @property
+    def pyramid_channels(self) -> dict[str, int]:
+        """Number of channels of each level of the pyramid."""
+        return {level: self.output[level].shape[-1] for level in PYRAMID_LEVELS}
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the part of the constructor's arguments that all backbones share."""
+        return {
+            "output_stride": self.output_stride,
+            "dtype": keras.dtype_policies.serialize(self.dtype_policy),
+            "name": self.name,
+            "trainable": self.trainable,
+        }
+
+
+def check_output_stride(output_stride: int) -> None:
+    """Raise ValueError unless ``output_stride`` is 8, 16 or 32."""
+    if output_stride not in OUTPUT_STRIDES:
+        raise ValueError(
+            f"output_stride must be one of {OUTPUT_STRIDES}, received {output_stride!r}."
+        )
+
+
+class StrideBudget:
+    """Turns the strides of a network into dilations once the output stride is reached.
+
+    ``budget.take(2)`` answers with the (stride, dilation) of a layer that wants stride 2. The
+    layer at which a stride is refused keeps the dilation of the layers before it; what follows
+    gets the doubled one.
+
+    Args:
+        output_stride: Where striding ends.
+        stride: Stride already used up.
+    """
+
+    def __init__(self, output_stride: int, stride: int = 1) -> None:
+        self.output_stride = output_stride
+        self.stride = stride
+        self.dilation = 1
+
+    def take(self, stride: int) -> tuple[int, int]:
+        """Return (stride, dilation) for the next layer, which asks for ``stride``."""
+        dilation = self.dilation
+        if self.stride * stride > self.output_stride:
+            self.dilation *= stride
+            return 1, dilation
+        self.stride *= stride
+        return stride, dilation

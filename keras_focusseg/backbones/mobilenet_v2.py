@@ -1,0 +1,414 @@
+"""MobileNetV2 as a feature pyramid, and the ways its ImageNet weights come in.
+
+Source: Sandler et al., "MobileNetV2: Inverted Residuals and Linear Bottlenecks", CVPR 2018.
+Channels, padding and layer names follow ``keras.applications.MobileNetV2``, so that its weights
+fit layer by layer.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+from keras import KerasTensor, layers, ops
+
+from keras_focusseg.backbones.backbone import Backbone, StrideBudget, check_output_stride
+
+BATCH_NORM_EPSILON = 1e-3
+
+
+class _Block(NamedTuple):
+    """One inverted residual block: expansion factor, output channels at width 1, stride."""
+
+    expansion: int
+    channels: int
+    stride: int
+
+
+# Table 2 of the paper, one row a block.
+_BLOCKS = (
+    _Block(1, 16, 1),
+    *(_Block(6, 24, 2), _Block(6, 24, 1)),
+    *(_Block(6, 32, 2), *[_Block(6, 32, 1)] * 2),
+    *(_Block(6, 64, 2), *[_Block(6, 64, 1)] * 3),
+    *[_Block(6, 96, 1)] * 3,
+    *(_Block(6, 160, 2), *[_Block(6, 160, 1)] * 2),
+    _Block(6, 320, 1),
+)
+# The last block at each stride, by position in _BLOCKS.
+_LEVEL_OF_BLOCK = {2: "P2", 5: "P3", 12: "P4", 16: "P5"}
+
+
+def _round_channels(channels: float) -> int:
+    """Round to a multiple of 8, at least 8, and never more than 10 % below ``channels``."""
+    rounded = max(8, int(channels + 4) // 8 * 8)
+    return rounded + 8 if rounded < 0.9 * channels else rounded
+
+
+@keras.saving.register_keras_serializable(package="keras_focusseg")
+class MobileNetV2(Backbone):
+    """MobileNetV2 without its classifier, as a pyramid of linear bottleneck outputs.
+
+    At width 1 the levels have 24, 32, 96 and 320 channels. Strided layers pad as TensorFlow's
+    "same" does, for any input size, odd ones included.
+
+    Args:
+        alpha: Width multiplier of all layers but the optional last convolution.
+        output_stride: Stride of the coarsest level: 8, 16 or 32. Below 32, strides are replaced
+            by dilation.
+        include_rescaling: Map images in 0..255 to [-1, 1] inside the network. If False, the
+            input must be in [-1, 1] already.
+        include_top_conv: End with the 1x1 convolution to 1280 channels that precedes the
+            classifier. ``"P5"`` is then its output, otherwise that of the last block.
+        batch_norm_momentum: Share of the old value that the moving statistics keep at a step. The
+            original 0.999 is too slow for a run of a few thousand steps.
+        dtype: Dtype policy of the layers; None takes the global policy.
+        name: Name of the model.
+        trainable: Whether the weights can be trained.
+
+    Example:
+        >>> from keras_focusseg.backbones.mobilenet_v2 import MobileNetV2
+        >>> backbone = MobileNetV2(alpha=0.35, output_stride=16)
+        >>> backbone.pyramid_strides
+        {'P2': 4, 'P3': 8, 'P4': 16, 'P5': 16}
+    """
+
+    def __init__(
+        self,
+        alpha: float = 1.0,
+        output_stride: int = 32,
+        include_rescaling: bool = True,
+        include_top_conv: bool = False,
+        batch_norm_momentum: float = 0.9,
+        dtype: str | Mapping[str, Any] | keras.DTypePolicy | None = None,
+        name: str = "mobilenet_v2",
+        trainable: bool = True,
+    ) -> None:
+        if alpha <= 0:
+            raise ValueError(f"alpha must be positive, received {alpha!r}.")
+        check_output_stride(output_stride)
+        policy = keras.dtype_policies.get(dtype)
+        build = _Builder(policy, batch_norm_momentum)
+        budget = StrideBudget(output_stride)
+
+        inputs = keras.Input((None, None, 3), dtype="float32", name="images")
+        x = inputs  # (B, H, W, 3)
+        if include_rescaling:
+            x = layers.Rescaling(1 / 127.5, offset=-1.0, dtype="float32", name="rescaling")(x)
+        stride, _ = budget.take(2)
+        x = build.stem(x, _round_channels(32 * alpha), stride)  # (B, H/2, W/2, 32 alpha)
+        pyramid = {}
+        for index, block in enumerate(_BLOCKS):
+            channels = _round_channels(int(block.channels * alpha))
+            stride, dilation = budget.take(block.stride)
+            x = build.inverted_residual(x, index, block.expansion, channels, stride, dilation)
+            if index in _LEVEL_OF_BLOCK:
+                pyramid[_LEVEL_OF_BLOCK[index]] = x
+        if include_top_conv:
+            top_channels = _round_channels(1280 * max(1.0, alpha))
+            pyramid["P5"] = build.top(x, top_channels)
+
+        super().__init__(inputs, pyramid, output_stride, policy, name)
+        self.alpha = alpha
+        self.include_rescaling = include_rescaling
+        self.include_top_conv = include_top_conv
+        self.batch_norm_momentum = batch_norm_momentum
+        self.trainable = trainable
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the constructor's arguments."""
+        return {
+            "alpha": self.alpha,
+            "include_rescaling": self.include_rescaling,
+            "include_top_conv": self.include_top_conv,
+            "batch_norm_momentum": self.batch_norm_momentum,
+            **super().get_config(),
+        }
+
+
+class _Builder:
+    """Adds MobileNetV2's parts to a graph, all under one dtype policy and momentum."""
+
+    def __init__(self, policy: keras.DTypePolicy, momentum: float) -> None:
+        self.policy = policy
+        self.momentum = momentum
+
+    def stem(self, x: KerasTensor, channels: int, stride: int) -> KerasTensor:
+        x = self._conv(x, "Conv1", channels, kernel_size=3, strides=stride)
+        return self._relu6(self._norm(x, "bn_Conv1"), "Conv1_relu")
+
+    def top(self, x: KerasTensor, channels: int) -> KerasTensor:
+        x = self._conv(x, "Conv_1", channels, kernel_size=1)
+        return self._relu6(self._norm(x, "Conv_1_bn"), "out_relu")
+
+    def inverted_residual(
+        self,
+        inputs: KerasTensor,
+        index: int,
+        expansion: int,
+        channels: int,
+        stride: int,
+        dilation: int,
+    ) -> KerasTensor:
+        """1x1 expansion, depthwise 3x3, linear 1x1 projection; a residual where shapes allow."""
+        prefix = f"block_{index}_" if index else "expanded_conv_"
+        in_channels = inputs.shape[-1]
+        x = inputs
+        if expansion > 1:
+            x = self._conv(x, f"{prefix}expand", expansion * in_channels, kernel_size=1)
+            x = self._relu6(self._norm(x, f"{prefix}expand_BN"), f"{prefix}expand_relu")
+        x = layers.DepthwiseConv2D(
+            3,
+            strides=stride,
+            dilation_rate=dilation,
+            padding="same",
+            use_bias=False,
+            dtype=self.policy,
+            name=f"{prefix}depthwise",
+        )(x)
+        x = self._relu6(self._norm(x, f"{prefix}depthwise_BN"), f"{prefix}depthwise_relu")
+        x = self._conv(x, f"{prefix}project", channels, kernel_size=1)
+        x = self._norm(x, f"{prefix}project_BN")
+        # The table decides, not the dilated stride: a block that strides at output stride 32 has
+        # no residual at 8 either, or its weights would mean another function.
+        if in_channels == channels and _BLOCKS[index].stride == 1:
+            x = layers.Add(dtype=self.policy, name=f"{prefix}add")([inputs, x])
+        return x
+
+    def _conv(self, x: KerasTensor, name: str, channels: int, **options: Any) -> KerasTensor:
+        return layers.Conv2D(
+            channels, padding="same", use_bias=False, dtype=self.policy, name=name, **options
+        )(x)
+
+    def _norm(self, x: KerasTensor, name: str) -> KerasTensor:
+        return layers.BatchNormalization(
+            epsilon=BATCH_NORM_EPSILON, momentum=self.momentum, dtype=self.policy, name=name
+        )(x)
+
+    def _relu6(self, x: KerasTensor, name: str) -> KerasTensor:
+        return layers.ReLU(6.0, dtype=self.policy, name=name)(x)
+
+
+def conv_norm_names(include_top_conv: bool) -> list[tuple[str, str]]:
+    """Names of every (convolution, batch norm) pair of the network, in the order of the graph."""
+    pairs = [("Conv1", "bn_Conv1")]
+    for index, block in enumerate(_BLOCKS):
+        prefix = f"block_{index}_" if index else "expanded_conv_"
+        parts = (
+            ("expand", "depthwise", "project")
+            if block.expansion > 1
+            else (
+                "depthwise",
+                "project",
+            )
+        )
+        pairs += [(f"{prefix}{part}", f"{prefix}{part}_BN") for part in parts]
+    return [*pairs, ("Conv_1", "Conv_1_bn")] if include_top_conv else pairs
+
+
+def load_mobilenet_v2_folded(
+    model: MobileNetV2,
+    path: str | os.PathLike[str],
+    calibration_images: np.ndarray,
+    batch_size: int = 8,
+) -> None:
+    """Load convolutions with folded batch norm, and unfold them so that they can be trained.
+
+    A folded kernel's output has neither mean 0 nor variance 1, so a norm layer with neutral
+    values would be right while frozen and destroy the network in training mode. Therefore the
+    mean and variance of every convolution's output are measured on ``calibration_images`` and
+    become the moving statistics, with gamma and beta set so that they cancel: the inference
+    function is the file's, and training starts from it.
+
+    Args:
+        model: A MobileNetV2 of the file's width; any output stride. Changed in place.
+        path: An ``.npz`` with ``NN_conv_sS[_relu6]/kernel`` (HWIO) and
+            ``NN_dw_sS[_relu6]/kernel`` (H, W, C, 1), each with a ``/bias``; NN counts the
+            convolutions in graph order, and the 1x1 convolution to 1280 channels is the last.
+        calibration_images: (N, H, W, 3), uint8 or float in 0..255 ([-1, 1] if the model has no
+            rescaling), like the training images: some dozens are enough.
+        batch_size: Images a forward pass.
+
+    Raises:
+        ValueError: If a key is missing or left over, a shape differs, or the images are not a
+            non-empty (N, H, W, 3) array.
+
+    Example:
+        >>> load_mobilenet_v2_folded(backbone, "mobilenet_v2.npz", images)  # doctest: +SKIP
+    """
+    images = _checked_images(calibration_images)
+    folded = _read_folded(path, model)
+    epsilon = BATCH_NORM_EPSILON
+    for names, (kernel, bias) in folded.items():
+        conv, norm = (model.get_layer(name) for name in names)
+        conv.set_weights([kernel])
+        ones = np.ones_like(bias)
+        norm.set_weights([ones, bias, 0 * ones, (1 - epsilon) * ones])
+
+    statistics = _conv_output_moments(model, [conv for conv, _ in folded], images, batch_size)
+    for (conv_name, norm_name), (_, bias) in folded.items():
+        mean, variance = statistics[conv_name]
+        model.get_layer(norm_name).set_weights(
+            [np.sqrt(variance + epsilon), bias + mean, mean, variance]
+        )
+
+
+def _checked_images(images: np.ndarray) -> np.ndarray:
+    images = np.asarray(images)
+    if images.ndim != 4 or images.shape[-1] != 3 or 0 in images.shape:
+        raise ValueError(
+            "calibration_images must be a non-empty array (N, H, W, 3), received shape "
+            f"{images.shape}."
+        )
+    return images.astype("float32")
+
+
+def _read_folded(
+    path: str | os.PathLike[str], model: MobileNetV2
+) -> dict[tuple[str, str], tuple[np.ndarray, np.ndarray]]:
+    """Read the file as {(conv name, norm name): (kernel, bias)}, every key accounted for."""
+    with np.load(path, allow_pickle=False) as archive:
+        arrays = {key: archive[key].astype("float32") for key in archive.files}
+    pattern = re.compile(r"(\d+)_(conv|dw)_s\d+(_relu6)?/(kernel|bias)")
+    by_position: dict[tuple[int, str], str] = {}
+    unknown = []
+    for key in arrays:
+        match = pattern.fullmatch(key)
+        if match is None:
+            unknown.append(key)
+        else:
+            by_position[int(match[1]), match[4]] = key
+
+    pairs = conv_norm_names(model.include_top_conv)
+    if not model.include_top_conv:
+        # The file always ends with the convolution that this model leaves out.
+        top = len(pairs)
+        by_position.pop((top, "kernel"), None)
+        by_position.pop((top, "bias"), None)
+    result, missing, wrong = {}, [], []
+    for position, names in enumerate(pairs):
+        kernel_key = by_position.pop((position, "kernel"), None)
+        bias_key = by_position.pop((position, "bias"), None)
+        if kernel_key is None or bias_key is None:
+            missing.append(f"{position:02d} ({names[0]})")
+            continue
+        kernel, bias = arrays[kernel_key], arrays[bias_key]
+        expected = tuple(model.get_layer(names[0]).kernel.shape)
+        channels = tuple(model.get_layer(names[1]).beta.shape)
+        if kernel.shape != expected or bias.shape != channels:
+            wrong.append(
+                f"{kernel_key} {kernel.shape} with bias {bias.shape} for {names[0]} {expected}"
+            )
+        result[names] = (kernel, bias)
+    problems = {
+        "missing": missing,
+        "left over": sorted(unknown) + sorted(by_position.values()),
+        "of another shape": wrong,
+    }
+    if any(problems.values()):
+        told = "; ".join(f"{what}: {', '.join(keys)}" for what, keys in problems.items() if keys)
+        raise ValueError(
+            f"{os.fspath(path)} does not fit MobileNetV2(alpha={model.alpha}, include_top_conv="
+            f"{model.include_top_conv}). Convolutions {told}."
+        )
+    return result
+
+
+def _conv_output_moments(
+    model: MobileNetV2, conv_names: list[str], images: np.ndarray, batch_size: int
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Mean and variance per channel of every convolution's output, in inference mode."""
+    outputs = {}
+    for name in conv_names:
+        x = ops.cast(model.get_layer(name).output, "float32")  # (B, h, w, C)
+        mean = ops.mean(x, axis=(1, 2), keepdims=True)
+        variance = ops.mean(ops.square(x - mean), axis=(1, 2))
+        outputs[name] = ops.stack([ops.squeeze(mean, axis=(1, 2)), variance], axis=1)  # (B, 2, C)
+    probe = keras.Model(model.input, outputs, name="calibration")
+    per_image = probe.predict(images, batch_size=batch_size, verbose=0)
+    moments = {}
+    for name, values in per_image.items():
+        # Every image has the same number of pixels: total variance = mean of the variances
+        # within images + variance of the means between images.
+        means, variances = np.asarray(values, "float64").transpose(1, 0, 2)  # (N, C) each
+        variance = variances.mean(axis=0) + means.var(axis=0)
+        moments[name] = (means.mean(axis=0).astype("float32"), variance.astype("float32"))
+    return moments
+
+
+def copy_keras_applications_weights(model: MobileNetV2, source: keras.Model) -> None:
+    """Copy the weights of a ``keras.applications.MobileNetV2`` of the same width into ``model``.
+
+    Args:
+        model: Changed in place.
+        source: The network to copy from; its classifier, if any, is left aside.
+
+    Raises:
+        ValueError: If a layer of the source is missing, left over, or of another shape.
+    """
+    names = [name for pair in conv_norm_names(model.include_top_conv) for name in pair]
+    theirs = {layer.name: layer for layer in source.layers if layer.weights}
+    allowed = set() if model.include_top_conv else {"Conv_1", "Conv_1_bn"}
+    allowed.add("predictions")
+    missing = [name for name in names if name not in theirs]
+    surplus = sorted(set(theirs) - set(names) - allowed)
+    if missing or surplus:
+        raise ValueError(
+            f"{source.name} is not a MobileNetV2 of Keras Applications: layers missing {missing}, "
+            f"layers left over {surplus}."
+        )
+    for name in names:
+        mine, values = model.get_layer(name), theirs[name].get_weights()
+        shapes = [tuple(weight.shape) for weight in mine.weights]
+        if shapes != [value.shape for value in values]:
+            raise ValueError(
+                f"Layer {name} of {source.name} has weights of shapes "
+                f"{[value.shape for value in values]}, expected {shapes}: "
+                f"is its width multiplier alpha {model.alpha}?"
+            )
+        mine.set_weights(values)
+
+
+def load_mobilenet_v2_keras(model: MobileNetV2, source: str | os.PathLike[str]) -> None:
+    """Load Keras Applications' ImageNet weights, downloaded or from a file.
+
+    Args:
+        model: A MobileNetV2 of the weights' width. Changed in place.
+        source: ``"imagenet"`` to download, or the path of a ``*_no_top.h5`` file.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ConnectionError: If the download fails.
+        ValueError: If the weights do not fit.
+    """
+    source = os.fspath(source)
+    weights = None
+    if source == "imagenet":
+        weights = source
+    elif not os.path.isfile(source):
+        raise FileNotFoundError(f"No weights file at {source}.")
+    try:
+        reference = keras.applications.MobileNetV2(
+            input_shape=(224, 224, 3), alpha=model.alpha, include_top=False, weights=weights
+        )
+    except ValueError:
+        raise
+    except Exception as error:
+        raise ConnectionError(
+            "Could not download the ImageNet weights of MobileNetV2 through Keras Applications. "
+            "Pass the path of a downloaded *_no_top.h5 file instead, or weights=None for random "
+            f"weights. The download said: {error}"
+        ) from error
+    if weights is None:
+        try:
+            reference.load_weights(source)
+        except (ValueError, OSError) as error:
+            raise ValueError(
+                f"{source} is not a *_no_top.h5 file of Keras Applications' MobileNetV2 with "
+                f"alpha {model.alpha}: {error}"
+            ) from error
+    copy_keras_applications_weights(model, reference)

@@ -1,0 +1,273 @@
+"""ResNet in torchvision's layout as a feature pyramid, optionally dilated.
+
+Sources: He et al., "Deep Residual Learning for Image Recognition", CVPR 2016; the stride sits on
+the 3x3 convolution of a bottleneck, as in torchvision; Chen et al., "Rethinking Atrous Convolution
+for Semantic Image Segmentation", 2017, for dilation in place of stride.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+import numpy as np
+from keras import KerasTensor, layers
+
+from keras_focusseg.backbones import weights as checkpoints
+from keras_focusseg.backbones.backbone import (
+    PYRAMID_LEVELS,
+    Backbone,
+    StrideBudget,
+    check_output_stride,
+)
+
+# Blocks of layer1..layer4.
+_STAGES = {
+    18: (2, 2, 2, 2),
+    34: (3, 4, 6, 3),
+    50: (3, 4, 6, 3),
+    101: (3, 4, 23, 3),
+    152: (3, 8, 36, 3),
+}
+_FIRST_BOTTLENECK_DEPTH = 50
+_IMAGENET_MEAN = np.array([0.485, 0.456, 0.406])
+_IMAGENET_STD = np.array([0.229, 0.224, 0.225])
+# What a classifier's checkpoint holds beyond the backbone: the classifier, and PyTorch's counter
+# of batches, which plays no part at a fixed momentum.
+_LEFT_ASIDE = re.compile(r"fc\.(weight|bias)|.*\.num_batches_tracked")
+
+
+@keras.saving.register_keras_serializable(package="keras_focusseg")
+class ResNet(Backbone):
+    """ResNet-18, -34, -50, -101 or -152 without pooling and classifier.
+
+    The levels are the outputs of layer1..layer4: 64, 128, 256, 512 channels at depths 18 and 34,
+    256, 512, 1024, 2048 from depth 50. Every strided layer pads symmetrically. Where a stride is
+    taken out for a smaller ``output_stride``, its own convolution keeps the dilation before it and
+    all later 3x3 convolutions double theirs; so the dilated network, read at every other
+    position, is the strided one. (torchvision dilates bottlenecks in the same way, and refuses
+    depths 18 and 34; dilation there is our extension.)
+
+    Args:
+        depth: 18, 34, 50, 101 or 152.
+        output_stride: Stride of the coarsest level: 8, 16 or 32.
+        include_rescaling: Subtract ImageNet's mean and divide by its standard deviation inside
+            the network, for images in 0..255. If False, the input must be normalised already.
+        batch_norm_momentum: Share of the old value that the moving statistics keep at a step.
+        dtype: Dtype policy of the layers; None takes the global policy.
+        name: Name of the model; None for ``"resnet<depth>"``.
+        trainable: Whether the weights can be trained.
+
+    Example:
+        >>> from keras_focusseg.backbones.resnet import ResNet
+        >>> backbone = ResNet(18, output_stride=8)
+        >>> backbone.pyramid_strides
+        {'P2': 4, 'P3': 8, 'P4': 8, 'P5': 8}
+    """
+
+    def __init__(
+        self,
+        depth: int,
+        output_stride: int = 32,
+        include_rescaling: bool = True,
+        batch_norm_momentum: float = 0.9,
+        dtype: str | Mapping[str, Any] | keras.DTypePolicy | None = None,
+        name: str | None = None,
+        trainable: bool = True,
+    ) -> None:
+        if depth not in _STAGES:
+            raise ValueError(f"depth must be one of {tuple(_STAGES)}, received {depth!r}.")
+        check_output_stride(output_stride)
+        policy = keras.dtype_policies.get(dtype)
+        build = _Builder(policy, batch_norm_momentum)
+        block = build.bottleneck if depth >= _FIRST_BOTTLENECK_DEPTH else build.basic_block
+
+        inputs = keras.Input((None, None, 3), dtype="float32", name="images")
+        x = inputs  # (B, H, W, 3)
+        if include_rescaling:
+            x = layers.Rescaling(
+                scale=(1 / (255 * _IMAGENET_STD)).tolist(),
+                offset=(-_IMAGENET_MEAN / _IMAGENET_STD).tolist(),
+                dtype="float32",
+                name="rescaling",
+            )(x)
+        x = build.stem(x)  # (B, H/4, W/4, 64)
+        budget = StrideBudget(output_stride, stride=4)
+        pyramid = {}
+        for stage, (level, blocks) in enumerate(zip(PYRAMID_LEVELS, _STAGES[depth], strict=True)):
+            for index in range(blocks):
+                stride, dilation = budget.take(2 if stage > 0 and index == 0 else 1)
+                prefix = f"layer{stage + 1}_{index}_"
+                x = block(x, prefix, 64 * 2**stage, stride, dilation, budget.dilation)
+            pyramid[level] = x
+
+        super().__init__(inputs, pyramid, output_stride, policy, name or f"resnet{depth}")
+        self.depth = depth
+        self.include_rescaling = include_rescaling
+        self.batch_norm_momentum = batch_norm_momentum
+        self.trainable = trainable
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the constructor's arguments."""
+        return {
+            "depth": self.depth,
+            "include_rescaling": self.include_rescaling,
+            "batch_norm_momentum": self.batch_norm_momentum,
+            **super().get_config(),
+        }
+
+
+class _Builder:
+    """Adds ResNet's parts to a graph, all under one dtype policy and momentum."""
+
+    def __init__(self, policy: keras.DTypePolicy, momentum: float) -> None:
+        self.policy = policy
+        self.momentum = momentum
+
+    def stem(self, x: KerasTensor) -> KerasTensor:
+        x = self._conv(x, "conv1", 64, kernel_size=7, stride=2)
+        x = self._relu(self._norm(x, "bn1"), "relu")
+        # Zeros are as good as minus infinity here: nothing after a ReLU is below them.
+        x = layers.ZeroPadding2D(1, dtype=self.policy, name="maxpool_pad")(x)
+        return layers.MaxPooling2D(3, strides=2, dtype=self.policy, name="maxpool")(x)
+
+    def basic_block(
+        self,
+        inputs: KerasTensor,
+        prefix: str,
+        channels: int,
+        stride: int,
+        first_dilation: int,
+        dilation: int,
+    ) -> KerasTensor:
+        """Two 3x3 convolutions; the stride, or the dilation before it, is on the first."""
+        x = self._conv(inputs, f"{prefix}conv1", channels, 3, stride, first_dilation)
+        x = self._relu(self._norm(x, f"{prefix}bn1"), f"{prefix}relu1")
+        x = self._conv(x, f"{prefix}conv2", channels, 3, 1, dilation)
+        x = self._norm(x, f"{prefix}bn2")
+        return self._residual(inputs, x, prefix, stride)
+
+    def bottleneck(
+        self,
+        inputs: KerasTensor,
+        prefix: str,
+        channels: int,
+        stride: int,
+        first_dilation: int,
+        dilation: int,
+    ) -> KerasTensor:
+        """1x1, 3x3 with the stride, 1x1 to four times the channels."""
+        del dilation  # It applies from the next 3x3 on, which is in the next block.
+        x = self._conv(inputs, f"{prefix}conv1", channels, 1)
+        x = self._relu(self._norm(x, f"{prefix}bn1"), f"{prefix}relu1")
+        x = self._conv(x, f"{prefix}conv2", channels, 3, stride, first_dilation)
+        x = self._relu(self._norm(x, f"{prefix}bn2"), f"{prefix}relu2")
+        x = self._conv(x, f"{prefix}conv3", 4 * channels, 1)
+        x = self._norm(x, f"{prefix}bn3")
+        return self._residual(inputs, x, prefix, stride)
+
+    def _residual(
+        self, inputs: KerasTensor, x: KerasTensor, prefix: str, stride: int
+    ) -> KerasTensor:
+        """Add the shortcut, projected by a 1x1 convolution where the channels change; ReLU."""
+        shortcut = inputs
+        if inputs.shape[-1] != x.shape[-1]:
+            name = f"{prefix}downsample_"
+            shortcut = self._conv(inputs, f"{name}conv", x.shape[-1], 1, stride)
+            shortcut = self._norm(shortcut, f"{name}bn")
+        x = layers.Add(dtype=self.policy, name=f"{prefix}add")([x, shortcut])
+        return self._relu(x, f"{prefix}out")
+
+    def _conv(
+        self,
+        x: KerasTensor,
+        name: str,
+        channels: int,
+        kernel_size: int,
+        stride: int = 1,
+        dilation: int = 1,
+    ) -> KerasTensor:
+        padding = "same"
+        if stride > 1:
+            # "same" with a stride pads one side more than the other for even sizes.
+            padding = "valid"
+            if kernel_size > 1:
+                pad = layers.ZeroPadding2D(kernel_size // 2, dtype=self.policy, name=f"{name}_pad")
+                x = pad(x)
+        return layers.Conv2D(
+            channels,
+            kernel_size,
+            strides=stride,
+            dilation_rate=dilation,
+            padding=padding,
+            use_bias=False,
+            kernel_initializer=keras.initializers.VarianceScaling(
+                2.0, mode="fan_out", distribution="untruncated_normal"
+            ),
+            dtype=self.policy,
+            name=name,
+        )(x)
+
+    def _norm(self, x: KerasTensor, name: str) -> KerasTensor:
+        return layers.BatchNormalization(
+            epsilon=1e-5, momentum=self.momentum, dtype=self.policy, name=name
+        )(x)
+
+    def _relu(self, x: KerasTensor, name: str) -> KerasTensor:
+        return layers.ReLU(dtype=self.policy, name=name)(x)
+
+
+def load_resnet_checkpoint(model: ResNet, source: str | os.PathLike[str]) -> None:
+    """Load a torchvision or timm checkpoint into a ResNet of the same depth.
+
+    Every tensor of the checkpoint is used and every weight of the model is set, or nothing is
+    changed. Left aside are the classifier (``fc.*``) and ``*.num_batches_tracked``.
+
+    Args:
+        model: A ResNet of any output stride. Changed in place.
+        source: Path of a ``.safetensors``, ``.pth``, ``.pt`` or ``.bin`` file,
+            ``hf://owner/repo[/file][@revision]``, or ``"imagenet"``: torchvision's weights
+            (the second set, IMAGENET1K_V2, from depth 50) from timm's copy on the Hub. A checkpoint
+            trained with other means and deviations than ImageNet's wants
+            ``include_rescaling=False``.
+
+    Raises:
+        ValueError: If a key is missing or left over, a shape differs, or the file is not a plain
+            state dict.
+        FileNotFoundError: If there is no such file.
+        ImportError: If a package needed to read the source is not installed.
+        ConnectionError: If an ``hf://`` source cannot be downloaded.
+
+    Example:
+        >>> load_resnet_checkpoint(backbone, "hf://timm/resnet50.a1_in1k")  # doctest: +SKIP
+    """
+    if source == "imagenet":
+        recipe = "tv2_in1k" if model.depth >= _FIRST_BOTTLENECK_DEPTH else "tv_in1k"
+        source = f"hf://timm/resnet{model.depth}.{recipe}"
+    path = checkpoints.fetch(source)
+    state = checkpoints.read_state_dict(path, at_least_bytes=2 * model.count_params())
+    checkpoints.assign(_plan(model), state, _LEFT_ASIDE, f"{os.fspath(source)} -> {model.name}")
+
+
+def _plan(model: ResNet) -> dict[str, keras.Variable]:
+    """Return {key in torchvision's state dict: variable of the model}."""
+    plan = {}
+    for layer in model.layers:
+        if isinstance(layer, layers.Conv2D):
+            plan[f"{_torch_name(layer.name)}.weight"] = layer.kernel
+        elif isinstance(layer, layers.BatchNormalization):
+            key = _torch_name(layer.name)
+            plan[f"{key}.weight"] = layer.gamma
+            plan[f"{key}.bias"] = layer.beta
+            plan[f"{key}.running_mean"] = layer.moving_mean
+            plan[f"{key}.running_var"] = layer.moving_variance
+    return plan
+
+
+def _torch_name(name: str) -> str:
+    """``layer1_0_downsample_bn`` -> ``layer1.0.downsample.1``, and so on."""
+    name = name.replace("downsample_conv", "downsample_0").replace("downsample_bn", "downsample_1")
+    return name.replace("_", ".")

@@ -1,0 +1,98 @@
+"""`focusseg evaluate`."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from keras_focusseg import data, inference, metrics, presets
+
+
+def evaluate(
+    preset: Annotated[
+        str, typer.Argument(help="Name of a preset, or a folder such as runs/x/best.")
+    ],
+    dataset: Annotated[
+        str | None,
+        typer.Option("--data", help="camvid, folder or synthetic_streets; by default its own."),
+    ] = None,
+    data_root: Annotated[Path | None, typer.Option(help="Folder of the dataset.")] = None,
+    split: Annotated[str, typer.Option(help="Split to score.")] = "val",
+    count: Annotated[
+        int | None, typer.Option(help="Number of scenes, for synthetic_streets.")
+    ] = None,
+    tolerance: Annotated[int, typer.Option(help="Pixels of slack of the boundary F1.")] = 2,
+    output: Annotated[Path | None, typer.Option(help="JSON file for the figures.")] = None,
+) -> None:
+    """Score a preset on labelled images: mIoU, accuracies, boundary IoU and F1, per class.
+
+    Each image at its own size, single scale, no flip; one confusion matrix over all pixels.
+
+    Example: focusseg evaluate fornet_mobilenet_v2_camvid --data-root CamVid --split val
+    """
+    record = presets.record(preset)
+    recipe = record.recipe
+    name = dataset or recipe.get("dataset")
+    if name is None:
+        raise ValueError(f"The record of {preset} names no dataset; give --data.")
+    options = {}
+    if name == recipe.get("dataset"):
+        options = {**recipe.get("dataset_options", {}), **recipe.get("val_options", {})}
+    if count is not None:
+        options["count"] = count
+    source = data.open_source(name, data_root, split, **options)
+    model = presets.load(preset)
+    console = Console(width=max(100, Console().width))
+    with Progress(console=console, transient=True) as progress:
+        task = progress.add_task(f"{name} {split}", total=len(source))
+        scores = inference.evaluate(
+            model, source, tolerance, lambda done: progress.update(task, completed=done)
+        )
+    for table in _tables(scores):
+        console.print(table)
+    if output is not None:
+        temporary = output.with_name(f".{output.name}.tmp")
+        temporary.write_text(json.dumps(scores.to_score(), indent=1) + "\n")
+        os.replace(temporary, output)
+        print(f"Written: {output}")
+
+
+def _tables(scores: inference.Evaluation) -> list[Table]:
+    figures = scores.to_score()
+    title = f"{scores.dataset} {scores.split}, {scores.frames} images of {scores.resolution}"
+    caption = "single scale, no flip, void ignored"
+    whole = Table("measure", "percent", title=title, caption=caption)
+    for key in (
+        "mean_iou",
+        "pixel_accuracy",
+        "mean_accuracy",
+        "frequency_weighted_iou",
+        "boundary_iou",
+        "boundary_f1",
+    ):
+        whole.add_row(key, _percent(figures[key]))
+    whole.add_row("ms an image", f"{1000 * scores.seconds_per_image:.0f}")
+    classes = Table("class", "IoU", "accuracy", "boundary IoU", "boundary F1", "share of pixels")
+    shares = scores.matrix.sum(1) / max(1, scores.matrix.sum())
+    for i, name in enumerate(scores.label_space.classes):
+        classes.add_row(
+            name,
+            _percent(metrics.iou_per_class(scores.matrix)[i]),
+            _percent(metrics.accuracy_per_class(scores.matrix)[i]),
+            _percent(scores.boundary["boundary_iou_per_class"][i]),
+            _percent(scores.boundary["boundary_f1_per_class"][i]),
+            _percent(shares[i]),
+        )
+    return [classes, whole]
+
+
+def _percent(value: float) -> str:
+    return "n/a" if np.isnan(value) else f"{100 * value:.2f}"

@@ -1,0 +1,39 @@
+"""`focusseg presets`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from keras_focusseg import presets as library
+
+
+def presets(
+    pattern: Annotated[str, typer.Argument(help="Name or wildcard, such as 'fornet*'.")] = "*",
+) -> None:
+    """List the presets; with the name of one, print its whole card.
+
+    Example: focusseg presets fornet_mobilenet_v2_camvid
+    """
+    found = library.names(pattern)
+    if not found:
+        raise ValueError(f"No preset matches {pattern!r}; there are {', '.join(library.names())}.")
+    if found == [pattern]:
+        print(library.record(pattern))
+        return
+    table = Table("preset", "network", "classes", "weights", "mIoU", "measured on")
+    for name in found:
+        record = library.record(name)
+        score = record.scores[0] if record.scores else None
+        table.add_row(
+            name,
+            record.network,
+            str(record.classes().num_classes),
+            "none public" if record.weights is None else f"{record.weights['bytes'] / 1e6:.1f} MB",
+            "" if score is None else f"{100 * score['mean_iou']:.2f}",
+            "" if score is None else f"{score['dataset']} {score['split']}, {score['resolution']}",
+        )
+    Console(width=max(120, Console().width)).print(table)

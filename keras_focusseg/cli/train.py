@@ -1,0 +1,59 @@
+"""`focusseg train`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from keras_focusseg import presets, training
+
+
+def train(
+    recipe: Annotated[Path, typer.Argument(help="Recipe file, such as recipes/*.py.")],
+    data_root: Annotated[
+        Path | None, typer.Option(help="Folder of the dataset as it was unpacked.")
+    ] = None,
+    run_folder: Annotated[
+        Path | None, typer.Option(help="Where to write; runs/NAME by default.")
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on after the last finished epoch.")
+    ] = False,
+    epochs: Annotated[int | None, typer.Option(help="Passes over the training split.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Images a step.")] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="Highest learning rate.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of weights, order, augmentation.")] = None,
+    backbone_weights: Annotated[
+        str | None,
+        typer.Option(help="'imagenet', a checkpoint file, hf://owner/repository, or 'none'."),
+    ] = None,
+) -> None:
+    """Train as a recipe says; the best weights by validation mIoU land in RUN_FOLDER/best.
+
+    Stop it with Ctrl-C at any time and go on with --resume. Progress: RUN_FOLDER/log.csv and
+    RUN_FOLDER/tensorboard.
+
+    Example: focusseg train recipes/fornet_mobilenet_v2_camvid.py --data-root CamVid --epochs 60
+    """
+    loaded = training.load_recipe(recipe)
+    given: dict[str, Any] = {
+        "epochs": epochs,
+        "batch_size": batch_size,
+        "learning_rate": learning_rate,
+        "seed": seed,
+    }
+    changes = {name: value for name, value in given.items() if value is not None}
+    if backbone_weights is not None:
+        changes["backbone_weights"] = None if backbone_weights == "none" else backbone_weights
+    loaded = loaded.replace(**changes)
+    folder = run_folder or Path("runs") / loaded.name
+    try:
+        best = training.train(loaded, data_root, folder, resume=resume)
+    except KeyboardInterrupt:
+        print(f"\nStopped. Go on with: focusseg train {recipe} ... --run-folder {folder} --resume")
+        raise
+    print(f"Best weights: {best}")
+    print(f"  {presets.record(best).training['monitor']}")
+    print(f"Use them: focusseg segment IMAGE --preset {best}")

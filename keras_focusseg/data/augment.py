@@ -1,0 +1,390 @@
+"""Move, scale and recolour an image together with its mask; NumPy and Pillow only.
+
+All geometry is one affine map from pixels of the crop to points of the source, applied once: the
+image is read bilinearly, the mask by nearest neighbour, both at the same half-pixel centres. So a
+mask never holds a number that was not there before, except 255 where the map leaves the source.
+(Keras' own layers fill the mask with the image's fill value there, that is with a class.)
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageFilter
+
+from keras_focusseg.label_spaces import IGNORE
+
+# Rec. 601 luma, and the YIQ transform whose I-Q plane is rotated to change the hue.
+_LUMA = np.array([0.299, 0.587, 0.114])
+_RGB_TO_YIQ = np.array([_LUMA, [0.595716, -0.274453, -0.321263], [0.211456, -0.522591, 0.311135]])
+_YIQ_TO_RGB = np.linalg.inv(_RGB_TO_YIQ)
+_POSITION_TRIES = 10
+
+
+@dataclass(frozen=True)
+class Params:
+    """One drawn augmentation: what `Augment.sample` decides and `Augment.apply` does.
+
+    Attributes:
+        size: (height, width) of the result.
+        center: (y, x) in the source that lands in the middle of the result, in pixels.
+        scale: (vertical, horizontal) magnification of the content.
+        angle: rotation of the content about the middle of the result, in degrees, positive
+            counter-clockwise.
+        flip: whether left and right change places.
+        brightness: factor on the values.
+        contrast: factor on the distance from the mean luma.
+        saturation: factor on the distance from grey.
+        hue: shift in turns, -0.5..0.5.
+        blur: standard deviation of a Gaussian, in pixels; 0 leaves the image sharp.
+    """
+
+    size: tuple[int, int]
+    center: tuple[float, float]
+    scale: tuple[float, float] = (1.0, 1.0)
+    angle: float = 0.0
+    flip: bool = False
+    brightness: float = 1.0
+    contrast: float = 1.0
+    saturation: float = 1.0
+    hue: float = 0.0
+    blur: float = 0.0
+
+    def matrix(self) -> np.ndarray:
+        """The map from the result to the source.
+
+        Returns:
+            (2, 3) float: source (x, y) = matrix @ (x, y, 1), where the centre of the pixel in
+            column j is at x = j + 0.5.
+        """
+        height, width = self.size
+        cos, sin = math.cos(math.radians(self.angle)), math.sin(math.radians(self.angle))
+        turn = np.array([[cos, -sin], [sin, cos]])
+        if self.flip:
+            turn[:, 0] *= -1
+        linear = turn / np.array(self.scale)[::-1, None]
+        offset = np.array(self.center)[::-1] - linear @ (width / 2, height / 2)
+        return np.column_stack([linear, offset])
+
+
+@dataclass(frozen=True)
+class Augment:
+    """A policy of random changes to an image and its mask.
+
+    Args:
+        crop_size: (height, width) of the result; None keeps the size of the input.
+        scale: smallest and largest magnification, drawn uniformly.
+        aspect: largest stretch of width against height; the ratio is drawn log-uniformly from
+            1/aspect..aspect. 1 keeps the shape of things.
+        flip: probability of a left-right flip.
+        translate: largest shift beyond the random crop position, as a share of the source's
+            height and width, so that the content may leave the view.
+        rotate: largest rotation in degrees, to either side, about the middle of the crop.
+        brightness: b draws a factor from 1-b..1+b, on all values.
+        contrast: c draws a factor from 1-c..1+c, on the distance from the mean luma.
+        saturation: s draws a factor from 1-s..1+s, on the distance from grey.
+        hue: h draws a shift from -h..h turns of the colour circle, h <= 0.5.
+        blur: largest standard deviation of a Gaussian blur in pixels, drawn from 0..blur.
+        max_class_share: if one class would fill more than this share of the labelled pixels,
+            another crop position is drawn, up to 10 times; None takes the first position.
+        fill: RGB of the image where the map leaves the source (the mask gets 255). The default
+            is the ImageNet mean, which normalisation turns to about zero.
+
+    Raises:
+        ValueError: if a value is outside its range.
+
+    Example:
+        ```python
+        augment = Augment(crop_size=(288, 384), scale=(0.5, 2.0), rotate=5.0)
+        image, mask = np.zeros((360, 480, 3), "uint8"), np.zeros((360, 480), "uint8")
+        image, mask = augment(image, mask, np.random.default_rng(0))
+        image.shape, mask.shape
+        # ((288, 384, 3), (288, 384))
+        ```
+    """
+
+    crop_size: tuple[int, int] | None = None
+    scale: tuple[float, float] = (0.5, 2.0)
+    aspect: float = 1.0
+    flip: float = 0.5
+    translate: float = 0.0
+    rotate: float = 0.0
+    brightness: float = 0.2
+    contrast: float = 0.2
+    saturation: float = 0.2
+    hue: float = 0.02
+    blur: float = 0.0
+    max_class_share: float | None = None
+    fill: tuple[int, int, int] = (124, 116, 104)
+
+    def __post_init__(self) -> None:
+        # JSON knows lists only.
+        for field in ("crop_size", "scale", "fill"):
+            value = getattr(self, field)
+            object.__setattr__(self, field, value if value is None else tuple(value))
+        crop, (low, high) = self.crop_size, self.scale
+        _require(
+            crop is None or (len(crop) == 2 and all(isinstance(n, int) and n > 0 for n in crop)),
+            "crop_size",
+            crop,
+            "None or (height, width) in whole pixels above 0",
+        )
+        _require(0 < low <= high, "scale", self.scale, "(low, high) with 0 < low <= high")
+        _require(self.aspect >= 1, "aspect", self.aspect, "at least 1")
+        _require(0 <= self.flip <= 1, "flip", self.flip, "a probability 0..1")
+        _require(0 <= self.translate <= 1, "translate", self.translate, "a share 0..1")
+        _require(0 <= self.rotate <= 180, "rotate", self.rotate, "degrees 0..180")
+        for field in ("brightness", "contrast", "saturation"):
+            value = getattr(self, field)
+            _require(0 <= value <= 1, field, value, "0..1")
+        _require(0 <= self.hue <= 0.5, "hue", self.hue, "turns 0..0.5")
+        _require(self.blur >= 0, "blur", self.blur, "at least 0 pixels")
+        share = self.max_class_share
+        _require(
+            share is None or 0 < share <= 1, "max_class_share", share, "None or 0 < share <= 1"
+        )
+        _require(
+            len(self.fill) == 3 and all(0 <= v <= 255 for v in self.fill),
+            "fill",
+            self.fill,
+            "(red, green, blue) 0..255",
+        )
+
+    def __call__(
+        self, image: np.ndarray, mask: np.ndarray, rng: np.random.Generator
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Draw parameters and apply them.
+
+        Args:
+            image: (H, W, 3) uint8.
+            mask: (H, W) uint8 train ids.
+            rng: where the randomness comes from; the same state gives the same result.
+
+        Returns:
+            image (h, w, 3) uint8 and mask (h, w) uint8.
+        """
+        params = self.sample(rng, image.shape[:2])
+        if self.max_class_share is not None:
+            for _ in range(_POSITION_TRIES):
+                if _largest_share(warp_mask(params, mask)) <= self.max_class_share:
+                    break
+                center = self._draw_center(rng, mask.shape, params.size, params.scale)
+                params = replace(params, center=center)
+        return self.apply(params, image, mask)
+
+    def sample(self, rng: np.random.Generator, size: Sequence[int]) -> Params:
+        """Draw all parameters for one image.
+
+        Args:
+            rng: where the randomness comes from.
+            size: (H, W) of the image.
+
+        Returns:
+            The parameters.
+        """
+        result_size = self.crop_size or (int(size[0]), int(size[1]))
+        magnification = rng.uniform(*self.scale)
+        stretch = math.exp(rng.uniform(-1, 1) * math.log(self.aspect) / 2)
+        scale = (magnification / stretch, magnification * stretch)
+        center = self._draw_center(rng, size, result_size, scale)
+        flip = bool(rng.random() < self.flip)
+        angle, brightness, contrast, saturation, hue = rng.uniform(-1, 1, 5) * (
+            self.rotate,
+            self.brightness,
+            self.contrast,
+            self.saturation,
+            self.hue,
+        )
+        return Params(
+            size=result_size,
+            center=center,
+            scale=scale,
+            angle=float(angle),
+            flip=flip,
+            brightness=1 + float(brightness),
+            contrast=1 + float(contrast),
+            saturation=1 + float(saturation),
+            hue=float(hue),
+            blur=float(rng.uniform(0, self.blur)),
+        )
+
+    def apply(
+        self, params: Params, image: np.ndarray, mask: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Change an image and its mask by given parameters.
+
+        Args:
+            params: what to do.
+            image: (H, W, 3) uint8.
+            mask: (H, W) uint8 train ids.
+
+        Returns:
+            image (h, w, 3) uint8 and mask (h, w) uint8 with (h, w) = `params.size`.
+
+        Raises:
+            ValueError: if the arrays are not of these types and shapes.
+        """
+        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[-1] != 3:
+            raise ValueError(f"image must be uint8 (H, W, 3), got {image.dtype} {image.shape}.")
+        if mask.dtype != np.uint8 or mask.shape != image.shape[:2]:
+            raise ValueError(
+                f"mask must be uint8 {image.shape[:2]} like its image, "
+                f"got {mask.dtype} {mask.shape}."
+            )
+        return warp_image(params, image, self.fill), warp_mask(params, mask)
+
+    def to_config(self) -> dict[str, Any]:
+        """All fields as plain values that `json` can write."""
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Augment:
+        """The policy that `to_config` described."""
+        return cls(**config)
+
+    def _draw_center(
+        self,
+        rng: np.random.Generator,
+        source: Sequence[int],
+        result: tuple[int, int],
+        scale: tuple[float, float],
+    ) -> tuple[float, float]:
+        """The point of the source that becomes the middle of the crop, (y, x)."""
+        position, shift = rng.random(2), rng.uniform(-self.translate, self.translate, 2)
+        center = []
+        for axis in (0, 1):
+            # Where the crop is larger than the scaled source, the source lies anywhere in it.
+            free = source[axis] * scale[axis] - result[axis]
+            # Whole pixels, so that a crop at scale 1 copies pixels instead of blending them.
+            start = round(position[axis] * free)
+            center.append((start + result[axis] / 2) / scale[axis] + shift[axis] * source[axis])
+        return float(center[0]), float(center[1])
+
+
+def warp_mask(params: Params, mask: np.ndarray) -> np.ndarray:
+    """The mask seen through the map of `params`, by nearest neighbour.
+
+    Args:
+        params: what to do; colours do not matter here.
+        mask: (H, W) uint8.
+
+    Returns:
+        (h, w) uint8, 255 where the map leaves the source.
+    """
+    view = _View.of(params, mask.shape)
+    if view is None:
+        return np.full(params.size, IGNORE, "uint8")
+    region = Image.fromarray(np.ascontiguousarray(mask[view.rows, view.columns]))
+    return np.asarray(view.warp(region, Image.Resampling.NEAREST, IGNORE))
+
+
+def warp_image(params: Params, image: np.ndarray, fill: tuple[int, int, int]) -> np.ndarray:
+    """The image seen through the map of `params`, recoloured.
+
+    Args:
+        params: what to do.
+        image: (H, W, 3) uint8.
+        fill: colour where the map leaves the source; it is not recoloured.
+
+    Returns:
+        (h, w, 3) uint8.
+    """
+    view = _View.of(params, image.shape[:2])
+    if view is None:
+        return np.full((*params.size, 3), fill, "uint8")
+    region = Image.fromarray(np.ascontiguousarray(image[view.rows, view.columns]))
+    # A bilinear read looks at 2x2 pixels and would alias where the content shrinks: shrink first,
+    # each pixel of the smaller picture being a mean over those it stands for.
+    down, across = (min(1.0, factor) for factor in params.scale)
+    smaller = (max(1, round(region.width * across)), max(1, round(region.height * down)))
+    if smaller != region.size:
+        region = region.resize(smaller, Image.Resampling.BILINEAR)
+    if params.blur > 0:
+        region = region.filter(ImageFilter.GaussianBlur(params.blur))
+    # Before the warp, so that the fill stays as it is.
+    region = _recolor(params, region)
+    return np.asarray(view.warp(region, Image.Resampling.BILINEAR, fill))
+
+
+@dataclass(frozen=True)
+class _View:
+    """The part of the source that a map looks at, and the map from the result to that part.
+
+    Attributes:
+        rows: of the source.
+        columns: of the source.
+        matrix: (2, 3), from the result to the part, in pixels of the part.
+        size: (h, w) of the result.
+    """
+
+    rows: slice
+    columns: slice
+    matrix: np.ndarray
+    size: tuple[int, int]
+
+    @classmethod
+    def of(cls, params: Params, source: Sequence[int]) -> _View | None:
+        """The view of a source of that (H, W), or None if nothing of it is in view."""
+        height, width = params.size
+        matrix = params.matrix()
+        corners = matrix @ [[0, width, 0, width], [0, 0, height, height], [1, 1, 1, 1]]  # (2, 4)
+        # What a bilinear or antialiased read touches beyond the outermost corner.
+        margin = 2 + np.ceil(1 / np.array(params.scale)[::-1])
+        limits = np.array(source)[::-1]
+        low = np.clip(np.floor(corners.min(axis=1) - margin), 0, limits).astype(int)
+        high = np.clip(np.ceil(corners.max(axis=1) + margin), 0, limits).astype(int)
+        if (low >= high).any():
+            return None
+        matrix[:, 2] -= low
+        return cls(slice(low[1], high[1]), slice(low[0], high[0]), matrix, params.size)
+
+    def warp(
+        self, region: Image.Image, resample: Image.Resampling, fill: int | tuple[int, int, int]
+    ) -> Image.Image:
+        """The result, read from the part of the source, which may have been shrunk meanwhile."""
+        length = (
+            self.columns.stop - self.columns.start,
+            self.rows.stop - self.rows.start,
+        )
+        matrix = self.matrix * (np.array(region.size) / length)[:, None]
+        height, width = self.size
+        return region.transform(
+            (width, height),
+            Image.Transform.AFFINE,
+            tuple(matrix.ravel().tolist()),
+            resample=resample,
+            fillcolor=fill,
+        )
+
+
+def _recolor(params: Params, image: Image.Image) -> Image.Image:
+    """Brightness, contrast, saturation and hue, all linear, as one 3x4 matrix."""
+    if (params.brightness, params.contrast, params.saturation, params.hue) == (1, 1, 1, 0):
+        return image
+    turn = 2 * math.pi * params.hue
+    chroma = np.eye(3)  # in YIQ: hue rotates the I-Q plane, saturation scales it
+    chroma[1:, 1:] = params.saturation * np.array(
+        [[math.cos(turn), -math.sin(turn)], [math.sin(turn), math.cos(turn)]]
+    )
+    matrix = _YIQ_TO_RGB @ chroma @ _RGB_TO_YIQ * params.brightness
+    # Neither hue nor saturation moves the luma, so the mean luma is known beforehand.
+    mean = params.brightness * float(np.asarray(image)[::4, ::4].mean(axis=(0, 1)) @ _LUMA)
+    offset = np.full((3, 1), (1 - params.contrast) * mean + 0.5)  # Pillow truncates
+    rows = np.hstack([params.contrast * matrix, offset])
+    return image.convert("RGB", tuple(rows.ravel().tolist()))
+
+
+def _largest_share(mask: np.ndarray) -> float:
+    """Share of the most frequent class among the labelled pixels; 1 if none is labelled."""
+    counts = np.bincount(mask.ravel(), minlength=256)[:IGNORE]
+    total = int(counts.sum())
+    return float(counts.max() / total) if total else 1.0
+
+
+def _require(condition: bool, name: str, value: object, expected: str) -> None:
+    if not condition:
+        raise ValueError(f"Augment: {name} must be {expected}, got {value!r}.")

@@ -1,0 +1,10 @@
+"""The one error of the data room."""
+
+from __future__ import annotations
+
+
+class DataError(ValueError):
+    """Something on disk, or in a source, is not what training needs.
+
+    The message names the file, the value that was found, what was expected and what to do.
+    """

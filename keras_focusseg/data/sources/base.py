@@ -1,0 +1,167 @@
+"""What a source of samples is, and the helpers that every source on disk shares."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from keras_focusseg.data.errors import DataError
+from keras_focusseg.label_spaces import LabelSpace
+
+
+class Sample(NamedTuple):
+    """One image with its mask.
+
+    Attributes:
+        image: (H, W, 3) uint8, RGB.
+        mask: (H, W) uint8, train ids 0..C-1 and 255 where ignored.
+        name: what to call the sample, unique within its source; file stem where there is one.
+    """
+
+    image: np.ndarray
+    mask: np.ndarray
+    name: str
+
+
+class Source(abc.ABC):
+    """An indexed collection of samples: what lies where, and what its ids mean.
+
+    A subclass sets `name`, `split` and `label_space`, and defines `__len__` and `load`. `load`
+    may be called from several threads at once, and gives the same sample for the same index.
+
+    Attributes:
+        name: name of the dataset, e.g. "camvid".
+        split: which part of it, e.g. "train".
+        label_space: classes, colours and ids.
+
+    Example:
+        ```python
+        class Grey(Source):
+            name, split = "grey", "train"
+            label_space = label_spaces.from_names(["a", "b"])
+            def __len__(self):
+                return 2
+            def load(self, index):
+                mask = np.full((4, 4), index, "uint8")
+                return Sample(np.full((4, 4, 3), 128, "uint8"), mask, str(index))
+        ```
+    """
+
+    name: str
+    split: str
+    label_space: LabelSpace
+
+    @abc.abstractmethod
+    def __len__(self) -> int:
+        """Number of samples."""
+
+    @abc.abstractmethod
+    def load(self, index: int) -> Sample:
+        """Read one sample.
+
+        Args:
+            index: 0..len-1.
+
+        Returns:
+            The sample.
+
+        Raises:
+            DataError: if what lies there is not a valid sample.
+        """
+
+    def __iter__(self) -> Iterator[Sample]:
+        """All samples in order, read one at a time."""
+        return (self.load(index) for index in range(len(self)))
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.name!r} {self.split!r}: {len(self)} samples>"
+
+
+def check_sample(sample: Sample, source: Source) -> Sample:
+    """Hold a sample to what a source promises.
+
+    Args:
+        sample: what `source.load` returned.
+        source: where it came from.
+
+    Returns:
+        The same sample.
+
+    Raises:
+        DataError: if a type, shape or id is wrong; names the sample and the value.
+    """
+    image, mask, name = sample
+    where = f"sample {name!r} of {source.name!r} ({source.split})"
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[-1] != 3:
+        raise DataError(
+            f"{where}: the image is {image.dtype} {image.shape}; expected uint8 (H, W, 3)."
+        )
+    if mask.dtype != np.uint8 or mask.shape != image.shape[:2]:
+        raise DataError(
+            f"{where}: the mask is {mask.dtype} {mask.shape}; expected uint8 {image.shape[:2]}."
+        )
+    counts = np.bincount(mask.ravel(), minlength=256)
+    outside = np.flatnonzero(counts[source.label_space.num_classes : 255])
+    if outside.size:
+        value = int(outside[0]) + source.label_space.num_classes
+        raise DataError(
+            f"{where}: the mask holds {value} ({counts[value]} of {mask.size} pixels); expected "
+            f"0..{source.label_space.num_classes - 1}, or 255 where ignored. A source maps the "
+            "ids on disk with label_space.to_train_ids."
+        )
+    return sample
+
+
+def existing_folder(path: str | Path, what: str) -> Path:
+    """The folder, if it is there.
+
+    Args:
+        path: where it should be.
+        what: what to call it in the error.
+
+    Returns:
+        The path.
+
+    Raises:
+        DataError: if there is no such folder; names what lies beside it.
+    """
+    folder = Path(path)
+    if not folder.is_dir():
+        parent = folder.parent
+        beside = sorted(p.name for p in parent.iterdir()) if parent.is_dir() else []
+        there = f"{parent} holds {some(beside, 10)}" if beside else f"{parent} is empty or missing"
+        raise DataError(f"{folder}: {what} is not there; {there}.")
+    return folder
+
+
+def inside(path: Path, root: Path) -> Path:
+    """The path, if it does not lead out of the root by a link.
+
+    Args:
+        path: a path below `root`.
+        root: resolved folder that nothing may be read outside of.
+
+    Returns:
+        `path` as given.
+
+    Raises:
+        DataError: if it is a link to somewhere else.
+    """
+    target = path.resolve()
+    if not target.is_relative_to(root):
+        raise DataError(
+            f"{path}: is a link to {target}, outside {root}; nothing outside is read. Copy the "
+            "file into the folder, or open the folder that really holds it."
+        )
+    return path
+
+
+def some(names: Iterable[str], count: int = 5) -> str:
+    """The first few names, and how many more there are."""
+    listed = list(names)
+    more = f" and {len(listed) - count} more" if len(listed) > count else ""
+    return ", ".join(repr(name) for name in listed[:count]) + more

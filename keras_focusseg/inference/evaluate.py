@@ -1,0 +1,131 @@
+"""Measures a network on a labelled source: one pass, every figure from the same predictions."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from keras_focusseg import metrics
+from keras_focusseg.data import Source
+from keras_focusseg.inference.segment import predict_logits
+from keras_focusseg.label_spaces import LabelSpace
+from keras_focusseg.models.segmenter import Segmenter
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluation:
+    """Scores of one network on one source; NaN stands for "not applicable".
+
+    Args:
+        dataset: Name of the source.
+        split: Its split.
+        frames: Number of images.
+        resolution: Their size "HxW", or "various".
+        label_space: The classes.
+        matrix: Confusion matrix in pixels, int64; rows are truth, columns predictions.
+        boundary: Result of `metrics.BoundaryScores`.
+        seconds_per_image: Median time of a forward pass.
+    """
+
+    dataset: str
+    split: str
+    frames: int
+    resolution: str
+    label_space: LabelSpace
+    matrix: np.ndarray
+    boundary: dict[str, Any]
+    seconds_per_image: float
+
+    @property
+    def mean_iou(self) -> float:
+        """Mean IoU over the classes that occur in truth or prediction."""
+        return float(metrics.mean_iou(self.matrix))
+
+    def to_score(self) -> dict[str, Any]:
+        """The figures as plain values, for a record or a JSON file."""
+        iou = metrics.iou_per_class(self.matrix)
+        return {
+            "dataset": self.dataset,
+            "split": self.split,
+            "frames": self.frames,
+            "resolution": self.resolution,
+            "classes": self.label_space.num_classes,
+            "void": "ignored",
+            "test_time": "single scale, no flip",
+            "mean_iou": round(self.mean_iou, 6),
+            "pixel_accuracy": round(float(metrics.pixel_accuracy(self.matrix)), 6),
+            "mean_accuracy": round(float(metrics.mean_accuracy(self.matrix)), 6),
+            "frequency_weighted_iou": round(float(metrics.frequency_weighted_iou(self.matrix)), 6),
+            "boundary_iou": round(float(self.boundary["boundary_iou"]), 6),
+            "boundary_f1": round(float(self.boundary["boundary_f1"]), 6),
+            "iou_per_class": {
+                name: None if np.isnan(value) else round(float(value), 6)
+                for name, value in zip(self.label_space.classes, iou, strict=True)
+            },
+        }
+
+
+def evaluate(
+    model: Segmenter,
+    source: Source,
+    tolerance: int = 2,
+    on_image: Callable[[int], None] | None = None,
+) -> Evaluation:
+    """Segments every image of a source at its own size and scores the whole.
+
+    Args:
+        model: A network with the classes of the source.
+        source: Images with their masks.
+        tolerance: Pixels by which a boundary may be off in the boundary F1.
+        on_image: Called with the number of images done, for a progress bar.
+
+    Returns:
+        All figures: one confusion matrix over all pixels, ignored ones left out.
+
+    Raises:
+        ValueError: The classes of network and source differ in number.
+
+    Example:
+        ```python
+        from keras_focusseg import data, inference, presets
+
+        model = presets.load("fornet_mobilenet_v2_synthetic_streets")
+        scores = inference.evaluate(model, data.SyntheticStreets(20, split="test"))
+        print(scores.mean_iou)
+        ```
+    """
+    space = source.label_space
+    if space.num_classes != model.num_classes:
+        raise ValueError(
+            f"The network has {model.num_classes} classes, {source.name} has {space.num_classes}: "
+            f"{', '.join(space.classes[:6])}..."
+        )
+    confusion = metrics.ConfusionMatrix(space.num_classes)
+    boundary = metrics.BoundaryScores(space.num_classes, tolerance=tolerance)
+    seconds, sizes = [], set()
+    for i in range(len(source)):
+        sample = source.load(i)
+        sizes.add(sample.mask.shape)
+        start = time.perf_counter()
+        logits = predict_logits(model, sample.image, sample.name)
+        seconds.append(time.perf_counter() - start)
+        prediction = logits.argmax(-1)
+        confusion.update(sample.mask, prediction)
+        boundary.update(sample.mask, prediction)
+        if on_image is not None:
+            on_image(i + 1)
+    size = "various" if len(sizes) != 1 else "{}x{}".format(*sizes.pop())
+    return Evaluation(
+        source.name,
+        source.split,
+        len(source),
+        size,
+        space,
+        confusion.matrix,
+        boundary.result(),
+        float(np.median(seconds)),
+    )

@@ -1,0 +1,151 @@
+"""From pictures of any size to class maps."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from keras_focusseg.data.sources.readers import SUFFIXES, read_image
+from keras_focusseg.label_spaces import LabelSpace, from_names
+from keras_focusseg.models.segmenter import Segmenter, check_image_shape
+from keras_focusseg.visualization import colorize, overlay
+
+
+@dataclasses.dataclass(frozen=True)
+class Segmentation:
+    """One segmented picture.
+
+    Args:
+        name: File name, or `image_NNN` for an array.
+        image: The picture, (H, W, 3) uint8.
+        labels: Class of each pixel, (H, W) uint8.
+        confidence: Softmax probability of that class, (H, W) float32 in 0..1.
+        label_space: Names and colours of the classes.
+    """
+
+    name: str
+    image: np.ndarray
+    labels: np.ndarray
+    confidence: np.ndarray
+    label_space: LabelSpace
+
+    def overlay(self, opacity: float = 0.55) -> Image.Image:
+        """The picture under its class colours; `opacity` 0 shows the picture, 1 the colours."""
+        return overlay(self.image, self.labels, self.label_space, opacity)
+
+    def colors(self) -> Image.Image:
+        """The class map in the colours of the label space."""
+        return Image.fromarray(colorize(self.labels, self.label_space))
+
+    def shares(self) -> dict[str, float]:
+        """Share of the pixels of each class that occurs, largest first."""
+        counts = np.bincount(self.labels.ravel(), minlength=self.label_space.num_classes)
+        order = np.argsort(-counts, kind="stable")
+        return {
+            self.label_space.classes[i]: float(counts[i] / self.labels.size)
+            for i in order
+            if counts[i]
+        }
+
+
+def segment(
+    model: Segmenter, images: Any, label_space: LabelSpace | None = None
+) -> Iterator[Segmentation]:
+    """Segments pictures one by one, each at its own size.
+
+    Args:
+        model: A network of this library.
+        images: A path, an array (H, W, 3) of RGB in 0..255, a folder of pictures, or a list of
+            paths and arrays.
+        label_space: Names and colours; by default those the preset brought (`model.label_space`),
+            else made-up ones.
+
+    Yields:
+        A `Segmentation` a picture, in order; nothing is kept in memory between them.
+
+    Raises:
+        DataError: A file is missing or is not a readable picture.
+        ValueError: A picture is too small, or an array is not RGB in 0..255.
+
+    Example:
+        ```python
+        from keras_focusseg import presets, segment
+
+        model = presets.load("fornet_mobilenet_v2_synthetic_streets")
+        for result in segment(model, ["street.jpg"]):
+            result.overlay().save("street_overlay.png")
+        ```
+    """
+    space = label_space or getattr(model, "label_space", None)
+    if space is None:
+        space = from_names([f"class {i}" for i in range(model.num_classes)])
+    if space.num_classes != model.num_classes:
+        raise ValueError(
+            f"The network has {model.num_classes} classes, label space {space.name!r} "
+            f"{space.num_classes}."
+        )
+    for name, image in _pictures(images):
+        logits = predict_logits(model, image, name)
+        yield Segmentation(name, image, *_classes(logits), space)
+
+
+def predict_logits(model: Segmenter, image: np.ndarray, name: str = "image") -> np.ndarray:
+    """Logits (H, W, classes) of one RGB picture (H, W, 3); `name` is for the error message.
+
+    Raises:
+        ValueError: The picture is too small, or holds values outside 0..255.
+    """
+    try:
+        check_image_shape((1, *image.shape))
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from error
+    outputs = model.predict_on_batch(image[None])
+    return np.asarray(outputs["logits"])[0]
+
+
+def _classes(logits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    labels = logits.argmax(-1)
+    shifted = np.exp(logits - logits.max(-1, keepdims=True))
+    return labels.astype("uint8"), (1.0 / shifted.sum(-1)).astype("float32")
+
+
+def _pictures(images: Any) -> Iterator[tuple[str, np.ndarray]]:
+    """Names and RGB arrays of whatever was given."""
+    if isinstance(images, (str, Path)) and Path(images).is_dir():
+        folder = Path(images)
+        images = sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES)
+        if not images:
+            raise ValueError(f"{folder} holds no picture ({', '.join(SUFFIXES)}).")
+    elif isinstance(images, (str, Path, Image.Image)):
+        images = [images]
+    elif isinstance(images, np.ndarray):
+        images = [images] if images.ndim == 3 else images
+    if not isinstance(images, Iterable):
+        raise ValueError(f"Expected paths, arrays or a folder, got {type(images).__name__}.")
+    for i, image in enumerate(images):
+        if isinstance(image, (str, Path)):
+            yield Path(image).name, read_image(image)
+        else:
+            yield f"image_{i:03d}", _rgb(np.asarray(image), f"image {i}")
+
+
+def _rgb(image: np.ndarray, name: str) -> np.ndarray:
+    """An RGB array as uint8."""
+    if image.ndim != 3 or image.shape[2] != 3:
+        raise ValueError(f"{name} has shape {image.shape}; expected (height, width, 3), RGB.")
+    if image.dtype == np.uint8:
+        return image
+    values = image.astype("float32")
+    low, high = float(values.min(initial=0.0)), float(values.max(initial=0.0))
+    if not np.isfinite([low, high]).all() or low < 0 or high > 255:
+        raise ValueError(f"{name} holds values {low:g}..{high:g}; expected RGB in 0..255.")
+    if np.issubdtype(image.dtype, np.floating) and 0 < high <= 1.0:
+        raise ValueError(
+            f"{name} holds values {low:g}..{high:g}; expected RGB in 0..255. Multiply by 255."
+        )
+    return values.round().astype("uint8")

@@ -1,0 +1,285 @@
+"""What the numbers in a mask mean: classes, colours and the way from ids on disk to train ids."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+IGNORE = 255
+"""The label of ignored pixels inside the library, whatever number a benchmark uses on disk."""
+
+
+@dataclass(frozen=True)
+class LabelSpace:
+    """The classes of a dataset and how its masks number them.
+
+    Inside the library, class `k` is always the train id `k` (0..C-1) and an ignored pixel is
+    always `IGNORE` (255). On disk other numbers are in use; `ids` and `ignored_ids` say which.
+
+    Args:
+        name: short name, e.g. "camvid11".
+        classes: names of the C classes in train-id order, 1 <= C <= 255.
+        colors: one (red, green, blue) triple a class, 0..255.
+        ids: the number that stands for each class on disk, 0..255. Empty: 0..C-1.
+        ignored_ids: numbers on disk that mean "no class here"; they all become 255.
+        ignore_name: what the dataset calls those pixels.
+        ignore_color: their colour in pictures.
+
+    Raises:
+        ValueError: if the parts contradict each other.
+
+    Example:
+        ```python
+        space = LabelSpace("toy", ("road", "car"), ((128, 64, 128), (0, 0, 142)), ids=(7, 26))
+        space.to_train_ids(np.array([[7, 26, 255]], "uint8"))
+        # array([[  0,   1, 255]], dtype=uint8)
+        ```
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    colors: tuple[tuple[int, int, int], ...]
+    ids: tuple[int, ...] = ()
+    ignored_ids: tuple[int, ...] = (IGNORE,)
+    ignore_name: str = "void"
+    ignore_color: tuple[int, int, int] = (0, 0, 0)
+
+    def __post_init__(self) -> None:
+        count = len(self.classes)
+        # JSON knows lists only: bring them back to the tuples that equality and hashing need.
+        for field, value in {
+            "classes": tuple(str(name) for name in self.classes),
+            "colors": tuple(_color(color, self.name) for color in self.colors),
+            "ids": tuple(int(i) for i in self.ids) or tuple(range(count)),
+            "ignored_ids": tuple(sorted({int(i) for i in self.ignored_ids})),
+            "ignore_color": _color(self.ignore_color, self.name),
+        }.items():
+            object.__setattr__(self, field, value)
+        if not 1 <= count <= IGNORE:
+            raise ValueError(
+                f"Label space {self.name!r} has {count} classes; 1 to {IGNORE} are possible, "
+                f"since masks are 8-bit and {IGNORE} means ignored."
+            )
+        for field in ("colors", "ids"):
+            if len(getattr(self, field)) != count:
+                raise ValueError(
+                    f"Label space {self.name!r} has {count} classes but "
+                    f"{len(getattr(self, field))} {field}: one is needed for each class."
+                )
+        _refuse_duplicates(self.classes, f"classes of label space {self.name!r}")
+        _refuse_duplicates(self.ids + self.ignored_ids, f"ids of label space {self.name!r}")
+        outside = [i for i in self.ids + self.ignored_ids if not 0 <= i <= 255]
+        if outside:
+            raise ValueError(f"Ids of label space {self.name!r} must be 0..255, got {outside}.")
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes C, ignored pixels not counted."""
+        return len(self.classes)
+
+    def palette(self) -> np.ndarray:
+        """Colour of each train id.
+
+        Returns:
+            (256, 3) uint8: row k is class k, row 255 the ignore colour, the rest black.
+        """
+        palette = np.zeros((256, 3), "uint8")
+        palette[: self.num_classes] = self.colors
+        palette[IGNORE] = self.ignore_color
+        return palette
+
+    def to_train_ids(self, raw: np.ndarray, where: str = "mask") -> np.ndarray:
+        """Map the numbers on disk to train ids.
+
+        Args:
+            raw: integers (H, W) (or any shape) as they stand in the file.
+            where: what to call the mask in an error, normally its path.
+
+        Returns:
+            uint8 of the same shape: 0..C-1, or 255 where ignored.
+
+        Raises:
+            ValueError: if a number is neither a class nor ignored; names it, its count and
+                `where`.
+        """
+        raw = np.asarray(raw)
+        if raw.dtype == bool:
+            raw = raw.astype("uint8")
+        if raw.dtype.kind not in "ui":
+            raise ValueError(f"{where}: a mask holds integers, got {raw.dtype}.")
+        table = _lookup_table(self.ids, self.ignored_ids)
+        if raw.dtype == np.uint8:
+            train_ids = table[raw]
+        else:
+            inside = (raw >= 0) & (raw <= 255)
+            train_ids = np.where(inside, table[np.where(inside, raw, 0)], _UNKNOWN)
+        if train_ids.size and train_ids.min() < 0:
+            values, counts = np.unique(raw[train_ids < 0], return_counts=True)
+            raise ValueError(self._unknown_ids_message(values, counts, raw.size, where))
+        return train_ids.astype("uint8")
+
+    def _unknown_ids_message(
+        self, values: np.ndarray, counts: np.ndarray, size: int, where: str
+    ) -> str:
+        found = ", ".join(
+            f"{value} ({count} of {size} pixels)"
+            for value, count in list(zip(values.tolist(), counts.tolist(), strict=True))[:5]
+        )
+        more = f" and {len(values) - 5} other values" if len(values) > 5 else ""
+        ignored = _ranges(self.ignored_ids) or "no number"
+        return (
+            f"{where}: id {found}{more} is not in label space {self.name!r}, where "
+            f"{_ranges(self.ids)} are classes and {ignored} is ignored. Correct the mask, or use "
+            "the label space that it was made for."
+        )
+
+    def to_config(self) -> dict[str, Any]:
+        """All fields as plain values that `json` can write."""
+        return {
+            key: [list(v) if isinstance(v, tuple) else v for v in value]
+            if isinstance(value, tuple)
+            else value
+            for key, value in asdict(self).items()
+        }
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> LabelSpace:
+        """The label space that `to_config` described."""
+        return cls(**config)
+
+
+def from_names(
+    names: Sequence[str],
+    colors: Sequence[Sequence[int]] | None = None,
+    ids: Sequence[int] = (),
+    ignored_ids: Iterable[int] = (IGNORE,),
+    name: str = "custom",
+    ignore_name: str = "void",
+    ignore_color: Sequence[int] = (0, 0, 0),
+) -> LabelSpace:
+    """Describe the classes of your own data.
+
+    Args:
+        names: class names in train-id order.
+        colors: one RGB triple a class; None chooses colours that differ well, always the same
+            ones for the same number of classes.
+        ids: the number of each class in your masks; empty means 0, 1, 2, ...
+        ignored_ids: numbers in your masks that mean "no class here".
+        name: name of the label space.
+        ignore_name: what to call the ignored pixels.
+        ignore_color: colour of the ignored pixels in pictures.
+
+    Returns:
+        The label space.
+
+    Example:
+        ```python
+        space = from_names(["background", "crack"], ids=[0, 128])
+        space.num_classes
+        # 2
+        ```
+    """
+    if isinstance(names, str):
+        raise ValueError(f"names must be a list of class names, got the single string {names!r}.")
+    return LabelSpace(
+        name=name,
+        classes=tuple(names),
+        colors=tuple(_color(c, name) for c in colors)
+        if colors is not None
+        else distinct_colors(len(names), avoid=(_color(ignore_color, name),)),
+        ids=tuple(ids),
+        ignored_ids=tuple(ignored_ids),
+        ignore_name=ignore_name,
+        ignore_color=_color(ignore_color, name),
+    )
+
+
+def distinct_colors(
+    count: int, avoid: Sequence[tuple[int, int, int]] = ((0, 0, 0),)
+) -> tuple[tuple[int, int, int], ...]:
+    """Colours that are far from each other to the eye, the same ones in every run.
+
+    Greedy: each next colour is the one farthest, in the Oklab space (Ottosson 2020), from all
+    those already taken, out of a grid of 7 x 7 x 7 colours.
+
+    Args:
+        count: how many, 0..255.
+        avoid: colours that are taken already.
+
+    Returns:
+        `count` triples of 0..255.
+    """
+    steps = np.linspace(0, 255, 7).round()
+    grid = np.stack(np.meshgrid(steps, steps, steps, indexing="ij"), -1).reshape(-1, 3)
+    points = _oklab(grid)
+    taken = _oklab(np.array(avoid, float).reshape(-1, 3))
+    # White is left out as well: it vanishes on a light page.
+    taken = np.concatenate([taken, _oklab(np.full((1, 3), 255.0))])
+    distance = np.linalg.norm(points[:, None] - taken[None], axis=-1).min(axis=1)
+    chosen: list[tuple[int, int, int]] = []
+    for _ in range(count):
+        best = int(distance.argmax())
+        red, green, blue = (int(v) for v in grid[best])
+        chosen.append((red, green, blue))
+        distance = np.minimum(distance, np.linalg.norm(points - points[best], axis=-1))
+    return tuple(chosen)
+
+
+_UNKNOWN = -1
+
+
+@functools.lru_cache(maxsize=64)
+def _lookup_table(ids: tuple[int, ...], ignored_ids: tuple[int, ...]) -> np.ndarray:
+    table = np.full(256, _UNKNOWN, "int16")
+    table[list(ids)] = np.arange(len(ids))
+    table[list(ignored_ids)] = IGNORE
+    table.setflags(write=False)
+    return table
+
+
+def _color(color: Sequence[int], space: str) -> tuple[int, int, int]:
+    values = tuple(int(v) for v in color)
+    if len(values) != 3 or not all(0 <= v <= 255 for v in values):
+        raise ValueError(f"Colours of label space {space!r} are 3 numbers 0..255, got {color!r}.")
+    return values[0], values[1], values[2]
+
+
+def _refuse_duplicates(values: Sequence[Any], what: str) -> None:
+    twice = sorted({value for value in values if values.count(value) > 1})
+    if twice:
+        raise ValueError(f"The {what} must differ, these appear twice: {twice}.")
+
+
+def _ranges(ids: Sequence[int]) -> str:
+    """`0..10, 255` for the ids 0 to 10 and 255."""
+    parts: list[list[int]] = []
+    for i in sorted(ids):
+        if parts and i == parts[-1][1] + 1:
+            parts[-1][1] = i
+        else:
+            parts.append([i, i])
+    return ", ".join(str(a) if a == b else f"{a}..{b}" for a, b in parts)
+
+
+def _oklab(rgb: np.ndarray) -> np.ndarray:
+    """sRGB 0..255 (N, 3) to Oklab (N, 3), by the matrices of Ottosson 2020."""
+    values = rgb / 255.0
+    linear = np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4)
+    cones = linear @ np.array(
+        [
+            [0.4122214708, 0.2119034982, 0.0883024619],
+            [0.5363325363, 0.6806995451, 0.2817188376],
+            [0.0514459929, 0.1073969566, 0.6299787005],
+        ]
+    )
+    return np.cbrt(cones) @ np.array(
+        [
+            [0.2104542553, 1.9779984951, 0.0259040371],
+            [0.7936177850, -2.4285922050, 0.7827717662],
+            [-0.0040720468, 0.4505937099, -0.8086757660],
+        ]
+    )

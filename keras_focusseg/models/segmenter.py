@@ -1,0 +1,255 @@
+"""What every network has in common: masks as targets, its paper's loss, its signals."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_focusseg.metrics import MeanIoU
+from keras_focusseg.models.optimizer import AdamW
+
+SMALLEST_SIDE = 16
+
+
+class Segmenter(keras.Model):
+    """A functional Keras model from images to a dict with `"logits"`, trained on integer masks.
+
+    Subclasses build their graph, hand it to this constructor and say what their paper's loss is
+    (`loss_terms`) and how its terms are weighted (`loss_term_weights`). `fit`, `evaluate`,
+    `predict`, `save` and `export` are Keras' own.
+
+    Args:
+        inputs: Image tensor (B, H, W, 3): RGB, 0..255, any height and width.
+        outputs: Dict of tensors; `"logits"` is (B, H, W, classes) in float32.
+        signals: Named intermediate tensors that `inspect` returns.
+        num_classes: Number of classes.
+        ignore_class: Mask value that no loss and no metric counts.
+        name: Name of the model.
+        **kwargs: Further arguments of `keras.Model`.
+    """
+
+    def __init__(
+        self,
+        inputs: keras.KerasTensor,
+        outputs: Mapping[str, keras.KerasTensor],
+        *,
+        signals: Mapping[str, keras.KerasTensor],
+        num_classes: int,
+        ignore_class: int | None = 255,
+        name: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(inputs=inputs, outputs=dict(outputs), name=name, **kwargs)
+        self.num_classes = num_classes
+        self.ignore_class = ignore_class
+        # Hidden from Keras' attribute tracking, which would take them for parts of the model.
+        self._plain = _Untracked(signals=dict(signals))
+
+    # What a network says of itself ---------------------------------------------------------
+
+    def loss_terms(self, y: Any, y_pred: Mapping[str, Any], sample_weight: Any = None) -> dict:
+        """Terms of the paper's loss as named scalars, before weighting."""
+        raise NotImplementedError(f"{type(self).__name__} must say what its loss is.")
+
+    def loss_term_weights(self) -> dict[str, float]:
+        """Weight of each term of `loss_terms`."""
+        raise NotImplementedError(f"{type(self).__name__} must weight the terms of its loss.")
+
+    def classifier_layers(self) -> list[str]:
+        """Names of the layers whose shape depends on the number of classes."""
+        raise NotImplementedError(f"{type(self).__name__} must name its classifier layers.")
+
+    # Training ------------------------------------------------------------------------------
+
+    def compile(
+        self,
+        optimizer: Any = "auto",
+        loss: Any = "auto",
+        metrics: Sequence[Any] | str = "auto",
+        **kwargs: Any,
+    ) -> None:
+        """Prepares training on batches of (images, integer masks).
+
+        Args:
+            optimizer: `"auto"` for AdamW (2e-4, decay 0.05 on kernels, gradient norm clipped to
+                1), or anything Keras takes.
+            loss: `"auto"` for the paper's loss, or a Keras loss (object, name or function) of
+                the masks and the logits.
+            metrics: `"auto"` for mean IoU, or Keras metrics of the masks and the logits.
+            **kwargs: Further arguments of `keras.Model.compile`.
+
+        Example:
+            ```python
+            model.compile()
+            model.compile("adam", loss=losses.Dice(), metrics=[])
+            ```
+        """
+        if optimizer == "auto":
+            optimizer = AdamW(2e-4, weight_decay=0.05, global_clipnorm=1.0)
+        chosen_metrics = (
+            [MeanIoU(self.num_classes, self.ignore_class)]
+            if metrics == "auto"
+            else [_as_metric(metric) for metric in metrics or []]
+        )
+        super().compile(optimizer=optimizer, **kwargs)
+        plain = self._plain
+        plain.loss = None if loss == "auto" else keras.losses.get(loss)
+        plain.mask_metrics = chosen_metrics
+        plain.term_means = []
+        if plain.loss is None:
+            plain.term_means = [
+                keras.metrics.Mean(name=name)
+                for name, weight in self.loss_term_weights().items()
+                if weight
+            ]
+        plain.compile_config = {"kwargs": kwargs, "auto": (loss == "auto", metrics == "auto")}
+
+    def compute_loss(
+        self,
+        x: Any = None,
+        y: Any = None,
+        y_pred: Any = None,
+        sample_weight: Any = None,
+        training: bool = True,
+    ) -> Any:
+        """The compiled loss of masks `y` and outputs `y_pred`, regularisation added."""
+        plain = self._plain
+        if plain.loss is not None:
+            total = plain.loss(y, y_pred["logits"], sample_weight)
+        else:
+            total = 0.0
+            terms = self.loss_terms(y, y_pred, sample_weight)
+            weights = self.loss_term_weights()
+            means = {mean.name: mean for mean in plain.term_means}
+            for name, value in terms.items():
+                total = total + weights[name] * value
+                if name in means:
+                    means[name].update_state(ops.stop_gradient(value))
+        for loss in self.losses:
+            total = total + ops.sum(ops.cast(loss, "float32"))
+        return total
+
+    def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict:
+        """Updates the compiled metrics with masks and logits; all results by name."""
+        for metric in self._plain.mask_metrics:
+            metric.update_state(y, y_pred["logits"], sample_weight)
+        return self.get_metrics_result()
+
+    @property
+    def metrics(self) -> list[keras.metrics.Metric]:
+        """The loss, its terms and the compiled metrics."""
+        plain = getattr(self, "_plain", None)
+        if plain is None or not self.compiled:
+            return super().metrics
+        return [*super().metrics, *plain.term_means, *plain.mask_metrics]
+
+    def get_compile_config(self) -> dict[str, Any]:
+        """What `compile` was given, for a `.keras` file."""
+        if not self.compiled:
+            return {}
+        plain = self._plain
+        serialize = keras.saving.serialize_keras_object
+        return {
+            "optimizer": serialize(self.optimizer),
+            "loss": "auto" if plain.loss is None else serialize(plain.loss),
+            "metrics": "auto"
+            if plain.compile_config["auto"][1]
+            else [serialize(metric) for metric in plain.mask_metrics],
+            **plain.compile_config["kwargs"],
+        }
+
+    def compile_from_config(self, config: dict[str, Any]) -> None:
+        """Compiles as `get_compile_config` says."""
+        self.compile(**keras.saving.deserialize_keras_object(config))
+        if self.built:
+            self.optimizer.build(self.trainable_variables)
+
+    # Use -----------------------------------------------------------------------------------
+
+    def call(self, inputs: Any, training: Any = None, mask: Any = None) -> Any:
+        """Images (B, H, W, 3) to the dict of outputs; refuses images below 16 pixels a side."""
+        check_image_shape(tuple(inputs.shape))
+        return super().call(inputs, training=training, mask=mask)
+
+    def inspect(self, images: Any) -> dict[str, np.ndarray]:
+        """Every named intermediate worth looking at, as NumPy arrays.
+
+        Args:
+            images: RGB images (B, H, W, 3) in 0..255.
+
+        Returns:
+            The signals of the network by name, and its outputs.
+
+        Example:
+            ```python
+            importance = model.inspect(images)["importance"]    # (B, h, w, 1)
+            ```
+        """
+        plain = self._plain
+        if plain.inspector is None:
+            outputs = {**plain.signals, **self.output}
+            plain.inspector = keras.Model(self.input, outputs, name=f"{self.name}_inspector")
+        images = ops.convert_to_tensor(images, "float32")
+        check_image_shape(tuple(images.shape))
+        return keras.tree.map_structure(
+            ops.convert_to_numpy, plain.inspector(images, training=False)
+        )
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Segmenter:
+        """Builds the network from its constructor arguments."""
+        config = dict(config)
+        if isinstance(config.get("backbone"), dict):
+            config["backbone"] = keras.saving.deserialize_keras_object(
+                config["backbone"], custom_objects=custom_objects
+            )
+        return cls(**config)
+
+
+class _Untracked:
+    """Plain values of a model that Keras must neither track nor save."""
+
+    def __init__(self, signals: dict[str, Any]) -> None:
+        self.signals = signals
+        self.inspector: keras.Model | None = None
+        self.loss: Any = None
+        self.mask_metrics: list[keras.metrics.Metric] = []
+        self.term_means: list[keras.metrics.Metric] = []
+        self.compile_config: dict[str, Any] = {}
+
+
+def check_image_shape(shape: tuple[int | None, ...]) -> None:
+    """Refuses batches that no network can segment, with the reason.
+
+    Args:
+        shape: Shape of the images, (B, H, W, 3); `None` where it is not known yet.
+
+    Raises:
+        ValueError: Not four axes, not three channels, or a side below 16 pixels.
+    """
+    if len(shape) != 4 or shape[3] not in (3, None):
+        raise ValueError(
+            f"Expected images of shape (batch, height, width, 3), got {shape}. For one image add "
+            "the batch axis: images[None]."
+        )
+    for side, name in zip(shape[1:3], ("height", "width"), strict=True):
+        if side is not None and side < SMALLEST_SIDE:
+            raise ValueError(
+                f"Images of {shape[1]}x{shape[2]} (height x width) are too small: the {name} is "
+                f"{side}, at least {SMALLEST_SIDE} pixels are needed, because the features are "
+                "8 to 32 times smaller than the image. Enlarge or pad the image."
+            )
+
+
+def _as_metric(metric: Any) -> keras.metrics.Metric:
+    if metric in ("accuracy", "acc"):
+        return keras.metrics.SparseCategoricalAccuracy(name="accuracy")
+    if isinstance(metric, str):
+        return keras.metrics.get(metric)
+    if callable(metric) and not isinstance(metric, keras.metrics.Metric):
+        return keras.metrics.MeanMetricWrapper(metric, name=getattr(metric, "__name__", "metric"))
+    return metric

@@ -1,0 +1,208 @@
+"""Presets by name: a network with its weights, its classes and its measured score."""
+
+from __future__ import annotations
+
+import fnmatch
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from keras_focusseg.label_spaces import LabelSpace
+from keras_focusseg.models import FoRNet, Segmenter
+from keras_focusseg.presets.record import PresetRecord
+from keras_focusseg.presets.weights_file import load_weights as read_weights
+from keras_focusseg.presets.weights_file import save_weights, sha256
+
+HERE = Path(__file__).resolve().parent
+CATALOG = HERE / "catalog"
+WEIGHTS = HERE / "weights"
+NETWORKS: dict[str, type[Segmenter]] = {"FoRNet": FoRNet}
+
+
+def names(pattern: str = "*") -> list[str]:
+    """Names of the presets that come with the package.
+
+    Args:
+        pattern: Shell-style wildcard.
+
+    Returns:
+        The names that match, sorted.
+
+    Example:
+        ```python
+        from keras_focusseg import presets
+
+        presets.names("fornet*")
+        ```
+    """
+    return sorted(fnmatch.filter((path.stem for path in CATALOG.glob("*.json")), pattern))
+
+
+def record(name: str | Path) -> PresetRecord:
+    """The record of a preset: what it is, what it scored, its terms.
+
+    Args:
+        name: A name of `names()`, or a folder with `preset.json`, as training writes it.
+
+    Raises:
+        ValueError: There is no such preset.
+
+    Example:
+        ```python
+        print(presets.record("fornet_mobilenet_v2_synthetic_streets"))
+        ```
+    """
+    return PresetRecord.from_file(_record_path(name))
+
+
+def load(name: str | Path, num_classes: int | None = None, load_weights: bool = True) -> Segmenter:
+    """Builds the network of a preset and gives it its weights.
+
+    Args:
+        name: A name of `names()`, or a folder with `preset.json`, as training writes it.
+        num_classes: Number of classes of your own: all weights but those of the classifier are
+            loaded, for fine-tuning. By default the preset's classes.
+        load_weights: `False` builds the network with random weights, and only then.
+
+    Returns:
+        The network, ready to segment; `model.label_space` has its classes.
+
+    Raises:
+        ValueError: There is no such preset, it has no public weights, or the weights file is
+            missing or is not the one of the record.
+
+    Example:
+        ```python
+        model = presets.load("fornet_mobilenet_v2_synthetic_streets")
+        mine = presets.load("fornet_mobilenet_v2_synthetic_streets", num_classes=3)
+        ```
+    """
+    path = _record_path(name)
+    preset = PresetRecord.from_file(path)
+    if load_weights and preset.weights is None:
+        raise ValueError(
+            f"No public weights exist for {preset.name!r}. "
+            f"presets.load({preset.name!r}, load_weights=False) builds the network with random "
+            f"weights; presets.names() lists what else there is."
+        )
+    if preset.network not in NETWORKS:
+        raise ValueError(f"{path}: unknown network {preset.network!r}; known {sorted(NETWORKS)}.")
+    config = dict(preset.config)
+    other_classes = num_classes is not None and num_classes != config["num_classes"]
+    if other_classes:
+        config.update(num_classes=num_classes, class_weights=None)
+    model = NETWORKS[preset.network](**config)
+    model.label_space = None if other_classes else preset.classes()
+    if load_weights:
+        skip = model.classifier_layers() if other_classes else []
+        read_weights(model, _checked_weights(preset, path), skip_layers=skip)
+    return model
+
+
+def save(
+    model: Segmenter,
+    folder: str | Path,
+    *,
+    name: str,
+    label_space: LabelSpace,
+    dtype: str = "float32",
+    description: str = "Trained with keras_focusseg.",
+    recipe: Mapping[str, Any] | None = None,
+    training: Mapping[str, Any] | None = None,
+    scores: tuple[Mapping[str, Any], ...] = (),
+    licence: Mapping[str, str] | None = None,
+    paper: str = "",
+) -> PresetRecord:
+    """Writes a folder that `load` takes: `preset.json` and `<name>.safetensors`.
+
+    Args:
+        model: The network.
+        folder: Folder to write into; made if absent.
+        name: Name of the preset.
+        label_space: Its classes.
+        dtype: `"float32"`, or `"float16"` for half the size.
+        description: One sentence.
+        recipe: How it was trained.
+        training: What was done, where, for how long.
+        scores: Measurements.
+        licence: Terms.
+        paper: Publication of the network.
+
+    Returns:
+        The record as written.
+
+    Example:
+        ```python
+        presets.save(model, "my_preset", name="mine", label_space=source.label_space)
+        model = presets.load("my_preset")
+        ```
+    """
+    if label_space.num_classes != model.num_classes:
+        raise ValueError(
+            f"The network has {model.num_classes} classes, label space {label_space.name!r} has "
+            f"{label_space.num_classes}."
+        )
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    weights = folder / f"{name}.safetensors"
+    digest = save_weights(model, weights, dtype)
+    config = {k: v for k, v in model.get_config().items() if k != "name"}
+    preset = PresetRecord(
+        name=name,
+        description=description,
+        network=type(model).__name__,
+        config=config,
+        label_space=label_space.to_config(),
+        weights={
+            "file": weights.name,
+            "sha256": digest,
+            "bytes": weights.stat().st_size,
+            "dtype": dtype,
+        },
+        recipe=dict(recipe or {}),
+        training=dict(training or {}),
+        scores=tuple(scores),
+        licence=dict(licence or {}),
+        paper=paper,
+    )
+    write_record(preset, folder / "preset.json")
+    return preset
+
+
+def write_record(preset: PresetRecord, path: Path) -> None:
+    """Writes a record under another name first, then in place."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    temporary.write_text(preset.to_json(), encoding="utf-8")
+    os.replace(temporary, path)
+
+
+def _record_path(name: str | Path) -> Path:
+    folder = Path(name)
+    if (folder / "preset.json").is_file():
+        return folder / "preset.json"
+    if str(name) in names():
+        return CATALOG / f"{name}.json"
+    raise ValueError(
+        f"There is no preset {str(name)!r}: neither one of {', '.join(names())} nor a folder with "
+        "preset.json."
+    )
+
+
+def _checked_weights(preset: PresetRecord, record_path: Path) -> Path:
+    assert preset.weights is not None  # the caller looked
+    file = str(preset.weights["file"])
+    if Path(file).name != file:
+        raise ValueError(f"{record_path}: weights file {file!r} must be a name without folders.")
+    folder = WEIGHTS if record_path.parent == CATALOG else record_path.parent
+    path = folder / file
+    if not path.is_file():
+        raise ValueError(f"The weights of {preset.name!r} are missing: no file {path}.")
+    found = sha256(path)
+    if found != preset.weights["sha256"]:
+        raise ValueError(
+            f"{path} is not the file of {preset.name!r}: its SHA-256 is {found[:16]}..., the "
+            f"record says {preset.weights['sha256'][:16]}.... It is damaged or has been replaced; "
+            "install the package anew or train again."
+        )
+    return path

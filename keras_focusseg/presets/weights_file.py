@@ -1,0 +1,95 @@
+"""Weights of a network as a safetensors file: names and numbers, never code."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Collection
+from pathlib import Path
+
+import keras
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+
+
+def named_weights(model: keras.Model) -> dict[str, keras.Variable]:
+    """Floating-point weights of a model by path; the seeds of random layers are left out.
+
+    Raises:
+        ValueError: Two weights have the same path, so that a file could not tell them apart.
+    """
+    named: dict[str, keras.Variable] = {}
+    for weight in model.weights:
+        if "float" not in keras.backend.standardize_dtype(weight.dtype):
+            continue
+        if weight.path in named:
+            raise ValueError(f"Two weights are called {weight.path!r}; give the layers own names.")
+        named[weight.path] = weight
+    return named
+
+
+def save_weights(model: keras.Model, path: str | Path, dtype: str = "float32") -> str:
+    """Writes all weights of a model, first under another name, then in place of `path`.
+
+    Args:
+        model: A built model.
+        path: File to write, `*.safetensors`.
+        dtype: `"float32"`, or `"float16"` for half the size.
+
+    Returns:
+        SHA-256 of the file, in hexadecimal.
+
+    Raises:
+        ValueError: A weight is not finite in that dtype.
+    """
+    arrays = {}
+    for name, weight in named_weights(model).items():
+        arrays[name] = np.ascontiguousarray(keras.ops.convert_to_numpy(weight).astype(dtype))
+        if not np.isfinite(arrays[name]).all():
+            raise ValueError(f"Weight {name!r} is not finite in {dtype}; {path} is not written.")
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.tmp")
+    save_file(arrays, temporary)
+    os.replace(temporary, path)
+    return sha256(path)
+
+
+def load_weights(model: keras.Model, path: str | Path, skip_layers: Collection[str] = ()) -> None:
+    """Reads all weights of a model; every weight must be in the file and the file hold no other.
+
+    Args:
+        model: A built model.
+        path: File that `save_weights` wrote.
+        skip_layers: Layers that keep the weights they have, such as a new classifier.
+
+    Raises:
+        ValueError: Not a safetensors file, or names or shapes that differ; the model is unchanged.
+    """
+    try:
+        arrays = load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise ValueError(f"{path} is not a readable safetensors file: {error}") from error
+    skipped = {name for name in named_weights(model) if name.split("/")[0] in set(skip_layers)}
+    wanted = {name: w for name, w in named_weights(model).items() if name not in skipped}
+    given = {name: array for name, array in arrays.items() if name not in skipped}
+    missing, surplus = sorted(set(wanted) - set(given)), sorted(set(given) - set(wanted))
+    if missing or surplus:
+        raise ValueError(
+            f"{path} does not fit {model.name}: {len(missing)} weights missing {missing[:5]}, "
+            f"{len(surplus)} weights unknown {surplus[:5]}. Build the network as the record says."
+        )
+    for name, array in given.items():
+        if array.shape != tuple(wanted[name].shape):
+            raise ValueError(
+                f"{path}: weight {name!r} has shape {array.shape}, {model.name} expects "
+                f"{tuple(wanted[name].shape)}."
+            )
+    for name, array in given.items():
+        wanted[name].assign(array.astype("float32"))
+
+
+def sha256(path: str | Path) -> str:
+    """SHA-256 of a file, in hexadecimal."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

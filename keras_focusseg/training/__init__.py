@@ -1,0 +1,19 @@
+"""Recipes and what runs them."""
+
+from keras_focusseg.training.callbacks import MovingAverage, RunFolder, StopOnNaN, TrainingDiverged
+from keras_focusseg.training.fit import build_model, make_optimizer, train
+from keras_focusseg.training.recipe import Recipe, load_recipe
+from keras_focusseg.training.schedules import WarmupPoly
+
+__all__ = [
+    "MovingAverage",
+    "Recipe",
+    "RunFolder",
+    "StopOnNaN",
+    "TrainingDiverged",
+    "WarmupPoly",
+    "build_model",
+    "load_recipe",
+    "make_optimizer",
+    "train",
+]

@@ -1,0 +1,197 @@
+"""Runs a recipe: data, network, schedule, checkpoints, from one call."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from keras_focusseg import backbones, data, models, presets
+from keras_focusseg.training.callbacks import (
+    MovingAverage,
+    RunFolder,
+    StopOnNaN,
+    newest_checkpoint,
+)
+from keras_focusseg.training.recipe import Recipe
+from keras_focusseg.training.schedules import WarmupPoly
+
+CALIBRATION_IMAGES = 32
+
+
+def train(
+    recipe: Recipe,
+    data_root: str | Path | None = None,
+    run_folder: str | Path = "runs/run",
+    resume: bool = False,
+    verbose: int | None = None,
+) -> Path:
+    """Trains as a recipe says and keeps the best weights by validation mIoU.
+
+    Writes into `run_folder`: `recipe.json`, `log.csv`, `tensorboard/`, `checkpoints/` (the last
+    finished epoch), and `best/`, a folder that `presets.load` takes.
+
+    Args:
+        recipe: What to do.
+        data_root: Folder of the dataset; not needed for synthetic scenes.
+        run_folder: Where everything of this run is written.
+        resume: Go on after the last finished epoch of `run_folder`.
+        verbose: Keras' 0, 1 or 2; by default a progress bar on a terminal, else a line an epoch.
+
+    Returns:
+        The folder `best/`.
+
+    Raises:
+        ValueError: `run_folder` holds another run, or the data do not fit the recipe.
+        TrainingDiverged: The loss is no longer finite.
+
+    Example:
+        ```python
+        from keras_focusseg import presets, training
+
+        recipe = training.load_recipe("recipes/fornet_mobilenet_v2_synthetic_streets.py")
+        best = training.train(recipe.replace(epochs=2), run_folder="runs/try")
+        model = presets.load(best)
+        ```
+    """
+    run_folder = Path(run_folder)
+    _check_run_folder(recipe, run_folder, resume)
+    keras.utils.set_random_seed(recipe.seed)
+    train_source = data.open_source(
+        recipe.dataset,
+        data_root,
+        recipe.train_split,
+        **{**recipe.dataset_options, **recipe.train_options},
+    )
+    val_source = data.open_source(
+        recipe.dataset,
+        data_root,
+        recipe.val_split,
+        **{**recipe.dataset_options, **recipe.val_options},
+    )
+    steps = len(train_source) // recipe.batch_size
+    if steps == 0:
+        raise ValueError(
+            f"{recipe.dataset} {recipe.train_split} has {len(train_source)} images, fewer than "
+            f"one batch of {recipe.batch_size}; lower batch_size."
+        )
+    resumed = resume and newest_checkpoint(run_folder) is not None
+    model = build_model(recipe, train_source, load_weights=not resumed)
+    model.compile(optimizer=make_optimizer(recipe, steps))
+
+    average = MovingAverage(recipe.ema) if recipe.ema else None
+    best = run_folder / "best"
+
+    def save_best(epoch: int, value: float) -> None:
+        presets.save(
+            model,
+            best,
+            name=recipe.name,
+            label_space=train_source.label_space,
+            recipe=recipe.to_config(),
+            training={
+                "epochs_done": epoch,
+                "monitor": f"val mean_iou {value:.4f} ({recipe.dataset} {recipe.val_split})",
+            },
+        )
+
+    folder = RunFolder(run_folder, average, save_best)
+    folder.set_model(model)
+    epochs_done = 0
+    if resumed:
+        model.optimizer.build(model.trainable_variables)
+        epochs_done = folder.restore()
+    run_folder.mkdir(parents=True, exist_ok=True)
+    (run_folder / "recipe.json").write_text(json.dumps(recipe.to_config(), indent=1) + "\n")
+    if epochs_done < recipe.epochs:
+        callbacks: list[keras.callbacks.Callback] = [StopOnNaN(), folder]
+        if average is not None:
+            callbacks.insert(1, average)
+        model.fit(
+            data.batches(
+                train_source,
+                recipe.batch_size,
+                data.Augment(**recipe.augment),
+                shuffle=True,
+                seed=recipe.seed,
+                cache="memory",
+                drop_remainder=True,
+                start_epoch=epochs_done,
+            ),
+            validation_data=data.batches(val_source, recipe.val_batch_size, cache="memory"),
+            validation_freq=recipe.validate_every,
+            epochs=recipe.epochs,
+            initial_epoch=epochs_done,
+            callbacks=callbacks,
+            shuffle=False,  # the data come shuffled
+            verbose=(1 if sys.stdout.isatty() else 2) if verbose is None else verbose,
+        )
+    if not (best / "preset.json").is_file():
+        raise ValueError(
+            f"No validation of {run_folder} gave a mIoU: the run had {recipe.epochs} epochs and "
+            f"validates every {recipe.validate_every}. Lower validate_every."
+        )
+    return best
+
+
+def build_model(recipe: Recipe, source: data.Source, load_weights: bool = True) -> Any:
+    """The network of a recipe for the classes of a source, with the weights it starts from."""
+    num_classes = source.label_space.num_classes
+    if recipe.pretrained is not None:
+        return presets.load(recipe.pretrained, num_classes=num_classes)
+    network = getattr(models, recipe.network)
+    model = network(num_classes=num_classes, **recipe.network_config)
+    if load_weights and recipe.backbone_weights is not None:
+        images = None
+        if str(recipe.backbone_weights).endswith(".npz"):  # folded norms need calibration
+            images = _calibration_images(recipe, source)
+        backbones.load_weights(model.backbone, recipe.backbone_weights, calibration_images=images)
+    if recipe.freeze_backbone_norm:
+        for layer in model.backbone.layers:
+            if isinstance(layer, keras.layers.BatchNormalization):
+                layer.trainable = False
+    return model
+
+
+def make_optimizer(recipe: Recipe, steps_per_epoch: int) -> models.AdamW:
+    """AdamW with warm-up and polynomial decay over all steps of the recipe."""
+    total = steps_per_epoch * recipe.epochs
+    schedule = WarmupPoly(
+        recipe.learning_rate, total, min(recipe.warmup_steps, total - 1), recipe.power
+    )
+    return models.AdamW(
+        schedule, weight_decay=recipe.weight_decay, global_clipnorm=recipe.clip_norm
+    )
+
+
+def _calibration_images(recipe: Recipe, source: data.Source) -> Any:
+    batches = data.batches(
+        source,
+        min(CALIBRATION_IMAGES, len(source)),
+        data.Augment(**{**recipe.augment, "scale": (1.0, 1.0)}),
+        shuffle=True,
+        feed="pydataset",
+    )
+    return batches[0][0]
+
+
+def _check_run_folder(recipe: Recipe, folder: Path, resume: bool) -> None:
+    stored = folder / "recipe.json"
+    if not stored.is_file():
+        return
+    if not resume and newest_checkpoint(folder) is not None:
+        raise ValueError(
+            f"{folder} holds a run already. Give --resume to go on with it, or another folder."
+        )
+    before = json.loads(stored.read_text())
+    now = json.loads(json.dumps(recipe.to_config()))
+    changed = sorted(key for key in now if now[key] != before.get(key))
+    if resume and changed:
+        raise ValueError(
+            f"{folder} was started with another recipe: {', '.join(changed)} differ, for example "
+            f"{changed[0]} was {before.get(changed[0])!r} and is {now[changed[0]]!r} now. Resume "
+            "with the same recipe, or start another folder."
+        )

@@ -1,0 +1,145 @@
+"""A page that shows, scene by scene, what networks saw and where they looked."""
+
+from __future__ import annotations
+
+import dataclasses
+import html
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from keras_focusseg.visualization.pictures import (
+    colorize,
+    heatmap,
+    legend,
+    overlay,
+    region_map,
+)
+
+_PAGE = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><title>keras_focusseg: demo</title>
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<style>
+body {{ font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 1500px;
+  padding: 0 1rem; color: #1c2430; background: #fafbfc; }}
+h1 {{ font-size: 1.6rem; margin-bottom: .2rem; }}
+h2 {{ font-size: 1.05rem; margin: 2rem 0 .5rem; }}
+table.scores {{ border-collapse: collapse; margin: 1rem 0; background: white; }}
+.scores th, .scores td {{ padding: .35rem .9rem; border: 1px solid #dde3ea; text-align: right; }}
+.scores th:first-child, .scores td:first-child {{ text-align: left; }}
+.row {{ display: grid; grid-template-columns: repeat(4, 1fr); gap: 8px; margin-bottom: 8px; }}
+figure {{ margin: 0; }} figure img {{ width: 100%; display: block; border-radius: 4px; }}
+figcaption {{ font-size: .8rem; color: #556; padding: .2rem 0 .3rem; }}
+p {{ max-width: 60rem; }}
+</style></head><body>
+<h1>Street scenes, segmented</h1>
+<p>{intro}</p>
+{table}
+<p><img src="legend.png" alt="Colours of the classes"></p>
+{scenes}
+</body></html>
+"""
+
+_INTRO = (
+    "The scenes were drawn by the synthetic source from a seed that no training saw. "
+    "<b>Importance</b> is the selector's score, dark 0 to light 1: it was taught to find class "
+    "boundaries. <b>Regions</b> are the cells that the branches look at again: the lightest go to "
+    "every branch, the dark violet ones to the last branch alone, grey ones to none."
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Column:
+    """One network of the gallery.
+
+    Args:
+        name: Its name.
+        model: The network.
+        scores: Its scores on the scenes: `mean_iou`, `boundary`, `seconds_per_image`.
+    """
+
+    name: str
+    model: Any
+    scores: Any
+
+
+def write(folder: str | Path, source: Any, columns: Sequence[Column]) -> Path:
+    """Writes `index.html` and its pictures.
+
+    Args:
+        folder: Folder to write into; made if absent.
+        source: Images with their masks.
+        columns: The networks.
+
+    Returns:
+        Path of the page.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    space = source.label_space
+    legend(space, columns=6).save(folder / "legend.png")
+    scenes = []
+    for i in range(len(source)):
+        sample = source.load(i)
+        truth = Image.fromarray(colorize(sample.mask, space))
+        rows = [
+            _row(
+                folder,
+                f"scene{i:02d}",
+                {"image": Image.fromarray(sample.image), "truth": truth},
+            )
+        ]
+        for column in columns:
+            seen = column.model.inspect(sample.image[None])
+            labels = seen["logits"][0].argmax(-1).astype("uint8")
+            wrong = (labels != sample.mask) & (sample.mask != 255)
+            pictures = {
+                f"{column.name}: prediction": overlay(sample.image, labels, space, 0.75),
+                f"errors ({100 * wrong.mean():.1f} % of the pixels)": _errors(sample.image, wrong),
+            }
+            if "importance" in seen:
+                pictures["importance"] = heatmap(seen["importance"][0], labels.shape)
+                pictures["regions"] = region_map(sample.image, seen["masks"][0])
+            rows.append(_row(folder, f"scene{i:02d}_{column.name}", pictures))
+        scenes.append(f"<h2>Scene {i + 1}</h2>\n" + "\n".join(rows))
+    page = folder / "index.html"
+    temporary = folder / ".index.html.tmp"
+    temporary.write_text(
+        _PAGE.format(intro=_INTRO, table=_table(columns), scenes="\n".join(scenes)),
+        encoding="utf-8",
+    )
+    os.replace(temporary, page)
+    return page
+
+
+def _row(folder: Path, stem: str, pictures: dict[str, Image.Image]) -> str:
+    figures = []
+    for number, (caption, picture) in enumerate(pictures.items()):
+        file = f"{stem}_{number}.png"
+        picture.save(folder / file)
+        text = html.escape(caption)
+        figures.append(
+            f'<figure><figcaption>{text}</figcaption><img loading="lazy" src="{file}" '
+            f'alt="{text}"></figure>'
+        )
+    return '<div class="row">' + "".join(figures) + "</div>"
+
+
+def _errors(image: np.ndarray, wrong: np.ndarray) -> Image.Image:
+    grey = np.repeat(image.mean(-1, keepdims=True) * 0.5 + 90, 3, axis=-1)
+    return Image.fromarray(np.where(wrong[..., None], (220, 40, 40), grey).astype("uint8"))
+
+
+def _table(columns: Sequence[Column]) -> str:
+    rows = "".join(
+        f"<tr><td>{html.escape(c.name)}</td><td>{100 * c.scores.mean_iou:.1f}</td>"
+        f"<td>{100 * c.scores.boundary['boundary_f1']:.1f}</td>"
+        f"<td>{1000 * c.scores.seconds_per_image:.0f}</td></tr>"
+        for c in columns
+    )
+    head = "<tr><th>preset</th><th>mIoU</th><th>boundary F1</th><th>ms per image</th></tr>"
+    return f'<table class="scores">{head}{rows}</table>'

@@ -1,0 +1,109 @@
+"""Class maps and importance maps as pictures, with NumPy and Pillow alone."""
+
+from __future__ import annotations
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from keras_focusseg.label_spaces import LabelSpace
+
+# Twelve stops of a dark-to-light map whose brightness rises evenly: black, violet, orange, cream.
+_HEAT = np.array(
+    [
+        (4, 5, 20), (27, 16, 68), (62, 18, 104), (98, 24, 116), (134, 35, 112), (170, 48, 98),
+        (202, 66, 78), (227, 92, 54), (243, 126, 30), (249, 165, 24), (244, 208, 74),
+        (252, 252, 190),
+    ],
+    "float32",
+)  # fmt: skip
+
+
+def colorize(labels: np.ndarray, label_space: LabelSpace) -> np.ndarray:
+    """Class maps in the colours of their label space.
+
+    Args:
+        labels: Train ids, (..., H, W); 255 is ignored.
+        label_space: Colours of the classes.
+
+    Returns:
+        (..., H, W, 3) uint8.
+    """
+    return label_space.palette()[np.asarray(labels).astype("uint8")]
+
+
+def overlay(
+    image: np.ndarray, labels: np.ndarray, label_space: LabelSpace, opacity: float = 0.55
+) -> Image.Image:
+    """A picture under its class colours, class borders drawn as light lines.
+
+    Args:
+        image: (H, W, 3) uint8.
+        labels: Train ids (H, W); the picture shows uncoloured where they are 255.
+        label_space: Colours of the classes.
+        opacity: 0 shows the picture, 1 the colours.
+
+    Raises:
+        ValueError: Sizes differ, or `opacity` is outside 0..1.
+    """
+    if image.shape[:2] != labels.shape:
+        raise ValueError(f"image is {image.shape[:2]}, labels are {labels.shape}; sizes differ.")
+    if not 0 <= opacity <= 1:
+        raise ValueError(f"opacity must be in 0..1, got {opacity}.")
+    strength = np.where(labels == 255, 0.0, opacity)[..., None]
+    mixed = image * (1 - strength) + colorize(labels, label_space) * strength
+    edge = np.zeros(labels.shape, bool)
+    edge[:, 1:] |= labels[:, 1:] != labels[:, :-1]
+    edge[1:] |= labels[1:] != labels[:-1]
+    mixed = np.where(edge[..., None], 0.5 * mixed + 0.5 * 255 * opacity, mixed)
+    return Image.fromarray(mixed.round().clip(0, 255).astype("uint8"))
+
+
+def heatmap(values: np.ndarray, size: tuple[int, int]) -> Image.Image:
+    """A map of values in 0..1 as colours from dark (0) to light (1), enlarged bilinearly.
+
+    Args:
+        values: (h, w), or (h, w, 1).
+        size: Height and width of the picture.
+    """
+    values = np.asarray(values, "float32").reshape(values.shape[:2]).clip(0, 1)
+    height, width = size
+    grey = Image.fromarray(values).resize((width, height), Image.Resampling.BILINEAR)
+    position = np.asarray(grey) * (len(_HEAT) - 1)
+    low = np.floor(position).astype(int).clip(0, len(_HEAT) - 2)
+    part = (position - low)[..., None]
+    colors = _HEAT[low] * (1 - part) + _HEAT[low + 1] * part
+    return Image.fromarray(colors.round().astype("uint8"))
+
+
+def region_map(image: np.ndarray, masks: np.ndarray) -> Image.Image:
+    """FoR-Net's nested Top-K masks over a darkened picture: the smaller the set, the lighter.
+
+    Args:
+        image: (H, W, 3) uint8.
+        masks: (h, w, branches) of zeros and ones, nested, smallest first.
+    """
+    height, width = image.shape[:2]
+    depth = np.asarray(masks, "float32").sum(-1) / masks.shape[-1]  # 1 where all branches look
+    # Cells stay sharp squares: they are what the branches see.
+    cells = Image.fromarray((depth * 255).round().astype("uint8"))
+    depth = np.asarray(cells.resize((width, height), Image.Resampling.NEAREST)) / 255.0
+    grey = image.mean(-1, keepdims=True) * 0.45
+    colors = np.asarray(heatmap(0.35 + 0.6 * depth, (height, width)), "float32")
+    chosen = (depth > 0)[..., None]
+    mixed = np.where(chosen, 0.45 * image + 0.55 * colors, grey)
+    return Image.fromarray(mixed.round().clip(0, 255).astype("uint8"))
+
+
+def legend(label_space: LabelSpace, columns: int = 4) -> Image.Image:
+    """Colours and names of all classes as a picture."""
+    font = ImageFont.load_default(size=14)
+    widest = max(font.getlength(name) for name in label_space.classes)
+    cell, row = int(widest) + 40, 24
+    rows = -(-label_space.num_classes // columns)
+    picture = Image.new("RGB", (cell * columns, row * rows), "white")
+    draw = ImageDraw.Draw(picture)
+    for i, (name, color) in enumerate(zip(label_space.classes, label_space.colors, strict=True)):
+        x, y = (i % columns) * cell, (i // columns) * row
+        draw.rectangle((x + 4, y + 4, x + 24, y + 20), fill=tuple(color), outline="black")
+        draw.text((x + 30, y + 4), name, fill="black", font=font)
+    return picture

@@ -1,0 +1,41 @@
+"""FoR-Net, compact form on MobileNetV2, on drawn street scenes: needs no files.
+
+    focusseg train recipes/fornet_mobilenet_v2_synthetic_streets.py
+"""
+
+from keras_focusseg.training import Recipe
+
+recipe = Recipe(
+    name="fornet_mobilenet_v2_synthetic_streets",
+    network="FoRNet",
+    network_config={
+        "backbone": "mobilenet_v2",
+        "output_stride": 32,
+        "neck": "fpn",
+        "filters": 96,
+        "low_level_filters": 32,
+        "decoder_filters": 64,
+        "dilation_rates": (1, 1, 1, 4),
+    },
+    dataset="synthetic_streets",
+    dataset_options={"size": (360, 480)},
+    train_options={"count": 400},
+    val_options={"count": 50},
+    augment={
+        "crop_size": (240, 320),
+        "scale": (0.5, 2.0),
+        "rotate": 3.0,
+        "brightness": 0.2,
+        "contrast": 0.2,
+        "saturation": 0.2,
+    },
+    batch_size=8,
+    epochs=10,
+    learning_rate=1e-3,
+    weight_decay=0.02,
+    warmup_steps=50,
+    ema=0.99,
+    validate_every=2,
+    seed=0,
+    backbone_weights="imagenet",
+)

@@ -1,0 +1,119 @@
+"""What all backbones share: names, options, serialisation, precision, equality of backends."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from keras_focusseg import backbones
+from tests.backbones import references
+from tests.testers import (
+    assert_matches_golden,
+    check_config_round_trip,
+    randomize_weights,
+    reload_in_new_process,
+)
+
+SMALL = [("resnet18", {}), ("mobilenet_v2", {"alpha": 0.35})]
+
+
+def test_names() -> None:
+    assert backbones.names() == [
+        "mobilenet_v2",
+        *(f"resnet{depth}" for depth in (18, 34, 50, 101, 152)),
+    ]
+    with pytest.raises(ValueError, match="'resnet20'. Known are: mobilenet_v2, resnet18"):
+        backbones.build("resnet20")
+
+
+@pytest.mark.parametrize(("name", "options"), SMALL)
+def test_wrong_options(name: str, options: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match="output_stride must be one of .* received 4"):
+        backbones.build(name, output_stride=4, **options)
+    with pytest.raises(ValueError, match="depth must be one of"):
+        backbones.ResNet(20)
+    with pytest.raises(ValueError, match="alpha must be positive"):
+        backbones.MobileNetV2(alpha=0)
+    with pytest.raises(ValueError, match="No pretrained weights are known for Functional"):
+        x = keras.Input((4,))
+        backbones.load_weights(keras.Model(x, x), "imagenet")
+    with pytest.raises(ValueError, match="an .h5 or an .npz file; received 'model.pth'"):
+        backbones.load_weights(backbones.MobileNetV2(alpha=0.35), "model.pth")
+
+
+@pytest.mark.parametrize(("name", "options"), SMALL)
+def test_shapes_at_an_odd_size(name: str, options: dict[str, float]) -> None:
+    model = backbones.build(name, output_stride=8, **options)
+    assert model.input_shape == (None, None, None, 3)
+    outputs = references.run(model, references.noise(97, 131))
+    assert list(outputs) == ["P2", "P3", "P4", "P5"]
+    for level, x in outputs.items():
+        stride = model.pyramid_strides[level]
+        assert x.shape == (1, -(-97 // stride), -(-131 // stride), model.pyramid_channels[level])
+
+
+@pytest.mark.parametrize(("name", "options"), SMALL)
+def test_same_weights_same_pyramid_on_every_backend(name: str, options: dict[str, float]) -> None:
+    model = backbones.build(name, output_stride=16, **options)
+    randomize_weights(model)
+    outputs = references.run(model, references.noise(33, 47))
+    few = {level: x[..., ::8].astype("float32") for level, x in outputs.items()}
+    assert_matches_golden(f"backbone_{name}", few)
+
+
+@pytest.mark.parametrize(("name", "options"), SMALL)
+def test_config_round_trip(name: str, options: dict[str, float]) -> None:
+    model = backbones.build(
+        name,
+        output_stride=16,
+        include_rescaling=False,
+        batch_norm_momentum=0.97,
+        dtype="mixed_bfloat16",
+        trainable=False,
+        **options,
+    )
+    copy = check_config_round_trip(model)
+    assert copy.name == name
+    assert copy.pyramid_strides == {"P2": 4, "P3": 8, "P4": 16, "P5": 16}
+    assert not copy.trainable_weights
+    assert not any(layer.name == "rescaling" for layer in copy.layers)
+    norms = [x for x in copy.layers if isinstance(x, keras.layers.BatchNormalization)]
+    assert {norm.momentum for norm in norms} == {0.97}
+    assert {norm.compute_dtype for norm in norms} == {"bfloat16"}
+
+
+@pytest.mark.parametrize(("name", "options"), SMALL)
+def test_nested_in_a_model_it_comes_back_in_a_new_process(
+    name: str, options: dict[str, float], tmp_path: Path
+) -> None:
+    backbone = backbones.build(name, output_stride=16, **options)
+    randomize_weights(backbone)
+    images = keras.Input((None, None, 3))
+    pyramid = backbone(images)
+    head = keras.layers.Conv2D(3, 1, name="head")(pyramid["P5"])
+    model = keras.Model(images, {"head": head, "P2": pyramid["P2"]})
+    model.save(tmp_path / "model.keras")
+
+    x = references.noise(40, 50)
+    found = reload_in_new_process(tmp_path / "model.keras", x, tmp_path)
+    references.assert_close(found, references.run(model, x), 1e-6)
+    assert type(keras.saving.load_model(tmp_path / "model.keras").layers[1]) is type(backbone)
+
+
+@pytest.mark.parametrize(("name", "options"), SMALL)
+def test_mixed_precision_normalises_in_float32(
+    name: str, options: dict[str, float], mixed_precision: str
+) -> None:
+    mixed = backbones.build(name, **options)
+    randomize_weights(mixed)
+    assert mixed.get_layer("rescaling").compute_dtype == "float32"
+    assert {x.dtype for x in mixed.output.values()} == {mixed_precision}
+    assert {w.dtype for w in mixed.trainable_weights} == {"float32"}
+    full = backbones.build(name, dtype="float32", **options)
+    full.set_weights(mixed.get_weights())
+    images = references.noise(33, 40)
+    found = {k: np.asarray(v, "float32") for k, v in references.run(mixed, images).items()}
+    references.assert_close(found, references.run(full, images), 0.1)

@@ -1,0 +1,70 @@
+"""Settings that hold for the whole suite: few threads, fixed seeds, a compile cache for JAX."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+# Real CamVid frames and ImageNet weights cannot be part of the project; whoever has them points
+# here. The default is a folder named "shared" beside the repository.
+SHARED = Path(os.environ.get("FOCUSSEG_SHARED", REPOSITORY.parent / "shared"))
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    import keras
+
+    if keras.backend.backend() == "jax":
+        import jax
+
+        # Every eager operation of JAX compiles once; kept on disk, a second run is 4 times faster.
+        jax.config.update("jax_compilation_cache_dir", str(REPOSITORY / ".cache" / "jax"))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+        jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if SHARED.is_dir():
+        return
+    skip = pytest.mark.skip(reason=f"needs the shared data and weights, absent from {SHARED}")
+    for item in items:
+        if "shared" in item.keywords:
+            item.add_marker(skip)
+
+
+@pytest.fixture
+def shared_dir() -> Path:
+    """Folder with `data/camvid`, `weights` and `labels`; only for tests marked `shared`."""
+    return SHARED
+
+
+@pytest.fixture(autouse=True)
+def fixed_seed() -> None:
+    import keras
+
+    keras.utils.set_random_seed(7)
+
+
+@pytest.fixture(autouse=True)
+def forget_models() -> Iterator[None]:
+    yield
+    import keras
+
+    keras.utils.clear_session()
+
+
+@pytest.fixture
+def mixed_precision() -> Iterator[str]:
+    """Sets the mixed policy of the backend for one test: bfloat16, which CPUs compute too."""
+    import keras
+
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    yield "bfloat16"
+    keras.config.set_dtype_policy(before)

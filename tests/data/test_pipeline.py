@@ -1,0 +1,374 @@
+"""Batches: two feeds that give the same stream, epoch by epoch, and say what is wrong."""
+
+from __future__ import annotations
+
+import importlib.util
+import itertools
+import json
+import os
+import subprocess
+import sys
+import textwrap
+import time
+
+import keras
+import numpy as np
+import pytest
+
+from keras_focusseg import data
+from keras_focusseg.data.pipeline import Plan
+from tests.conftest import REPOSITORY
+from tests.data.conftest import ArraySource, train_pair
+
+HAS_TENSORFLOW = importlib.util.find_spec("tensorflow") is not None
+FEEDS = ["pydataset"] + ["tensorflow"] * HAS_TENSORFLOW
+needs_tensorflow = pytest.mark.skipif(not HAS_TENSORFLOW, reason="needs TensorFlow")
+AUGMENT = data.Augment(crop_size=(16, 20), rotate=10.0, translate=0.1)
+
+
+def epoch(batches) -> list[tuple[np.ndarray, np.ndarray]]:
+    """One pass, as arrays."""
+    return [(np.asarray(images), np.asarray(masks)) for images, masks in batches]
+
+
+def assert_equal(first, second) -> None:
+    assert len(first) == len(second)
+    for (images, masks), (other_images, other_masks) in zip(first, second, strict=True):
+        np.testing.assert_array_equal(images, other_images)
+        np.testing.assert_array_equal(masks, other_masks)
+
+
+def numbered(count: int) -> ArraySource:
+    """Sample i is a picture of value i."""
+    return ArraySource(
+        count,
+        lambda i: (np.full((8, 8, 3), i, "uint8"), np.full((8, 8), i % 11, "uint8")),
+    )
+
+
+def numbers(batches) -> list[int]:
+    """The samples of `numbered` in the order of one pass."""
+    return [int(image[0, 0, 0]) for images, _ in epoch(batches) for image in images]
+
+
+@pytest.mark.parametrize("feed", FEEDS)
+class TestBatches:
+    def test_contents(self, feed, source):
+        batches = data.batches(source, 3, feed=feed)
+        got = epoch(batches)
+        assert len(batches) == len(got) == 3
+        assert [images.shape for images, _ in got] == [(3, 24, 32, 3)] * 2 + [(1, 24, 32, 3)]
+        assert [masks.shape for _, masks in got] == [(3, 24, 32)] * 2 + [(1, 24, 32)]
+        assert got[0][0].dtype == np.uint8 and got[0][1].dtype == np.int32
+        for index in range(7):
+            image, mask = train_pair(index)
+            np.testing.assert_array_equal(got[index // 3][0][index % 3], image)
+            np.testing.assert_array_equal(got[index // 3][1][index % 3], mask)
+
+    def test_drop_remainder(self, feed, source):
+        batches = data.batches(source, 3, drop_remainder=True, feed=feed)
+        assert len(batches) == 2 and [len(images) for images, _ in batches] == [3, 3]
+
+    def test_each_epoch_has_another_order_and_all_samples(self, feed):
+        batches = data.batches(numbered(20), 6, shuffle=True, seed=4, feed=feed)
+        orders = [numbers(batches) for _ in range(3)]
+        assert all(sorted(order) == list(range(20)) for order in orders)
+        assert len({tuple(order) for order in orders}) == 3
+        again = data.batches(numbered(20), 6, shuffle=True, seed=4, feed=feed)
+        assert [numbers(again) for _ in range(3)] == orders
+        other = data.batches(numbered(20), 6, shuffle=True, seed=5, feed=feed)
+        assert numbers(other) not in orders
+
+    def test_dropped_samples_change_with_the_order(self, feed):
+        batches = data.batches(numbered(10), 4, shuffle=True, drop_remainder=True, feed=feed)
+        seen = [set(numbers(batches)) for _ in range(12)]
+        assert all(len(one) == 8 for one in seen) and set.union(*seen) == set(range(10))
+
+    def test_augmentation_is_new_in_each_epoch_and_the_same_in_each_run(self, feed, source):
+        def run():
+            return data.batches(source, 3, AUGMENT, seed=1, feed=feed)
+
+        batches, again = run(), run()
+        first, second = epoch(batches), epoch(batches)
+        assert first[0][0].shape == (3, 16, 20, 3)
+        assert (first[0][0] != second[0][0]).any()
+        assert_equal(first, epoch(again))
+        assert_equal(second, epoch(again))
+
+    def test_the_crop_of_a_sample_does_not_depend_on_its_place(self, feed, source):
+        """Randomness is a function of (seed, epoch, index): order and batch size are free."""
+        single = epoch(data.batches(source, 1, AUGMENT, seed=3, feed=feed))
+        plan = Plan(source, 4, AUGMENT, shuffle=True, seed=3)
+        shuffled = epoch(data.batches(source, 4, AUGMENT, shuffle=True, seed=3, feed=feed))
+        for position, index in enumerate(plan.order(0)):
+            np.testing.assert_array_equal(
+                shuffled[position // 4][0][position % 4], single[index][0][0]
+            )
+
+    def test_start_epoch_goes_on(self, feed, source):
+        whole = data.batches(source, 2, AUGMENT, shuffle=True, feed=feed)
+        epochs = [epoch(whole) for _ in range(4)]
+        resumed = data.batches(source, 2, AUGMENT, shuffle=True, feed=feed, start_epoch=2)
+        assert_equal(epoch(resumed), epochs[2])
+        assert_equal(epoch(resumed), epochs[3])
+
+    @pytest.mark.parametrize("taken", [1, 3])
+    def test_a_pass_that_is_broken_off_is_repeated(self, feed, source, taken):
+        batches = data.batches(source, 2, AUGMENT, shuffle=True, feed=feed, prefetch=8)
+        for _ in range(2):
+            list(itertools.islice(batches, taken))
+            time.sleep(0.05)  # whatever fetches ahead has its chance to run to the end
+        assert_equal(
+            epoch(batches), epoch(data.batches(source, 2, AUGMENT, shuffle=True, feed=feed))
+        )
+
+    def test_memory_cache_reads_once(self, feed):
+        source = numbered(5)
+        batches = data.batches(source, 2, shuffle=True, cache="memory", feed=feed)
+        for _ in range(3):
+            assert sorted(numbers(batches)) == list(range(5))
+        assert source.loads == [1] * 5
+
+    def test_no_cache_reads_again(self, feed):
+        source = numbered(4)
+        batches = data.batches(source, 2, AUGMENT, feed=feed, workers=1)
+        epoch(batches), epoch(batches)
+        assert min(source.loads) == 2
+
+    def test_feeds_can_share_a_cache(self, feed):
+        source = numbered(4)
+        cached = data.Cached(source)
+        epoch(data.batches(cached, 2, feed=feed))
+        epoch(data.batches(cached, 4, feed=feed, cache="memory"))
+        assert source.loads == [1] * 4
+        assert (cached.name, cached.split) == ("arrays", "train")
+        assert cached.label_space == source.label_space
+
+    def test_cached_samples_survive_a_careless_augmentation(self, feed):
+        def careless(image, mask, rng):
+            image[:] = 0
+            return image, mask
+
+        source = numbered(4)
+        with pytest.raises(Exception, match="read-only"):
+            epoch(data.batches(source, 2, careless, cache="memory", feed=feed))
+
+    def test_sizes_may_differ_one_by_one(self, feed):
+        source = ArraySource(4, lambda i: train_pair(i, 10 + i, 20 - i))
+        got = epoch(data.batches(source, 1, feed=feed))
+        assert [images.shape for images, _ in got] == [(1, 10 + i, 20 - i, 3) for i in range(4)]
+
+    def test_sizes_may_differ_under_a_crop(self, feed):
+        source = ArraySource(4, lambda i: train_pair(i, 10 + i, 20 - i))
+        got = epoch(data.batches(source, 4, AUGMENT, feed=feed))
+        assert got[0][0].shape == (4, 16, 20, 3)
+
+    def test_sizes_that_differ_in_a_batch_are_an_error(self, feed):
+        source = ArraySource(4, lambda i: train_pair(i, 10, 20 + (i == 2)))
+        with pytest.raises(
+            Exception,
+            match=r"'frame 2' of 'arrays' \(train\) is 10 x 21, but the batch needs 10 x 20.*"
+            "batch_size=1, or an augment",
+        ):
+            epoch(data.batches(source, 2, feed=feed))
+
+    def test_a_file_that_breaks_later_names_itself(self, feed, camvid):
+        source = data.CamVid(camvid)
+        (camvid / "trainannot" / "0016E5_00390.png").write_bytes(b"\x89PNG\r\n\x1a\nbroken")
+        with pytest.raises(Exception, match=r"0016E5_00390\.png: the mask cannot be read"):
+            epoch(data.batches(source, 2, feed=feed))
+
+    def test_a_bad_id_names_itself(self, feed, camvid):
+        from PIL import Image
+
+        Image.new("L", (32, 24), 77).save(camvid / "trainannot" / "0016E5_00390.png")
+        with pytest.raises(Exception, match=r"0016E5_00390\.png: id 77 \(768 of 768 pixels\)"):
+            epoch(data.batches(data.CamVid(camvid), 2, AUGMENT, feed=feed))
+
+    @pytest.mark.parametrize(
+        ("make", "message"),
+        [
+            (lambda i: (np.zeros((4, 4, 3)), np.zeros((4, 4), "uint8")), r"float64 \(4, 4, 3\)"),
+            (lambda i: (np.zeros((4, 4, 3), "uint8"), np.zeros((4, 4), int)), "mask is int64"),
+            (lambda i: (np.zeros((4, 4, 3), "uint8"), np.zeros((4, 5), "uint8")), r"\(4, 5\)"),
+            (
+                lambda i: (np.zeros((4, 4, 3), "uint8"), np.full((4, 4), 11, "uint8")),
+                r"'frame 0' of 'arrays' \(train\): the mask holds 11 \(16 of 16.*0\.\.10, or 255",
+            ),
+        ],
+    )
+    def test_a_source_is_held_to_its_promise(self, feed, make, message):
+        with pytest.raises(Exception, match=message):
+            epoch(data.batches(ArraySource(2, make), 1, feed=feed))
+
+    def test_fit_sees_every_sample_of_every_epoch(self, feed):
+        """Keras looks at a batch before it trains: that must not shift or repeat an epoch."""
+        if feed == "pydataset" and keras.backend.backend() == "tensorflow":
+            pytest.skip("Keras' TensorFlow trainer fetches ahead of a PyDataset")
+        model = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(11, 1)])
+
+        class Recorder(keras.metrics.Metric):
+            """The sum of the squared labels of an epoch."""
+
+            def __init__(self):
+                super().__init__(name="recorder")
+                self.total = self.add_variable((), "zeros", name="total")
+
+            def update_state(self, y_true, y_pred, sample_weight=None):
+                y_true = keras.ops.cast(y_true, "float32")
+                self.total.assign_add(keras.ops.sum(y_true * y_true))
+
+            def result(self):
+                return keras.ops.convert_to_tensor(self.total)
+
+        model.compile(
+            loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+            metrics=[Recorder()],
+        )
+
+        def weighted(image, mask, rng):
+            # The value of the label is drawn from the generator of (seed, epoch, index).
+            return image, np.full_like(mask, rng.integers(0, 11))
+
+        expected = [
+            64 * sum(int(np.random.default_rng((9, e, i)).integers(0, 11)) ** 2 for i in range(8))
+            for e in range(3)
+        ]
+        batches = data.batches(numbered(8), 2, weighted, shuffle=True, seed=9, feed=feed)
+        history = model.fit(batches, epochs=3, verbose=0)
+        np.testing.assert_allclose(history.history["recorder"], expected)
+        assert len(set(expected)) == 3
+
+
+@needs_tensorflow
+class TestTensorFlowFeed:
+    def test_equals_the_other_feed(self, source):
+        options = {"augment": AUGMENT, "shuffle": True, "seed": 11}
+        tensorflow = data.batches(source, 3, feed="tensorflow", **options)
+        pydataset = data.batches(source, 3, feed="pydataset", **options)
+        assert len(tensorflow) == len(pydataset)
+        for _ in range(2):
+            assert_equal(epoch(tensorflow), epoch(pydataset))
+
+    @pytest.mark.parametrize(
+        ("options", "shape"),
+        [
+            ({"batch_size": 7, "augment": AUGMENT}, (7, 16, 20)),
+            ({"batch_size": 2, "augment": AUGMENT}, (None, 16, 20)),
+            ({"batch_size": 2, "augment": AUGMENT, "drop_remainder": True}, (2, 16, 20)),
+            ({"batch_size": 2}, (None, 24, 32)),
+            ({"batch_size": 1}, (1, None, None)),
+        ],
+    )
+    def test_static_shapes(self, source, options, shape):
+        images, masks = data.batches(source, feed="tensorflow", **options).element_spec
+        assert images.shape == (*shape, 3) and images.dtype == "uint8"
+        assert masks.shape == shape and masks.dtype == "int32"
+
+    def test_auto_takes_it(self, source):
+        import tensorflow as tf
+
+        assert isinstance(data.batches(source, 2), tf.data.Dataset)
+
+    def test_transformations_of_your_own_follow(self, source):
+        batches = data.batches(source, 2, feed="tensorflow").map(lambda x, y: (x, y + 1)).take(2)
+        assert sum(1 for _ in batches) == 2
+
+
+def test_auto_without_tensorflow(source, monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    assert isinstance(data.batches(source, 2), keras.utils.PyDataset)
+
+
+class TestPyDatasetFeed:
+    def test_the_order_is_the_plan_s_whatever_is_asked_for(self, source):
+        """`fit` asks in an order of its own, drawn from Python's global generator."""
+        batches = data.batches(source, 2, AUGMENT, feed="pydataset")
+        for expected in [epoch(data.batches(source, 2, AUGMENT, feed="pydataset"))] * 2:
+            batches.on_epoch_begin()
+            for position, index in enumerate((3, 0, 2, 1)):
+                np.testing.assert_array_equal(batches[index][0], expected[position][0])
+                np.testing.assert_array_equal(batches[index][0], expected[position][0])
+            batches.on_epoch_begin()  # broken off: on_epoch_end was not called
+        for index in (-1, 4):
+            with pytest.raises(IndexError):
+                batches[index]
+
+    def test_prefetch_is_bounded(self):
+        source = numbered(40)
+        batches = data.batches(source, 2, feed="pydataset", prefetch=3, workers=2)
+        batches[0]
+        time.sleep(0.2)
+        assert sum(source.loads) <= 1 + 2 * 4 and len(batches._pending) == 3
+
+    def test_keras_threads_stay_off(self, source):
+        assert data.batches(source, 2, feed="pydataset", workers=4).workers == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"batch_size": 0}, "batch_size must be a whole number of at least 1, got 0"),
+        ({"batch_size": 2.0}, "batch_size"),
+        ({"batch_size": 1, "seed": -1}, "seed"),
+        ({"batch_size": 1, "prefetch": -1}, "prefetch"),
+        ({"batch_size": 1, "workers": 0}, "workers"),
+        ({"batch_size": 1, "start_epoch": -1}, "start_epoch"),
+        ({"batch_size": 1, "cache": "disk"}, "cache must be 'memory' or None, got 'disk'"),
+        ({"batch_size": 1, "feed": "grain"}, "feed must be .* got 'grain'"),
+        ({"batch_size": 8, "drop_remainder": True}, "7 samples> does not fill one batch of 8"),
+    ],
+)
+def test_wrong_arguments(source, options, message):
+    with pytest.raises(ValueError, match=message):
+        data.batches(source, **options)
+
+
+def test_empty_source():
+    with pytest.raises(data.DataError, match="is empty"):
+        data.batches(numbered(0), 1)
+
+
+def run_python(code: str, backend: str) -> str:
+    environment = os.environ | {"KERAS_BACKEND": backend, "PYTHONPATH": str(REPOSITORY)}
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.skipif(keras.backend.backend() == "tensorflow", reason="Keras itself imports it")
+def test_import_leaves_tensorflow_alone():
+    code = """
+        import json, sys
+        import keras_focusseg.data, keras_focusseg.label_spaces
+        print(json.dumps(sorted({name.split(".")[0] for name in sys.modules})))
+    """
+    loaded = json.loads(run_python(code, keras.backend.backend()))
+    assert "tensorflow" not in loaded and "keras" in loaded
+
+
+@pytest.mark.skipif(keras.backend.backend() == "tensorflow", reason="tests life without it")
+def test_fit_without_tensorflow():
+    code = """
+        import sys
+        sys.modules["tensorflow"] = None  # as if it were not installed
+        import keras
+        from keras_focusseg import data
+        from tests.data.conftest import ArraySource, train_pair
+        source = ArraySource(6, train_pair)
+        augment = data.Augment(crop_size=(16, 20))
+        batches = data.batches(source, 2, augment, shuffle=True)
+        assert isinstance(batches, keras.utils.PyDataset)
+        model = keras.Sequential([keras.Input((16, 20, 3)), keras.layers.Conv2D(11, 1)])
+        loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True, ignore_class=255)
+        model.compile("adam", loss)
+        model.fit(batches, validation_data=batches, epochs=2, verbose=0)
+        print(batches.epoch)
+    """
+    assert int(run_python(code, keras.backend.backend())) > 0

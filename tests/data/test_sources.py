@@ -1,0 +1,309 @@
+"""CamVid, folders and `open_source`: what they find, and how they refuse what is wrong."""
+
+from __future__ import annotations
+
+import os
+import sys
+import types
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from keras_focusseg import data, label_spaces
+from tests.data.conftest import FRAMES, ArraySource, random_pair, train_pair
+
+
+def append(path, text):
+    path.write_text(path.read_text() + text)
+
+
+class TestCamVid:
+    def test_samples(self, camvid):
+        source = data.CamVid(camvid, "train")
+        assert len(source) == 5 and (source.name, source.split) == ("camvid", "train")
+        assert [s.name for s in source] == FRAMES["train"]
+        for number, sample in enumerate(source):
+            image, mask = random_pair(number + 500)
+            np.testing.assert_array_equal(sample.image, image)
+            np.testing.assert_array_equal(sample.mask, np.where(mask == 11, 255, mask))
+            assert sample.image.dtype == sample.mask.dtype == np.uint8
+
+    def test_splits_join(self, camvid):
+        source = data.CamVid(camvid, "train+val")
+        assert [s.name for s in source] == FRAMES["train"] + FRAMES["val"]
+
+    @pytest.mark.parametrize(
+        ("options", "expected"),
+        [
+            ({"sequences": ("0001TP",)}, FRAMES["train"][:2]),
+            ({"sequences": "0001TP"}, FRAMES["train"][:2]),
+            ({"exclude_sequences": ["0001TP", "0006R0"]}, FRAMES["train"][3:]),
+            (
+                {"sequences": ("0001TP", "0016E5"), "exclude_sequences": "0016E5"},
+                FRAMES["train"][:2],
+            ),
+        ],
+    )
+    def test_sequences(self, camvid, options, expected):
+        assert [s.name for s in data.CamVid(camvid, **options)] == expected
+
+    @pytest.mark.parametrize(
+        ("options", "message"),
+        [
+            ({"sequences": ("0002XX",)}, r"no sequence '0002XX'; it has '0001TP', '0006R0'"),
+            ({"exclude_sequences": ("0002XX",)}, "no sequence '0002XX'"),
+            ({"sequences": ("0001TP",), "exclude_sequences": ("0001TP",)}, "no frame is left"),
+            ({"split": "test"}, r"test\.txt.*'test' is not there. This copy has 'train', 'val'"),
+            ({"split": "train+test"}, "'test' is not there"),
+            ({"split": "../train"}, r"A split is a name.*'\.\./train'"),
+            ({"split": "train+"}, "A split is a name"),
+        ],
+    )
+    def test_wrong_choice(self, camvid, options, message):
+        with pytest.raises(data.DataError, match=message):
+            data.CamVid(camvid, **options)
+
+    def test_missing_root_names_its_neighbours(self, camvid):
+        with pytest.raises(data.DataError, match=r"Camvid: .*not there.*holds 'CamVid'"):
+            data.CamVid(camvid.parent / "Camvid")
+
+    def test_folder_without_lists(self, tmp_path):
+        with pytest.raises(data.DataError, match="no list at all"):
+            data.CamVid(tmp_path)
+
+    def test_missing_image_folder(self, camvid):
+        (camvid / "valannot").rename(camvid / "val_annot")
+        with pytest.raises(data.DataError, match=r"valannot.*not there.*'val_annot'"):
+            data.CamVid(camvid, "val")
+
+    @pytest.mark.parametrize("folder", ["train", "trainannot"])
+    def test_missing_partner(self, camvid, folder):
+        (camvid / folder / "0006R0_f00930.png").unlink()
+        with pytest.raises(
+            data.DataError,
+            match=rf"train\.txt, line 3: '0006R0_f00930\.png' is listed but not in .*{folder}",
+        ):
+            data.CamVid(camvid)
+
+    def test_name_that_differs_by_case(self, camvid):
+        file = camvid / "train" / "0006R0_f00930.png"
+        file.rename(file.with_name("0006R0_F00930.PNG"))
+        with pytest.raises(data.DataError, match=r"There is '0006R0_F00930\.PNG'"):
+            data.CamVid(camvid)
+
+    @pytest.mark.parametrize("folder", ["train", "trainannot"])
+    def test_file_that_is_not_listed(self, camvid, folder):
+        Image.new("L", (4, 4)).save(camvid / folder / "new.png")
+        with pytest.raises(data.DataError, match=r"1 of 6 PNG files are not in .*'new\.png'"):
+            data.CamVid(camvid)
+
+    def test_hidden_files_do_not_count(self, camvid):
+        (camvid / "train" / "._0001TP_000030.png").write_bytes(b"resource fork")
+        (camvid / "train" / "Thumbs.db").write_bytes(b"")
+        assert len(data.CamVid(camvid)) == 5
+
+    @pytest.mark.parametrize(
+        ("line", "message"),
+        [
+            ("a.png\n", r"line 6: expected an image and a mask.*got 1 column"),
+            ("a.png b.png c.png\n", "got 3 column"),
+            ("/x/0001TP_000030.png /x/0001TP_000030.png\n", "listed twice, first in line 1"),
+            ("../../../../etc/passwd ../../etc/passwd\n", "line 6: 'passwd' is listed but not in"),
+        ],
+    )
+    def test_wrong_line(self, camvid, line, message):
+        append(camvid / "train.txt", line)
+        with pytest.raises(data.DataError, match=message):
+            data.CamVid(camvid)
+
+    def test_list_of_another_system(self, camvid):
+        lines = (camvid / "train.txt").read_text().replace("/", "\\").replace("\n", "\r\n")
+        (camvid / "train.txt").write_bytes(b"\xef\xbb\xbf" + lines.encode() + b"\r\n")
+        assert len(data.CamVid(camvid)) == 5
+
+    def test_list_that_is_no_text(self, camvid):
+        (camvid / "train.txt").write_bytes(b"\xff\xfe\x00\x80")
+        with pytest.raises(data.DataError, match=r"train\.txt: the list cannot be read"):
+            data.CamVid(camvid)
+        (camvid / "train.txt").write_text("\n\n")
+        with pytest.raises(data.DataError, match="the list is empty"):
+            data.CamVid(camvid)
+
+    def test_paths_in_the_list_are_not_followed(self, camvid, tmp_path):
+        elsewhere = tmp_path / "elsewhere"
+        elsewhere.mkdir()
+        image, mask = random_pair(1)
+        Image.fromarray(image[::-1]).save(elsewhere / "0001TP_000030.png")
+        name = "0001TP_000030.png"
+        (camvid / "train.txt").write_text(
+            (camvid / "train.txt").read_text().replace(f"/SegNet/CamVid/train/{name}",
+                                                       str(elsewhere / name))
+        )  # fmt: skip
+        np.testing.assert_array_equal(data.CamVid(camvid).load(0).image, random_pair(500)[0])
+
+    @pytest.mark.skipif(os.name == "nt", reason="links need rights on Windows")
+    def test_links_out_of_the_root_are_refused(self, camvid, tmp_path):
+        file = camvid / "train" / "0001TP_000030.png"
+        outside = tmp_path / "outside.png"
+        file.rename(outside)
+        file.symlink_to(outside)
+        with pytest.raises(data.DataError, match=r"is a link to .*outside\.png, outside"):
+            data.CamVid(camvid)
+
+    @pytest.mark.skipif(os.name == "nt", reason="links need rights on Windows")
+    def test_the_root_itself_may_be_a_link(self, camvid, tmp_path):
+        (tmp_path / "link").symlink_to(camvid)
+        assert data.CamVid(tmp_path / "link").load(0).name == "0001TP_000030"
+
+    def test_bad_id_names_file_and_value(self, camvid):
+        path = camvid / "trainannot" / "0001TP_000060.png"
+        mask = np.asarray(Image.open(path)).copy()
+        mask[0, :3] = 12
+        Image.fromarray(mask).save(path)
+        with pytest.raises(data.DataError, match=r"0001TP_000060\.png: id 12 \(3 of 768 pixels\)"):
+            data.CamVid(camvid).load(1)
+
+    @pytest.mark.shared
+    def test_real_counts_and_pixel_shares(self, shared_dir):
+        root = shared_dir / "data" / "camvid"
+        train, val = data.CamVid(root, "train"), data.CamVid(root, "val")
+        assert (len(train), len(val)) == (367, 101)
+        counts = np.zeros(256, "int64")
+        for sample in train:
+            assert sample.image.shape == (360, 480, 3)
+            counts += np.bincount(sample.mask.ravel(), minlength=256)
+        shares = counts[[*range(11), 255]] / counts.sum()
+        table = label_spaces.table("camvid11")["pixel_share_train"]
+        np.testing.assert_allclose(shares, table, atol=1e-4)
+
+    @pytest.mark.shared
+    def test_real_sequences(self, shared_dir):
+        root = shared_dir / "data" / "camvid"
+        counts = {s: len(data.CamVid(root, sequences=s)) for s in ("0001TP", "0006R0", "0016E5")}
+        assert counts == {"0001TP": 62, "0006R0": 101, "0016E5": 204}
+        assert len(data.CamVid(root, exclude_sequences=("0001TP",))) == 305
+
+
+class TestFolder:
+    SPACE = label_spaces.from_names([f"class {i}" for i in range(11)], ignored_ids=(11,))
+
+    @pytest.fixture
+    def root(self, tmp_path):
+        for number, name in enumerate(["b", "a", "sub/c"]):
+            image, mask = random_pair(number)
+            for folder, array, suffix in (("images", image, ".jpg"), ("masks", mask, ".png")):
+                path = tmp_path / folder / f"{name}{suffix}"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                Image.fromarray(array).save(path)
+        return tmp_path
+
+    def folder(self, root, **options):
+        return data.Folder(root / "images", root / "masks", self.SPACE, **options)
+
+    def test_pairs_by_stem(self, root):
+        source = self.folder(root)
+        assert [s.name for s in source] == ["a", "b", "sub/c"]
+        assert (source.name, source.split, source.label_space) == ("folder", "all", self.SPACE)
+        _, mask = random_pair(1)
+        np.testing.assert_array_equal(source.load(0).mask, np.where(mask == 11, 255, mask))
+
+    def test_label_space_by_name(self, root):
+        source = data.Folder(root / "images", root / "masks", "camvid11")
+        assert source.label_space == label_spaces.get("camvid11")
+
+    def test_mask_suffix(self, root):
+        for path in [p for p in (root / "masks").rglob("*.png")]:
+            path.rename(path.with_name(f"{path.stem}_L.png"))
+        assert len(self.folder(root, mask_suffix="_L")) == 3
+        with pytest.raises(data.DataError, match=r"no partner.*holds 'a_L\.png'.*mask_suffix"):
+            self.folder(root)
+        with pytest.raises(data.DataError, match=r"does not end in '_M'"):
+            self.folder(root, mask_suffix="_M")
+
+    @pytest.mark.parametrize(("folder", "name"), [("images", "x.jpg"), ("masks", "x.png")])
+    def test_unpaired_on_either_side(self, root, folder, name):
+        Image.new("L", (4, 4)).save(root / folder / name)
+        with pytest.raises(data.DataError, match=rf"{folder}: 1 of 4 files have no .*'{name}'"):
+            self.folder(root)
+
+    def test_many_unpaired_are_summed_up(self, root):
+        for number in range(9):
+            Image.new("L", (4, 4)).save(root / "images" / f"x{number}.png")
+        with pytest.raises(data.DataError, match=r"'x4\.png' and 4 more"):
+            self.folder(root)
+
+    def test_two_files_of_one_name(self, root):
+        Image.new("L", (4, 4)).save(root / "images" / "a.png")
+        with pytest.raises(data.DataError, match=r"same name as 'a\.jpg'|same name as 'a\.png'"):
+            self.folder(root)
+
+    def test_other_files_do_not_count(self, root):
+        (root / "images" / "README.txt").write_text("about")
+        (root / "images" / ".hidden.png").write_bytes(b"")
+        (root / "masks" / ".cache").mkdir()
+        (root / "masks" / ".cache" / "a.png").write_bytes(b"")
+        assert len(self.folder(root)) == 3
+
+    def test_missing_and_empty_folders(self, root, tmp_path):
+        with pytest.raises(data.DataError, match=r"labels: the mask folder is not there"):
+            data.Folder(root / "images", root / "labels", self.SPACE)
+        (root / "none").mkdir()
+        with pytest.raises(data.DataError, match="no picture there"):
+            data.Folder(root / "none", root / "none", self.SPACE)
+
+    @pytest.mark.skipif(os.name == "nt", reason="links need rights on Windows")
+    def test_links_out_of_the_folder_are_refused(self, root, tmp_path):
+        outside = tmp_path / "outside.png"
+        (root / "masks" / "a.png").rename(outside)
+        (root / "masks" / "a.png").symlink_to(outside)
+        with pytest.raises(data.DataError, match="is a link to"):
+            self.folder(root)
+
+
+class TestOpenSource:
+    def test_camvid(self, camvid):
+        source = data.open_source("camvid", camvid, "val", sequences=("0016E5",))
+        assert isinstance(source, data.CamVid) and source.split == "val" and len(source) == 2
+
+    @pytest.mark.parametrize("layout", ["images/train", "train/images"])
+    def test_folder_with_splits(self, tmp_path, layout):
+        for folder in (layout, layout.replace("images", "masks")):
+            (tmp_path / folder).mkdir(parents=True)
+            Image.new("L", (4, 4)).save(tmp_path / folder / "a.png")
+        source = data.open_source("folder", tmp_path, "train", label_space="camvid11")
+        assert len(source) == 1 and source.split == "train"
+        with pytest.raises(data.DataError, match="split 'val' is not there"):
+            data.open_source("folder", tmp_path, "val", label_space="camvid11")
+
+    def test_folder_without_splits_is_never_two_splits(self, tmp_path):
+        for folder in ("photos", "labels"):
+            (tmp_path / folder).mkdir()
+            Image.new("L", (4, 4)).save(tmp_path / folder / "a.png")
+        options = {"images": "photos", "masks": "labels", "label_space": "camvid11"}
+        assert len(data.open_source("folder", tmp_path, "all", **options)) == 1
+        with pytest.raises(data.DataError, match="Use split='all'"):
+            data.open_source("folder", tmp_path, "train", **options)
+
+    def test_synthetic_streets(self, monkeypatch):
+        made = {}
+        module = types.ModuleType("keras_focusseg.data.sources.synthetic_streets")
+        module.SyntheticStreets = lambda **options: (
+            made.update(options) or ArraySource(options["count"], train_pair)
+        )
+        monkeypatch.setitem(sys.modules, module.__name__, module)
+        source = data.open_source("synthetic_streets", split="val", count=3, size=(24, 32), seed=5)
+        assert len(source) == 3
+        assert made == {"count": 3, "size": (24, 32), "seed": 5, "split": "val"}
+
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            ({"name": "pascal"}, "no source 'pascal'; there are camvid, folder, synthetic_streets"),
+            ({"name": "camvid"}, "'camvid' needs root="),
+            ({"name": "folder", "root": "."}, "needs label_space="),
+        ],
+    )
+    def test_wrong_call(self, arguments, message):
+        with pytest.raises(data.DataError, match=message):
+            data.open_source(**arguments)

@@ -1,0 +1,167 @@
+"""The losses as a user meets them: compile, fit, save, wrong input."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+
+from keras_focusseg import losses, metrics
+from tests.losses.cases import CASES
+from tests.testers import check_config_round_trip
+
+BUILT = {name: case.build(3) for name, case in CASES.items()}
+
+
+def small_net(num_classes=3, stride=1):
+    """Three convolutions; `stride` 2 halves the map, with the grid of `BoundaryTargetBCE`."""
+    return keras.Sequential(
+        [
+            keras.Input((None, None, 3)),
+            keras.layers.Conv2D(8, 3, padding="same", activation="relu"),
+            keras.layers.Conv2D(8, 3, strides=stride, padding="same", activation="relu"),
+            keras.layers.Conv2D(num_classes, 3, padding="same"),
+        ]
+    )
+
+
+class TwoSizes(keras.utils.PyDataset):
+    """Batches of alternating size, of images whose colour is their class."""
+
+    def __len__(self):
+        return 4
+
+    def __getitem__(self, index):
+        size = [(2, 8, 10), (3, 11, 7)][index % 2]
+        rng = np.random.default_rng(index)
+        masks = np.repeat(rng.integers(0, 3, (size[0], size[1], 1)), size[2], axis=2)
+        images = np.eye(3, dtype="float32")[masks]
+        masks[:, :2, :3] = 255
+        return images, masks.astype("uint8")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "cross_entropy_smooth",
+        "cross_entropy_ohem_share",
+        "dice",
+        "tversky_focal",
+        "focal",
+        "lovasz",
+        "lovasz_all_per_image",
+        "boundary",
+    ],
+)
+def test_fit_on_batches_of_any_size(name):
+    if CASES[name].grid:
+        model, loss = small_net(1, stride=2), losses.BoundaryTargetBCE(num_classes=3, stride=2)
+        model.compile(keras.optimizers.Adam(0.02), loss=loss)
+    else:
+        loss = CASES[name].build(255)
+        if getattr(loss, "class_weights", None):
+            loss.class_weights = loss.class_weights[:2] + [1.0]
+        model = small_net()
+        model.compile(keras.optimizers.Adam(0.02), loss=loss, metrics=[metrics.MeanIoU(3)])
+    data = TwoSizes()
+    history = model.fit(data, epochs=5, verbose=0).history
+    assert np.isfinite(history["loss"]).all()
+    assert history["loss"][-1] < history["loss"][0]
+    images, masks = data[0]
+    direct = float(keras.ops.convert_to_numpy(loss(masks, model.predict(images, verbose=0))))
+    assert model.evaluate(images, masks, verbose=0, return_dict=True)["loss"] == pytest.approx(
+        direct, rel=1e-4
+    )
+
+
+def test_sample_weights_reach_the_loss_in_fit():
+    model = small_net()
+    model.compile("sgd", loss=losses.CrossEntropy())
+    images, masks = TwoSizes()[0]
+    weights = np.zeros(masks.shape, "float32")
+    assert model.evaluate(images, masks, sample_weight=weights, verbose=0) == 0.0
+    weights[0] = 1.0
+    logits = model.predict(images, verbose=0)
+    assert model.evaluate(images, masks, sample_weight=weights, verbose=0) == pytest.approx(
+        float(keras.ops.convert_to_numpy(losses.CrossEntropy()(masks[:1], logits[:1]))), rel=1e-5
+    )
+
+
+def test_every_loss_survives_serialisation():
+    rng = np.random.default_rng(0)
+    for name, loss in BUILT.items():
+        copy = check_config_round_trip(loss)
+        assert copy.get_config() == loss.get_config()
+        again = keras.losses.deserialize(keras.losses.serialize(loss))
+        assert again.get_config() == loss.get_config(), name
+        assert again.ignore_class == 3
+        for key, value in loss.get_config().items():
+            assert getattr(again, key) == value
+        logits = rng.normal(size=CASES[name].logits_shape()).astype("float32")
+        masks = rng.integers(0, 4, (2, 5, 7))
+        assert float(again(masks, logits)) == float(loss(masks, logits))
+
+
+def test_a_compiled_model_saves_and_loads_with_its_loss(tmp_path):
+    model = small_net()
+    model.compile("adam", losses.Lovasz(classes="all"), metrics=[metrics.MeanIoU(3)])
+    images, masks = TwoSizes()[0]
+    model.fit(images, masks, verbose=0)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    assert isinstance(loaded.loss, losses.Lovasz) and loaded.loss.classes == "all"
+    assert loaded.evaluate(images, masks, verbose=0) == pytest.approx(
+        model.evaluate(images, masks, verbose=0), rel=1e-5
+    )
+
+
+@pytest.mark.parametrize("loss", [losses.CrossEntropy(), losses.BoundaryTargetBCE(3, stride=1)])
+def test_wrong_masks_are_refused_with_what_arrived(loss):
+    name = type(loss).__name__
+    channels = 1 if name == "BoundaryTargetBCE" else 3
+    logits = np.zeros((2, 4, 6, channels), "float32")
+    with pytest.raises(TypeError, match=rf"{name}.*float32.*astype"):
+        loss(np.zeros((2, 4, 6), "float32"), logits)
+    with pytest.raises(ValueError, match=rf"{name}.*\(2, 4, 6, 3\).*[Oo]ne-hot"):
+        loss(np.zeros((2, 4, 6, 3), "int32"), logits)
+    with pytest.raises(ValueError, match=rf"{name}.*\(2, 4, 5\).*\(2, 4, 6, {channels}\)"):
+        loss(np.zeros((2, 4, 5), "int32"), logits)
+    with pytest.raises(ValueError, match=rf"{name}.*\(4, 6\)"):
+        loss(np.zeros((4, 6), "int32"), logits)
+    with pytest.raises(ValueError, match=rf"{name}.*sample_weight.*\(3,\).*\(2, 4, 6\)"):
+        loss(np.zeros((2, 4, 6), "int32"), logits, np.ones(3, "float32"))
+    with pytest.raises(ValueError, match=rf"{name}.*sample_weight.*\(2, 6\)"):
+        loss(np.zeros((2, 4, 6), "int32"), logits, np.ones((2, 6), "float32"))
+
+
+def test_logits_of_one_class_and_of_a_wrong_rank_are_refused():
+    with pytest.raises(ValueError, match=r"at least 2 classes.*\(1, 2, 2, 1\)"):
+        losses.Dice()(np.zeros((1, 2, 2), "int32"), np.zeros((1, 2, 2, 1), "float32"))
+    with pytest.raises(ValueError, match=r"\(1, 2, 2\).*\(1, 2, 2\)"):
+        losses.Dice()(np.zeros((1, 2, 2), "int32"), np.zeros((1, 2, 2), "float32"))
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (lambda: losses.CrossEntropy(label_smoothing=1.0), "label_smoothing"),
+        (lambda: losses.CrossEntropy(ohem_threshold=0.0), "ohem_threshold"),
+        (lambda: losses.CrossEntropy(ohem_min_kept=0.0), "ohem_min_kept"),
+        (lambda: losses.CrossEntropy(class_weights=[1.0, -1.0]), "class_weights"),
+        (lambda: losses.Focal(class_weights=[1.0, float("nan")]), "class_weights"),
+        (lambda: losses.Focal(gamma=-1), "gamma"),
+        (lambda: losses.Dice(smooth=0), "smooth"),
+        (lambda: losses.Tversky(gamma=0), "gamma"),
+        (lambda: losses.Lovasz(classes="some"), "classes"),
+        (lambda: losses.boundary_target(np.zeros((1, 2, 2), "int32"), 0, 2), "stride"),
+    ],
+)
+def test_arguments_out_of_range_are_refused(build, message):
+    with pytest.raises(ValueError, match=message):
+        build()
+
+
+def test_class_weights_of_another_number_are_refused():
+    for loss in (losses.CrossEntropy(class_weights=[1, 2]), losses.Focal(class_weights=[1, 2])):
+        with pytest.raises(ValueError, match="2 class_weights for logits with 3 classes"):
+            loss(np.zeros((1, 2, 2), "int32"), np.zeros((1, 2, 2, 3), "float32"))

@@ -1,0 +1,88 @@
+"""Turns the best weights of a run into a preset of the package, measured as shipped.
+
+    python tools/release_preset.py runs/fornet_mobilenet_v2_camvid --data-root CamVid \
+        --notes recipes/notes/fornet_mobilenet_v2_camvid.json
+
+Writes the weights in float16, reads them back, scores them on the validation split with what was
+read back, and writes the record with the figures and the command that measures them again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import dataclasses
+import json
+import platform
+import shlex
+import shutil
+import sys
+from pathlib import Path
+
+import keras
+from rich.progress import track
+
+from keras_focusseg import data, inference, presets
+from keras_focusseg.presets.registry import CATALOG, WEIGHTS, write_record
+
+
+def main() -> None:
+    """Runs the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("run", type=Path, help="folder that `focusseg train` wrote")
+    parser.add_argument("--data-root", type=Path, help="folder of the dataset")
+    parser.add_argument(
+        "--notes", type=Path, required=True, help="JSON: description, licence, training, paper"
+    )
+    arguments = parser.parse_args()
+
+    notes = json.loads(arguments.notes.read_text())
+    trained = presets.record(arguments.run / "best")
+    recipe = trained.recipe
+    model = presets.load(arguments.run / "best")
+    staging = arguments.run / "release"
+    released = presets.save(
+        model,
+        staging,
+        name=trained.name,
+        label_space=trained.classes(),
+        dtype="float16",
+        description=notes["description"],
+        recipe={**recipe, "backbone_weights": notes["backbone_weights"]},
+        licence=notes["licence"],
+        paper=notes["paper"],
+    )
+
+    options = {**recipe["dataset_options"], **recipe["val_options"]}
+    source = data.open_source(
+        recipe["dataset"], arguments.data_root, recipe["val_split"], **options
+    )
+    steps = iter(track(range(len(source)), description=f"{source.name} {source.split}"))
+    scores = inference.evaluate(
+        presets.load(staging), source, on_image=lambda done: next(steps, None)
+    )
+    root = [] if arguments.data_root is None else ["--data-root", "CamVid"]
+    command = ["focusseg", "evaluate", trained.name, *root, "--split", recipe["val_split"]]
+    with open(arguments.run / "log.csv") as file:
+        epochs = len(list(csv.reader(file))) - 1
+    record = dataclasses.replace(
+        released,
+        training={
+            **notes["training"],
+            "epochs": epochs,
+            "best_epoch": trained.training["epochs_done"],
+            "chosen_by": f"mIoU on {recipe['dataset']} {recipe['val_split']}",
+            "software": f"keras {keras.__version__} on {keras.backend.backend()}, "
+            f"Python {platform.python_version()}",
+        },
+        scores=({**scores.to_score(), "command": shlex.join(command)},),
+    )
+    WEIGHTS.mkdir(exist_ok=True)
+    shutil.copyfile(staging / record.weights["file"], WEIGHTS / record.weights["file"])
+    write_record(record, CATALOG / f"{record.name}.json")
+    shutil.rmtree(staging)
+    print(record, file=sys.stdout)
+
+
+if __name__ == "__main__":
+    main()
