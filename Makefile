@@ -92,7 +92,7 @@ $(VENV)/.demo-installed: $(DESCRIPTION)
 	$(call install,tensorflow-cpu)
 
 $(VENV)/.test-installed: $(DESCRIPTION)
-	$(call install,tensorflow-cpu$(comma)jax$(comma)torch$(comma)tfds$(comma)grain$(comma)dev)
+	$(call install,tensorflow-cpu$(comma)jax$(comma)torch$(comma)dev)
 
 $(VENV)/.lint-installed: $(DESCRIPTION)
 	$(call install,lint)

@@ -1,8 +1,7 @@
 """FoR-Net, compact form on MobileNetV2, on CamVid train (367 frames, 480x360, 11 classes).
 
-    focusseg train recipes/fornet_mobilenet_v2_camvid.py --data-root CamVid
-
-The class weights are the square roots of the median-frequency weights of the training split.
+Run it with `focusseg train recipes/fornet_mobilenet_v2_camvid.py --data-root CamVid`. The class
+weights are the square roots of the median-frequency weights of the training split.
 """
 
 from keras_focusseg.training import Recipe

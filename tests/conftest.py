@@ -51,14 +51,6 @@ def fixed_seed() -> None:
     keras.utils.set_random_seed(7)
 
 
-@pytest.fixture(autouse=True)
-def forget_models() -> Iterator[None]:
-    yield
-    import keras
-
-    keras.utils.clear_session()
-
-
 @pytest.fixture
 def mixed_precision() -> Iterator[str]:
     """Sets the mixed policy of the backend for one test: bfloat16, which CPUs compute too."""

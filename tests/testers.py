@@ -67,47 +67,50 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     return call
 
 
-def weight_gradients(
+def outputs_and_gradients(
     model: keras.Model,
     loss: Callable[[Any], Any],
     images: np.ndarray,
     weights: list[keras.Variable],
     training: bool = False,
-) -> list[np.ndarray]:
-    """Gradients of `loss(outputs)` with respect to some of the model's trainable weights."""
+) -> tuple[Any, list[np.ndarray]]:
+    """Outputs of a model, and the gradients of `loss(outputs)` with respect to some weights."""
     backend = keras.backend.backend()
     if backend == "tensorflow":
         import tensorflow as tf
 
         with tf.GradientTape() as tape:
-            value = loss(model(images, training=training))
+            outputs = model(images, training=training)
+            value = loss(outputs)
         found = tape.gradient(value, [weight.value for weight in weights])
     elif backend == "jax":
         import jax
 
-        def value_of(trainable: list[Any]) -> Any:
-            fixed = [variable.value for variable in model.non_trainable_variables]
+        fixed = [variable.value for variable in model.non_trainable_variables]
+
+        def value_of(trainable: list[Any]) -> tuple[Any, Any]:
             outputs, _ = model.stateless_call(trainable, fixed, images, training=training)
-            return loss(outputs)
+            return loss(outputs), outputs
 
         variables = model.trainable_variables
-        all_found = jax.jit(jax.grad(value_of))([variable.value for variable in variables])
+        differentiate = jax.jit(jax.grad(value_of, has_aux=True))
+        every, outputs = differentiate([variable.value for variable in variables])
         found = [
-            all_found[next(i for i, v in enumerate(variables) if v is weight)] for weight in weights
+            next(g for g, v in zip(every, variables, strict=True) if v is weight)
+            for weight in weights
         ]
     else:
         import torch
 
-        value = loss(model(images, training=training))
+        outputs = model(images, training=training)
         found = torch.autograd.grad(
-            value, [weight.value for weight in weights], allow_unused=True
+            loss(outputs), [weight.value for weight in weights], allow_unused=True
         )
-    return [
-        np.zeros(tuple(weight.shape), "float32")
-        if gradient is None
-        else keras.ops.convert_to_numpy(gradient)
+    gradients = [
+        np.zeros(tuple(weight.shape), "float32") if gradient is None else to_numpy(gradient)
         for weight, gradient in zip(weights, found, strict=True)
     ]
+    return to_numpy(outputs), gradients
 
 
 def randomize_weights(model: keras.Model, seed: int = 0, scale: float = 1.0) -> None:
@@ -182,3 +185,33 @@ def check_config_round_trip(thing: Any) -> Any:
     assert type(copy) is type(thing)
     assert keras.saving.serialize_keras_object(copy) == config
     return copy
+
+
+def tiny_backbone(channels: int = 8) -> keras.Model:
+    """A pyramid of five convolutions: quick to build and to compile on every backend."""
+    x = inputs = keras.Input((None, None, 3))
+    x = keras.layers.Rescaling(1 / 127.5, offset=-1.0)(x)
+    outputs = {}
+    for level in range(1, 6):
+        stride = 1 if level > 3 else 2
+        x = keras.layers.Conv2D(
+            channels, 3, strides=stride, padding="same", activation="relu", name=f"stage{level}"
+        )(x)
+        outputs[f"P{level}"] = x
+    del outputs["P1"]
+    return keras.Model(inputs, outputs, name="tiny_backbone")
+
+
+def tiny_fornet(num_classes: int = 3, **options: Any) -> Any:
+    """FoR-Net with 8 channels on `tiny_backbone`: stride 8, two branches."""
+    from keras_focusseg import models
+
+    settings = {
+        "filters": 8,
+        "low_level_filters": 4,
+        "kernel_sizes": (1, 3),
+        "dilation_rates": (1, 2),
+        "ratios": (0.2, 0.4),
+        **options,
+    }
+    return models.FoRNet(num_classes=num_classes, backbone=tiny_backbone(), **settings)

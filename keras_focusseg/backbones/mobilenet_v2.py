@@ -198,14 +198,7 @@ def conv_norm_names(include_top_conv: bool) -> list[tuple[str, str]]:
     pairs = [("Conv1", "bn_Conv1")]
     for index, block in enumerate(_BLOCKS):
         prefix = f"block_{index}_" if index else "expanded_conv_"
-        parts = (
-            ("expand", "depthwise", "project")
-            if block.expansion > 1
-            else (
-                "depthwise",
-                "project",
-            )
-        )
+        parts = ["expand"] * (block.expansion > 1) + ["depthwise", "project"]
         pairs += [(f"{prefix}{part}", f"{prefix}{part}_BN") for part in parts]
     return [*pairs, ("Conv_1", "Conv_1_bn")] if include_top_conv else pairs
 

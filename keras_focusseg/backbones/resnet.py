@@ -249,11 +249,17 @@ def load_resnet_checkpoint(model: ResNet, source: str | os.PathLike[str]) -> Non
         source = f"hf://timm/resnet{model.depth}.{recipe}"
     path = checkpoints.fetch(source)
     state = checkpoints.read_state_dict(path, at_least_bytes=2 * model.count_params())
-    checkpoints.assign(_plan(model), state, _LEFT_ASIDE, f"{os.fspath(source)} -> {model.name}")
+    where = f"{os.fspath(source)} -> {model.name}"
+    checkpoints.assign(torchvision_variables(model), state, _LEFT_ASIDE, where)
 
 
-def _plan(model: ResNet) -> dict[str, keras.Variable]:
-    """Return {key in torchvision's state dict: variable of the model}."""
+def torchvision_variables(model: ResNet) -> dict[str, keras.Variable]:
+    """Return {key in torchvision's state dict: variable of the model}.
+
+    Example:
+        >>> torchvision_variables(ResNet(18))["layer1.0.conv1.weight"].shape
+        (3, 3, 64, 64)
+    """
     plan = {}
     for layer in model.layers:
         if isinstance(layer, layers.Conv2D):

@@ -1,5 +1,5 @@
 """The command line: `focusseg train | evaluate | segment | presets | demo`."""
 
-from keras_focusseg.cli.app import app, main
+from keras_focusseg.cli.app import build_app, main
 
-__all__ = ["app", "main"]
+__all__ = ["build_app", "main"]

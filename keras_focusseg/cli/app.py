@@ -9,27 +9,36 @@ import typer
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow's own start-up messages
 
-app = typer.Typer(
-    name="focusseg",
-    help="Semantic segmentation with Keras 3: train, evaluate and use networks.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode="markdown",
-)
 
-
-def main() -> None:
-    """Runs the command line; errors of the user's input end with a message and code 2."""
-    # Imported here so that `--help` does not wait for Keras to load more than it must.
+def build_app() -> typer.Typer:
+    """The program with all its verbs."""
+    # Imported here: `keras_focusseg.cli` itself must not wait for Keras to load.
     from keras_focusseg.cli import demo, evaluate, presets, segment, train
-    from keras_focusseg.training import TrainingDiverged
 
+    app = typer.Typer(
+        name="focusseg",
+        help="Semantic segmentation with Keras 3: train, evaluate and use networks.",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode="markdown",
+    )
     for verb in (train.train, evaluate.evaluate, segment.segment, presets.presets, demo.demo):
         app.command()(verb)
+    return app
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Runs the command line; mistakes in what was given end with one line and code 2.
+
+    Args:
+        arguments: The words after the program's name; by default those of the process.
+    """
+    from keras_focusseg.training import TrainingDiverged
+
     try:
-        app()
-    except (ValueError, TrainingDiverged) as error:
+        build_app()(arguments, prog_name="focusseg")
+    except (ValueError, ConnectionError, ImportError, TrainingDiverged) as error:
         print(f"focusseg: {error}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:

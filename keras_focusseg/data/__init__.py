@@ -9,6 +9,7 @@ from keras_focusseg.data.sources import open_source
 from keras_focusseg.data.sources.base import Sample, Source
 from keras_focusseg.data.sources.camvid import CamVid
 from keras_focusseg.data.sources.folder import Folder
+from keras_focusseg.data.sources.synthetic_streets import SyntheticStreets
 
 __all__ = [
     "Augment",
@@ -18,6 +19,7 @@ __all__ = [
     "Folder",
     "Sample",
     "Source",
+    "SyntheticStreets",
     "batches",
     "open_source",
 ]

@@ -92,7 +92,7 @@ def load(name: str | Path, num_classes: int | None = None, load_weights: bool = 
     other_classes = num_classes is not None and num_classes != config["num_classes"]
     if other_classes:
         config.update(num_classes=num_classes, class_weights=None)
-    model = NETWORKS[preset.network](**config)
+    model = NETWORKS[preset.network].from_config(config)
     model.label_space = None if other_classes else preset.classes()
     if load_weights:
         skip = model.classifier_layers() if other_classes else []

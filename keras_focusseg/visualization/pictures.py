@@ -54,7 +54,7 @@ def overlay(
     edge = np.zeros(labels.shape, bool)
     edge[:, 1:] |= labels[:, 1:] != labels[:, :-1]
     edge[1:] |= labels[1:] != labels[:-1]
-    mixed = np.where(edge[..., None], 0.5 * mixed + 0.5 * 255 * opacity, mixed)
+    mixed = np.where(edge[..., None], mixed + 0.5 * opacity * (255 - mixed), mixed)
     return Image.fromarray(mixed.round().clip(0, 255).astype("uint8"))
 
 

@@ -26,11 +26,6 @@ def random_pair(seed: int, height: int = HEIGHT, width: int = WIDTH):
     return image, np.kron(blocks, np.ones((8, 8), "uint8"))[:height, :width]
 
 
-@pytest.fixture(autouse=True)
-def forget_models() -> None:
-    """Replaces the fixture of the suite: few tests here build a model, and clearing is slow."""
-
-
 @pytest.fixture
 def camvid(tmp_path: Path) -> Path:
     """The SegNet tutorial's layout, with the foreign absolute paths in its lists."""

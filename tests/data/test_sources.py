@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import os
-import sys
-import types
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from keras_focusseg import data, label_spaces
-from tests.data.conftest import FRAMES, ArraySource, random_pair, train_pair
+from tests.data.conftest import FRAMES, random_pair
 
 
 def append(path, text):
@@ -285,16 +283,13 @@ class TestOpenSource:
         with pytest.raises(data.DataError, match="Use split='all'"):
             data.open_source("folder", tmp_path, "train", **options)
 
-    def test_synthetic_streets(self, monkeypatch):
-        made = {}
-        module = types.ModuleType("keras_focusseg.data.sources.synthetic_streets")
-        module.SyntheticStreets = lambda **options: (
-            made.update(options) or ArraySource(options["count"], train_pair)
-        )
-        monkeypatch.setitem(sys.modules, module.__name__, module)
-        source = data.open_source("synthetic_streets", split="val", count=3, size=(24, 32), seed=5)
-        assert len(source) == 3
-        assert made == {"count": 3, "size": (24, 32), "seed": 5, "split": "val"}
+    def test_synthetic_streets(self):
+        options = {"count": 2, "size": (64, 80), "seed": 5}
+        source = data.open_source("synthetic_streets", split="val", **options)
+        assert isinstance(source, data.SyntheticStreets)
+        assert (len(source), source.split) == (2, "val")
+        direct = data.SyntheticStreets(split="val", **options)
+        np.testing.assert_array_equal(source.load(1).image, direct.load(1).image)
 
     @pytest.mark.parametrize(
         ("arguments", "message"),

@@ -6,85 +6,92 @@ import keras
 import numpy as np
 import pytest
 
-from keras_focusseg import losses, metrics
+from keras_focusseg import losses
 from tests.losses.cases import CASES
 from tests.testers import check_config_round_trip
 
 BUILT = {name: case.build(3) for name, case in CASES.items()}
 
 
-def small_net(num_classes=3, stride=1):
-    """Three convolutions; `stride` 2 halves the map, with the grid of `BoundaryTargetBCE`."""
-    return keras.Sequential(
-        [
-            keras.Input((None, None, 3)),
-            keras.layers.Conv2D(8, 3, padding="same", activation="relu"),
-            keras.layers.Conv2D(8, 3, strides=stride, padding="same", activation="relu"),
-            keras.layers.Conv2D(num_classes, 3, padding="same"),
-        ]
-    )
+# One head for each, so that one compiled training step covers all of them.
+TRAINED = {
+    "cross_entropy": losses.CrossEntropy(label_smoothing=0.1, class_weights=[1.0, 2.0, 1.0]),
+    "ohem": losses.CrossEntropy(ohem_threshold=0.7, ohem_min_kept=0.3),
+    "dice": losses.Dice(),
+    "tversky": losses.Tversky(gamma=0.75),
+    "focal": losses.Focal(),
+    "lovasz": losses.Lovasz(),
+    "lovasz_all_per_image": losses.Lovasz(classes="all", per_image=True),
+    "boundary": losses.BoundaryTargetBCE(num_classes=3, stride=2),
+}
+
+
+def small_net(heads):
+    """Three convolutions; the last is the head, at half the size for the boundary."""
+    images = keras.Input((None, None, 3))
+    x = keras.layers.Conv2D(8, 3, padding="same", activation="relu")(images)
+    x = keras.layers.Conv2D(8, 3, padding="same", activation="relu")(x)
+    outputs = {}
+    for name in heads:
+        channels, stride = (1, 2) if name == "boundary" else (3, 1)
+        head = keras.layers.Conv2D(channels, 3, stride, padding="same", name=name)
+        outputs[name] = head(x)
+    return keras.Model(images, outputs)
 
 
 class TwoSizes(keras.utils.PyDataset):
     """Batches of alternating size, of images whose colour is their class."""
 
+    def __init__(self, heads):
+        super().__init__()
+        self.heads = heads
+
     def __len__(self):
         return 4
 
     def __getitem__(self, index):
-        size = [(2, 8, 10), (3, 11, 7)][index % 2]
+        batch, height, width = [(2, 8, 10), (3, 11, 7)][index % 2]
         rng = np.random.default_rng(index)
-        masks = np.repeat(rng.integers(0, 3, (size[0], size[1], 1)), size[2], axis=2)
+        masks = rng.integers(0, 3, (batch, height, 1)).repeat(width, axis=2)
         images = np.eye(3, dtype="float32")[masks]
         masks[:, :2, :3] = 255
-        return images, masks.astype("uint8")
+        return images, {name: masks.astype("uint8") for name in self.heads}
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "cross_entropy_smooth",
-        "cross_entropy_ohem_share",
-        "dice",
-        "tversky_focal",
-        "focal",
-        "lovasz",
-        "lovasz_all_per_image",
-        "boundary",
-    ],
-)
-def test_fit_on_batches_of_any_size(name):
-    if CASES[name].grid:
-        model, loss = small_net(1, stride=2), losses.BoundaryTargetBCE(num_classes=3, stride=2)
-        model.compile(keras.optimizers.Adam(0.02), loss=loss)
-    else:
-        loss = CASES[name].build(255)
-        if getattr(loss, "class_weights", None):
-            loss.class_weights = loss.class_weights[:2] + [1.0]
-        model = small_net()
-        model.compile(keras.optimizers.Adam(0.02), loss=loss, metrics=[metrics.MeanIoU(3)])
-    data = TwoSizes()
+def test_fit_save_and_load_with_every_loss(tmp_path):
+    model = small_net(TRAINED)
+    model.compile(keras.optimizers.Adam(0.02), loss=dict(TRAINED))
+    data = TwoSizes(TRAINED)
     history = model.fit(data, epochs=5, verbose=0).history
-    assert np.isfinite(history["loss"]).all()
-    assert history["loss"][-1] < history["loss"][0]
+    for name in TRAINED:
+        values = history[f"{name}_loss"]
+        assert np.isfinite(values).all() and values[-1] < values[0], name
+
     images, masks = data[0]
-    direct = float(keras.ops.convert_to_numpy(loss(masks, model.predict(images, verbose=0))))
-    assert model.evaluate(images, masks, verbose=0, return_dict=True)["loss"] == pytest.approx(
-        direct, rel=1e-4
-    )
+    evaluated = model.evaluate(images, masks, verbose=0, return_dict=True)
+    for name, logits in model.predict(images, verbose=0).items():
+        direct = float(keras.ops.convert_to_numpy(TRAINED[name](masks[name], logits)))
+        assert evaluated[f"{name}_loss"] == pytest.approx(direct, rel=1e-4), name
+
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    assert loaded.loss["lovasz_all_per_image"].classes == "all"
+    again = loaded.evaluate(images, masks, verbose=0, return_dict=True)
+    assert again == pytest.approx(evaluated, rel=1e-5)
 
 
-def test_sample_weights_reach_the_loss_in_fit():
-    model = small_net()
-    model.compile("sgd", loss=losses.CrossEntropy())
-    images, masks = TwoSizes()[0]
+def test_sample_weights_reach_the_loss_in_evaluate():
+    model = small_net(["cross_entropy"])
+    loss = losses.CrossEntropy()
+    model.compile("sgd", loss={"cross_entropy": loss})
+    images, masks = TwoSizes(["cross_entropy"])[0]
+    masks = masks["cross_entropy"]
     weights = np.zeros(masks.shape, "float32")
-    assert model.evaluate(images, masks, sample_weight=weights, verbose=0) == 0.0
     weights[0] = 1.0
-    logits = model.predict(images, verbose=0)
-    assert model.evaluate(images, masks, sample_weight=weights, verbose=0) == pytest.approx(
-        float(keras.ops.convert_to_numpy(losses.CrossEntropy()(masks[:1], logits[:1]))), rel=1e-5
-    )
+    value = model.evaluate(images, masks, sample_weight=weights, verbose=0)
+    logits = model.predict(images, verbose=0)["cross_entropy"]
+    direct = float(keras.ops.convert_to_numpy(loss(masks[:1], logits[:1])))
+    assert value == pytest.approx(direct, rel=1e-5)
 
 
 def test_every_loss_survives_serialisation():
@@ -100,19 +107,6 @@ def test_every_loss_survives_serialisation():
         logits = rng.normal(size=CASES[name].logits_shape()).astype("float32")
         masks = rng.integers(0, 4, (2, 5, 7))
         assert float(again(masks, logits)) == float(loss(masks, logits))
-
-
-def test_a_compiled_model_saves_and_loads_with_its_loss(tmp_path):
-    model = small_net()
-    model.compile("adam", losses.Lovasz(classes="all"), metrics=[metrics.MeanIoU(3)])
-    images, masks = TwoSizes()[0]
-    model.fit(images, masks, verbose=0)
-    model.save(tmp_path / "model.keras")
-    loaded = keras.saving.load_model(tmp_path / "model.keras")
-    assert isinstance(loaded.loss, losses.Lovasz) and loaded.loss.classes == "all"
-    assert loaded.evaluate(images, masks, verbose=0) == pytest.approx(
-        model.evaluate(images, masks, verbose=0), rel=1e-5
-    )
 
 
 @pytest.mark.parametrize("loss", [losses.CrossEntropy(), losses.BoundaryTargetBCE(3, stride=1)])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ from keras_focusseg.data.errors import DataError
 from keras_focusseg.data.sources.base import Source
 from keras_focusseg.data.sources.camvid import CamVid
 from keras_focusseg.data.sources.folder import Folder
+from keras_focusseg.data.sources.synthetic_streets import SyntheticStreets
 
 
 def open_source(
@@ -74,8 +74,7 @@ def _folder(root: str | Path | None, split: str, options: dict[str, Any]) -> Sou
 
 
 def _synthetic_streets(root: str | Path | None, split: str, options: dict[str, Any]) -> Source:
-    module = importlib.import_module("keras_focusseg.data.sources.synthetic_streets")
-    return module.SyntheticStreets(split=split, **options)
+    return SyntheticStreets(split=split, **options)
 
 
 _OPENERS = {"camvid": _camvid, "folder": _folder, "synthetic_streets": _synthetic_streets}

@@ -1,23 +1,46 @@
 """Buildings: walls with window grids in perspective, shop fronts, roofs and gables."""
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
-from keras_focusseg.data.sources.synthetic_streets.canvas import BUILDING, NEAR, Canvas, Color, pick
+from keras_focusseg.data.sources.synthetic_streets.canvas import (
+    BUILDING,
+    NEAR,
+    Canvas,
+    Color,
+    Number,
+    pick,
+)
 from keras_focusseg.data.sources.synthetic_streets.weather import Weather
 
 PALETTE = {
     "brick": ((0.55, 0.31, 0.23), (0.48, 0.27, 0.21), (0.62, 0.40, 0.29), (0.60, 0.47, 0.34)),
-    "render": ((0.86, 0.82, 0.72), (0.80, 0.77, 0.74), (0.85, 0.72, 0.55), (0.74, 0.78, 0.80),
-               (0.88, 0.86, 0.83), (0.80, 0.62, 0.52), (0.70, 0.76, 0.68)),
+    "render": (
+        (0.86, 0.82, 0.72),
+        (0.80, 0.77, 0.74),
+        (0.85, 0.72, 0.55),
+        (0.74, 0.78, 0.80),
+        (0.88, 0.86, 0.83),
+        (0.80, 0.62, 0.52),
+        (0.70, 0.76, 0.68),
+    ),
     "stone": ((0.70, 0.64, 0.53), (0.62, 0.58, 0.52), (0.75, 0.70, 0.60)),
     "concrete": ((0.60, 0.60, 0.59), (0.68, 0.67, 0.65), (0.52, 0.53, 0.55)),
     "glass": ((0.40, 0.46, 0.52), (0.34, 0.42, 0.46), (0.46, 0.50, 0.54)),
-}  # fmt: skip
+}
 ROOFS = ((0.40, 0.25, 0.20), (0.33, 0.33, 0.36), (0.47, 0.30, 0.22), (0.28, 0.27, 0.28))
-SIGNS = ((0.62, 0.13, 0.13), (0.12, 0.28, 0.48), (0.12, 0.38, 0.26), (0.20, 0.20, 0.22),
-         (0.78, 0.62, 0.20), (0.85, 0.84, 0.80), (0.45, 0.20, 0.42))  # fmt: skip
+SIGNS = (
+    (0.62, 0.13, 0.13),
+    (0.12, 0.28, 0.48),
+    (0.12, 0.38, 0.26),
+    (0.20, 0.20, 0.22),
+    (0.78, 0.62, 0.20),
+    (0.85, 0.84, 0.80),
+    (0.45, 0.20, 0.42),
+)
 
 
 @dataclass(frozen=True)
@@ -113,7 +136,7 @@ class _Plane:
         self.building = building
         self.facing = facing
 
-    def rects(self, u0, u1, y0, y1, out=0.0) -> np.ndarray:
+    def rects(self, u0: Number, u1: Number, y0: Number, y1: Number, out: float = 0.0) -> np.ndarray:
         """Corner points (N, 4, 3) of wall rectangles; numbers or arrays (N,)."""
         count = np.broadcast(u0, u1, y0, y1).size
         u, y = np.empty((count, 4)), np.empty((count, 4))
@@ -123,7 +146,7 @@ class _Plane:
         y[:, 2] = y[:, 3] = y1
         return self.points(u, y, out)
 
-    def points(self, u: np.ndarray, y: np.ndarray, out) -> np.ndarray:
+    def points(self, u: np.ndarray, y: np.ndarray, out: Number) -> np.ndarray:
         """World points of wall coordinates (arrays of one shape; `out` may be a number)."""
         b = self.building
         if self.facing == "street":
@@ -131,9 +154,7 @@ class _Plane:
         return self.camera.street(b.front + b.side * u, y, b.z[0] - out)
 
 
-def draw_building(
-    cv: Canvas, weather: Weather, b: Building, shade_line: float, shaded_end: bool
-) -> None:
+def draw_building(cv: Canvas, weather: Weather, b: Building, shade_line: float) -> None:
     """Draws roof, the wall that faces the camera and the wall along the street.
 
     Args:
@@ -141,7 +162,6 @@ def draw_building(
         weather: light.
         b: the building.
         shade_line: height up to which the street wall lies in the shadow of the other side.
-        shaded_end: whether the end wall gets no sun (a neighbour stands close).
     """
     if b.z[1] < NEAR + 0.3:
         return
@@ -151,7 +171,7 @@ def draw_building(
         return  # even the far end lies outside the picture
     _roof(cv, weather, b)
     if b.z[0] > NEAR:
-        _wall(cv, weather, b, "end", b.depth, -1.0 if not shaded_end else 99.0)
+        _wall(cv, weather, b, "end", b.depth, 0.0)
     _wall(cv, weather, b, "street", b.z[1] - b.z[0], shade_line)
 
 
@@ -160,8 +180,7 @@ def shadow_building(cv: Canvas, weather: Weather, b: Building) -> None:
     z = np.array([b.z[0], b.z[1], b.z[1], b.z[0]])
     s = np.array([b.front, b.front, b.front + b.side * b.depth, b.front + b.side * b.depth])
     x = cv.camera.lane(s, z)
-    slope = b.height / max(weather.sun[1], 0.12)
-    dx, dz = -weather.sun[0] * slope, -weather.sun[2] * slope
+    dx, dz = (b.height * way for way in weather.cast)
     cv.hull_shadow(np.concatenate([x, x + dx]), np.concatenate([z, z + dz]), 1.0)
 
 
@@ -171,13 +190,13 @@ def _roof(cv: Canvas, weather: Weather, b: Building) -> None:
     mid, over = b.depth / 2, 0.35
     z0, z1 = max(b.z[0] - over, NEAR), b.z[1] + over
     rise = b.rise
-    lane, side = cv.camera.lane, b.side
-    slope = np.array([-side * rise, mid, 0.0]) / np.hypot(rise, mid)
-    color = np.asarray(b.roof_color) * weather.light(slope)
+    side = b.side
+    size = math.hypot(rise, mid)
+    color = np.asarray(b.roof_color) * weather.light((-side * rise / size, mid / size, 0.0))
 
-    def face(corners, tint):
+    def face(corners: tuple[Color, ...], tint: np.ndarray) -> None:
         s, y, z = (np.array(v, dtype=float) for v in zip(*corners, strict=True))
-        cv.faces(np.stack([lane(s, z), y, z], axis=-1)[None], tint, BUILDING, 2)
+        cv.faces(cv.camera.street(s, y, z)[None], tint, BUILDING, 2)
 
     ridge = b.front + side * mid
     eave = b.front - side * over
@@ -189,31 +208,45 @@ def _roof(cv: Canvas, weather: Weather, b: Building) -> None:
         face(((b.front, top, b.z[0]), (back, top, b.z[0]), (ridge, top + rise, b.z[0])), gable)
         far = b.front + side * (b.depth + over)
         thick = 0.22
-        face(((ridge, top + rise + 0.1, z0), (far, drop, z0), (far, drop - thick, z0),
-              (ridge, top + rise - thick, z0)), 0.75 * gable)  # fmt: skip
-    face(((eave, drop, z0), (eave, drop, z1), (ridge, b.height + rise, z1),
-          (ridge, b.height + rise, z0)), color)  # fmt: skip
+        face(
+            (
+                (ridge, top + rise + 0.1, z0),
+                (far, drop, z0),
+                (far, drop - thick, z0),
+                (ridge, top + rise - thick, z0),
+            ),
+            0.75 * gable,
+        )
+    face(
+        (
+            (eave, drop, z0),
+            (eave, drop, z1),
+            (ridge, b.height + rise, z1),
+            (ridge, b.height + rise, z0),
+        ),
+        color,
+    )
     # Courses of tiles: thin darker lines along the eaves.
-    steps = np.linspace(0.14, 0.94, 7)
     if cv.camera.pixels(max(z0, 3.0)) > 14:
-        zz = np.array([z0, z1])
-        for t in steps:
-            s = eave + (ridge - eave) * t
-            y = drop + (b.height + rise - drop) * t
-            line = np.array(
-                [[lane(s, z), y, z] for z in zz] + [[lane(s, z), y + 0.05, z] for z in zz[::-1]]
-            )
-            cv.faces(line[None], color * 0.88, BUILDING, 1)
+        t = np.linspace(0.14, 0.94, 7)[:, None]
+        s = eave + (ridge - eave) * t  # (7, 1)
+        y = drop + (b.height + rise - drop) * t + np.array([0.0, 0.0, 0.05, 0.05])  # (7, 4)
+        lines = cv.camera.street(s, y, np.array([z0, z1, z1, z0]))
+        cv.faces(lines, color * 0.88, BUILDING, 1)
     if b.tones[40] < 0.7:  # a chimney on the ridge
         at = b.z[0] + (b.z[1] - b.z[0]) * (0.15 + 0.7 * b.tones[41])
         if at > 2.0:
             s0, s1, y0, y1 = ridge - 0.4, ridge + 0.4, b.height + rise - 0.5, b.height + rise + 1.1
             brick = np.array([0.52, 0.32, 0.25])
             near = side * -0.4 + ridge
-            face(((near, y0, at), (near, y0, at + 0.9), (near, y1, at + 0.9), (near, y1, at)),
-                 brick * weather.light((-side, 0, 0)))  # fmt: skip
-            face(((s0, y0, at), (s1, y0, at), (s1, y1, at), (s0, y1, at)),
-                 brick * weather.light((0, 0, -1)))  # fmt: skip
+            face(
+                ((near, y0, at), (near, y0, at + 0.9), (near, y1, at + 0.9), (near, y1, at)),
+                brick * weather.light((-side, 0, 0)),
+            )
+            face(
+                ((s0, y0, at), (s1, y0, at), (s1, y1, at), (s0, y1, at)),
+                brick * weather.light((0, 0, -1)),
+            )
 
 
 def _wall(
@@ -230,7 +263,16 @@ def _wall(
     wall = np.asarray(b.wall)
     shade_line = min(max(shade_line, 0.0), height)
 
-    def paint(u0, u1, y0, y1, albedo, out=0.0, grain=0, light=None) -> None:
+    def paint(
+        u0: Number,
+        u1: Number,
+        y0: Number,
+        y1: Number,
+        albedo: np.ndarray,
+        out: float = 0.0,
+        grain: int = 0,
+        light: np.ndarray | None = None,
+    ) -> None:
         points = plane.rects(u0, u1, y0, y1, out)
         if light is None:
             light = lit
@@ -258,7 +300,7 @@ def _wall(
     else:
         paint(start, length, height - 0.3, height - 0.05, wall * 0.55)
     if not blank:
-        _windows(cv, weather, b, paint, facing, length, start, size)
+        _windows(weather, b, paint, facing, length, start, size)
     if facing == "street" and size > 3:
         if b.shop:
             _shop(cv, weather, b, plane, paint, length, start)
@@ -268,26 +310,35 @@ def _wall(
             paint(length - 0.25, length - 0.12, 0.0, height - 0.4, wall * 0.5 + 0.06, 0.1)
 
 
-def _windows(cv, weather, b, paint, facing, length, start, size) -> None:
+def _windows(
+    weather: Weather,
+    b: Building,
+    paint: Callable[..., None],
+    facing: str,
+    length: float,
+    start: float,
+    size: float,
+) -> None:
     """The grid of windows with frames, glass, sky reflections, curtains and sills."""
     bays = max(1, int((length - 0.8) / b.bay))
     bay = (length - 0.8) / bays
     first = 1 if b.shop and facing == "street" else 0
-    column, row = np.meshgrid(np.arange(bays), np.arange(first, b.storeys))
-    column, row = column.ravel(), row.ravel()
+    grid = np.meshgrid(np.arange(bays), np.arange(first, b.storeys))
+    column, row = grid[0].ravel(), grid[1].ravel()
     if len(column) == 0:
         return
     center = 0.4 + (column + 0.5) * bay
-    u0, u1 = center - bay * b.window[0] / 2, center + bay * b.window[0] / 2
+    half = bay * b.window[0] / 2
     base = row * b.storey + (0.6 if b.shop else 0.3)
     tall = b.storey * b.window[1]
-    y0 = base + (0.25 if b.style == "glass" else 0.30) * b.storey * (1.15 - b.window[1])
-    y0 = y0 + 0.25
-    y1 = np.minimum(y0 + tall, base + b.storey - 0.2)
-    seen = u0 > start + 0.1
+    sill = base + (0.25 if b.style == "glass" else 0.30) * b.storey * (1.15 - b.window[1])
+    sill = sill + 0.25
+    lintel = np.minimum(sill + tall, base + b.storey - 0.2)
+    seen = center - half > start + 0.1
     if facing == "street" and not b.shop:  # leave the axis of the door open
         seen &= ~((row == 0) & (column == int(b.tones[60] * bays)))
-    u0, u1, y0, y1, column, row = (v[seen] for v in (u0, u1, y0, y1, column, row))
+    u0, u1 = (center - half)[seen], (center + half)[seen]
+    y0, y1, column, row = sill[seen], lintel[seen], column[seen], row[seen]
     if len(u0) == 0:
         return
     tone = b.tones[(column * 7 + row * 13) % 64]
@@ -332,7 +383,8 @@ def _windows(cv, weather, b, paint, facing, length, start, size) -> None:
         paint(a - 0.3, z + 0.3, lo + 0.72, lo + 0.80, np.array([0.5, 0.5, 0.5]), 0.82)
 
 
-def _door(b: Building, paint, length: float, start: float) -> None:
+def _door(b: Building, paint: Callable[..., None], length: float, start: float) -> None:
+    """A house door with frame, fanlight, canopy and step."""
     bays = max(1, int((length - 0.8) / b.bay))
     bay = (length - 0.8) / bays
     center = 0.4 + (int(b.tones[60] * bays) + 0.5) * bay
@@ -346,7 +398,15 @@ def _door(b: Building, paint, length: float, start: float) -> None:
     paint(center - 0.8, center + 0.8, 0.0, 0.16, np.array([0.55, 0.54, 0.52]), 0.5)
 
 
-def _shop(cv, weather, b, plane, paint, length, start) -> None:
+def _shop(
+    cv: Canvas,
+    weather: Weather,
+    b: Building,
+    plane: _Plane,
+    paint: Callable[..., None],
+    length: float,
+    start: float,
+) -> None:
     """Shop windows, a fascia with a name and perhaps an awning."""
     top = b.storey + 0.45
     color = np.array(SIGNS[int(b.tones[62] * len(SIGNS))])
@@ -364,8 +424,15 @@ def _shop(cv, weather, b, plane, paint, length, start) -> None:
     lit = (0.15 + 0.75 * weather.lamps) * np.ones_like(inside)
     shown = inside * (1 - lit) + lamp * lit
     paint(u0, u1, 0.55, top - 0.8, shown, 0.03, light=np.ones(3))
-    paint(u0, u1, top - 1.3, top - 0.8, shown * 0.8 + 0.12 * np.asarray(weather.rim), 0.032,
-          light=np.ones(3))  # fmt: skip
+    paint(
+        u0,
+        u1,
+        top - 1.3,
+        top - 0.8,
+        shown * 0.8 + 0.12 * np.asarray(weather.rim),
+        0.032,
+        light=np.ones(3),
+    )
     goods = np.array(SIGNS)[(tone * 97).astype(int) % len(SIGNS)] * 0.8
     paint(u0 + 0.2, u1 - (u1 - u0) * 0.4, 0.56, 0.75 + 0.7 * tone, goods, 0.033)
     door = int(b.tones[63] * len(u0)) if len(u0) else 0
@@ -380,14 +447,19 @@ def _shop(cv, weather, b, plane, paint, length, start) -> None:
     letters = begin + words[words + begin < length - 1.0]
     ink = np.array([0.92, 0.90, 0.84]) if color.mean() < 0.5 else np.array([0.15, 0.15, 0.17])
     if len(letters) and cv.camera.pixels(sum(b.z) / 2) > 8:
-        paint(letters, letters + 0.13 + 0.2 * b.tones[: len(letters)], top - 0.45, top - 0.2, ink,
-              0.13)  # fmt: skip
+        paint(
+            letters,
+            letters + 0.13 + 0.2 * b.tones[: len(letters)],
+            top - 0.45,
+            top - 0.2,
+            ink,
+            0.13,
+        )
     if b.tones[52] < 0.42:
         stripes = 2 * int(max(2, length / 1.1))
-        edge = np.linspace(0.2, length - 0.2, stripes + 1)
-        a, z = edge[:-1], edge[1:]
-        keep = a > start
-        a, z = a[keep], z[keep]
+        seam = np.linspace(0.2, length - 0.2, stripes + 1)
+        keep = seam[:-1] > start
+        a, z = seam[:-1][keep], seam[1:][keep]
         u = np.stack([a, z, z, a], axis=1)
         n = len(a)
         y = np.tile([top - 0.7, top - 0.7, top - 1.25, top - 1.25], (n, 1))

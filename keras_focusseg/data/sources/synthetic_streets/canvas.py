@@ -11,7 +11,9 @@ coordinates `(s, z)` follow the road: `s` is the distance from its centre line, 
 
 import math
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -25,6 +27,10 @@ _VEIL = 1 << 40  # marks a polygon that changes the class only; never reaches a 
 _GRAINS = np.array([0.0, 0.04, 0.08, 0.17], dtype=np.float32)
 
 Color = tuple[float, float, float]
+Rgb = Color | np.ndarray  # one colour, or one a row
+Number = float | np.ndarray
+Line = Sequence[float] | np.ndarray
+_Option = TypeVar("_Option")
 
 _CAP = np.linspace(-math.pi / 2, math.pi / 2, 6)
 _CIRCLE = np.linspace(0.0, 2 * math.pi, 14, endpoint=False)
@@ -71,7 +77,7 @@ class Camera:
         drop = height * (1.0 - self.horizon) + abs(self.roll) * width / 2.0
         return max(NEAR, 0.9 * self.focal * self.height / drop)
 
-    def lane(self, s, z):
+    def lane(self, s: Any, z: Any) -> Any:
         """World X of street coordinates (numbers or arrays)."""
         return s - self.offset + self.yaw * z + 0.5 * self.curve * z * z
 
@@ -85,8 +91,8 @@ class Camera:
         xy[..., 1] = cy + (self.height - points[..., 1]) * scale + self.roll * dx
         return xy
 
-    def street(self, s, y, z) -> np.ndarray:
-        """World points (..., 3) of street coordinates at height y (arrays of one shape, or numbers)."""
+    def street(self, s: Number, y: Number, z: Number) -> np.ndarray:
+        """World points (..., 3) of street coordinates at height y; numbers or arrays."""
         x = np.asarray(self.lane(s, z))
         points = np.empty((*x.shape, 3))
         points[..., 0] = x
@@ -102,8 +108,8 @@ class Camera:
 class Canvas:
     """The supersampled picture with its ground shadows and glows.
 
-    Polygons are only noted when they are drawn and filled all at once by `flush`, which projects and
-    colours them in a few array operations.
+    Polygons are only noted when they are drawn, and filled all at once by `flush`, which projects
+    and colours them in a few array operations.
 
     Args:
         camera: where the scene is seen from.
@@ -129,7 +135,9 @@ class Canvas:
 
     # -- drawing ---------------------------------------------------------------------------------
 
-    def shapes(self, xy: np.ndarray, color, label: int, z=None, grain: int = 0) -> None:
+    def shapes(
+        self, xy: np.ndarray, color: Rgb, label: int, z: Number | None = None, grain: int = 0
+    ) -> None:
         """Fills N polygons of K corners each.
 
         Args:
@@ -143,11 +151,13 @@ class Canvas:
         if len(xy):
             self._noted.append((xy, color, label, z, grain))
 
-    def shape(self, xy, color, label: int, z=None, grain: int = 0) -> None:
+    def shape(
+        self, xy: np.ndarray, color: Rgb, label: int, z: float | None = None, grain: int = 0
+    ) -> None:
         """Fills one polygon (K, 2); see `shapes`."""
         self._noted.append((np.asarray(xy, dtype=np.float64)[None], color, label, z, grain))
 
-    def faces(self, points: np.ndarray, color, label: int, grain: int = 0) -> None:
+    def faces(self, points: np.ndarray, color: Rgb, label: int, grain: int = 0) -> None:
         """Fills N polygons of K corners in the world, (N, K, 3); those too near are left out."""
         if len(points):
             self._noted.append((points, color, label, None, grain))
@@ -210,10 +220,17 @@ class Canvas:
             else:
                 polygon(corner, fill=ink[k])
 
-    def capsules(self, start, end, radius, color, label: int, z, grain: int = 0) -> None:
+    def capsules(
+        self,
+        start: np.ndarray,
+        end: np.ndarray,
+        radius: np.ndarray,
+        color: Rgb,
+        label: int,
+        z: Number,
+        grain: int = 0,
+    ) -> None:
         """Fills N rounded bars between pixel points (N, 2) with radii (N, 2) at start and end."""
-        start, end = np.asarray(start, dtype=np.float64), np.asarray(end, dtype=np.float64)
-        radius = np.asarray(radius, dtype=np.float64)
         way = end - start
         angle = np.arctan2(way[:, 1], way[:, 0])[:, None]
         ahead, behind = angle + _CAP, angle + math.pi + _CAP
@@ -221,9 +238,16 @@ class Canvas:
         tail = start[:, None] + radius[:, 0, None, None] * _directions(behind)
         self.shapes(np.concatenate([tip, tail], axis=1), color, label, z, grain)
 
-    def discs(self, center, radius, color, label: int, z, grain: int = 0) -> None:
+    def discs(
+        self,
+        center: np.ndarray,
+        radius: np.ndarray,
+        color: Rgb,
+        label: int,
+        z: Number,
+        grain: int = 0,
+    ) -> None:
         """Fills N ellipses: centres (N, 2) and half axes (N, 2) in pixels."""
-        center, radius = np.asarray(center, dtype=np.float64), np.asarray(radius, dtype=np.float64)
         ring = np.stack([np.cos(_CIRCLE), np.sin(_CIRCLE)], axis=-1)
         self.shapes(center[:, None] + radius[:, None] * ring, color, label, z, grain)
 
@@ -244,27 +268,52 @@ class Canvas:
         self._image.paste(Image.fromarray(numbers), (x0, y0, x1, y1))
 
     def glow(
-        self, xy, radius: float, color: Color, strength: float, label: int, lamp, z: float
+        self,
+        xy: np.ndarray,
+        radius: float,
+        color: Color,
+        strength: float,
+        label: int,
+        lamp: Rgb,
+        z: float,
     ) -> None:
         """Notes a halo around a lamp, shown if the lamp is still visible in the end.
 
         Args:
-            xy: pixel (2,). radius: pixels. color, strength: of the halo.
-            label, lamp, z: class, colour and depth of the lamp, to see whether something hides it.
+            xy: pixel (2,) of the lamp.
+            radius: of the halo in pixels.
+            color: of the halo, 0..1.
+            strength: of the halo, 0..1.
+            label: class of the lamp; with the next two it tells whether something hides the lamp.
+            lamp: colour of the lamp.
+            z: depth of the lamp.
         """
         self.glows.append((float(xy[0]), float(xy[1]), radius, color, strength, label, lamp, z))
 
+    def mirror(self, x0: float, x1: float, y0: float, y1: float, color: Color) -> None:
+        """Notes that wet ground mirrors something of this colour in columns x0..x1, rows y0..y1."""
+        self.mirrors.append((float(x0), float(x1), float(y0), float(y1), color))
+
     # -- ground ----------------------------------------------------------------------------------
 
-    def ground(self, s, z, color, label: int, y: float = 0.0) -> None:
-        """Fills one ground polygon given by street coordinates (K,), cut off in front of the camera."""
+    def ground(self, s: Line, z: Line, color: Rgb, label: int, y: float = 0.0) -> None:
+        """Fills one ground polygon, street coordinates (K,), as far as it lies ahead."""
         points = _clip_near(np.stack([np.asarray(s, float), np.asarray(z, float)], axis=-1), NEAR)
         if len(points) < 3:
             return
-        s, z = points[:, 0], points[:, 1]
-        self.shape(self.camera.project(self.camera.street(s, y, z)), color, label)
+        world = self.camera.street(points[:, 0], y, points[:, 1])
+        self.shape(self.camera.project(world), color, label)
 
-    def strip(self, s0, s1, z0: float, z1: float, color, label: int, y: float = 0.0) -> None:
+    def strip(
+        self,
+        s0: float,
+        s1: float,
+        z0: float,
+        z1: float,
+        color: Rgb,
+        label: int,
+        y: float = 0.0,
+    ) -> None:
         """Fills the ground between two lines `s0` and `s1` from z0 to z1, along the bends."""
         z0 = max(z0, NEAR)
         if z1 <= z0:
@@ -273,7 +322,7 @@ class Canvas:
         s = np.concatenate([np.full_like(z, s0), np.full_like(z, s1)])
         self.ground(s, np.concatenate([z, z[::-1]]), color, label, y)
 
-    def shadow(self, x, z, strength: float) -> None:
+    def shadow(self, x: Line, z: Line, strength: float) -> None:
         """Darkens one ground polygon: world X (K,), Z (K,), strength 0..1 (1 = no sun at all)."""
         points = _clip_near(np.stack([np.asarray(x, float), np.asarray(z, float)], axis=-1), NEAR)
         if len(points) < 3:
@@ -295,18 +344,45 @@ class Canvas:
         for polygon in xy[seen].reshape(-1, 2 * ring.shape[0]).tolist():
             self._shadow_draw.polygon(polygon, fill=int(255 * strength))
 
-    def hull_shadow(self, x, z, strength: float) -> None:
+    def bar_shadow(
+        self,
+        foot: tuple[float, float],
+        cast: tuple[float, float],
+        low: float,
+        high: float,
+        width: float,
+        strength: float,
+    ) -> None:
+        """`shadow` of an upright bar.
+
+        Args:
+            foot: world (X, Z).
+            cast: shadow of one metre of height, world (X, Z).
+            low: height where the bar begins.
+            high: height where it ends.
+            width: half of its width in metres.
+            strength: 0..1.
+        """
+        (x, z), (dx, dz) = foot, cast
+        flat = math.hypot(dx, dz) + 1e-6
+        nx, nz = -dz / flat * width, dx / flat * width
+        x0, x1, z0, z1 = x + dx * low, x + dx * high, z + dz * low, z + dz * high
+        self.shadow(
+            [x0 - nx, x0 + nx, x1 + nx, x1 - nx], [z0 - nz, z0 + nz, z1 + nz, z1 - nz], strength
+        )
+
+    def hull_shadow(self, x: Line, z: Line, strength: float) -> None:
         """`shadow` of the convex hull of ground points."""
         points = hull(np.stack([np.asarray(x, float), np.asarray(z, float)], axis=-1))
         self.shadow(points[:, 0], points[:, 1], strength)
 
     def sunlit(self, x: float, z: float) -> float:
-        """1 where the ground point (world X, Z) lies in the sun, 0 in full shadow (drawn so far)."""
+        """1 where the ground point (world X, Z) lies in the sun, 0 in the full shadow so far."""
         height, width = self.camera.size
         px, py = self.camera.project(np.array([x, 0.0, max(z, NEAR)]))
         px = min(max(int(px), 0), width - 1)
         py = min(max(int(py), 0), height - 1)
-        return 1.0 - self._shadow.getpixel((px, py)) / 255.0
+        return 1.0 - float(self._shadow.getpixel((px, py))) / 255.0  # type: ignore[arg-type]
 
     # -- results ---------------------------------------------------------------------------------
 
@@ -373,11 +449,21 @@ def hull(points: np.ndarray) -> np.ndarray:
     return np.array(chains[0] + chains[1])
 
 
-def _turn(a, b, c) -> float:
+def _turn(a: Sequence[float], b: Sequence[float], c: Sequence[float]) -> float:
     return (b[0] - a[0]) * (c[1] - a[1]) - (b[1] - a[1]) * (c[0] - a[0])
 
 
-def pick(rng: np.random.Generator, options, shares=None):
+def tinted(color: Color, gain: float, lift: float = 0.0) -> Color:
+    """A colour times `gain` plus `lift`."""
+    red, green, blue = color
+    return red * gain + lift, green * gain + lift, blue * gain + lift
+
+
+def pick(
+    rng: np.random.Generator,
+    options: Sequence[_Option],
+    shares: Sequence[float] | None = None,
+) -> _Option:
     """One of `options`, with probabilities `shares` if given (cheaper than `rng.choice`)."""
     value = rng.random()
     if shares is None:

@@ -1,7 +1,7 @@
 """What stands beside the road: lamps, traffic lights, signs, bollards and fences.
 
-Class Pole is the post with its arm and lamp; a sign plate or traffic-light head is SignSymbol. A fence
-is its whole panel, gaps between bars included, as CamVid's annotators drew it.
+Class Pole is the post with its arm and lamp; a sign plate or traffic-light head is SignSymbol. A
+fence is its whole panel, gaps between bars included, as CamVid's annotators drew it.
 """
 
 import math
@@ -17,6 +17,7 @@ from keras_focusseg.data.sources.synthetic_streets.canvas import (
     SIGN,
     Canvas,
     Color,
+    Number,
     pick,
 )
 from keras_focusseg.data.sources.synthetic_streets.weather import Weather
@@ -82,14 +83,29 @@ def sample_post(
         color = (0.13, 0.20, 0.17)
     if kind == "mast":
         color = (0.36, 0.29, 0.23)
-    low, high = {"lamp": (5.5, 8.5), "lights": (3.0, 3.6), "sign": (2.3, 3.0), "bollard": (0.9, 1.1),
-                 "mast": (6.5, 8.5)}[kind]  # fmt: skip
+    low, high = {
+        "lamp": (5.5, 8.5),
+        "lights": (3.0, 3.6),
+        "sign": (2.3, 3.0),
+        "bollard": (0.9, 1.1),
+        "mast": (6.5, 8.5),
+    }[kind]
     plates: tuple[str, ...] = ()
     if kind == "sign":
         count = 1 if rng.random() < 0.75 else 2
         plates = tuple(pick(rng, SIGN_KINDS) for _ in range(count))
-    return Post(kind, s, z, base, side, rng.uniform(low, high), plates, color,
-                int(rng.integers(3)), rng.uniform(0.8, 1.0))  # fmt: skip
+    return Post(
+        kind,
+        s,
+        z,
+        base,
+        side,
+        rng.uniform(low, high),
+        plates,
+        color,
+        int(rng.integers(3)),
+        rng.uniform(0.8, 1.0),
+    )
 
 
 def draw_post(cv: Canvas, weather: Weather, post: Post, sunlit: float) -> None:
@@ -105,15 +121,15 @@ def draw_post(cv: Canvas, weather: Weather, post: Post, sunlit: float) -> None:
         (1.0 if weather.sun[0] > 0 else -1.0, 0.0, 0.0), sunlit
     )
 
-    def bar(x0, y0, x1, y1, r0, r1, label=POLE) -> None:
+    def bar(x0: float, y0: float, x1: float, y1: float, r0: float, r1: float) -> None:
         """A rounded bar in metres right of and above the foot."""
         a = foot + np.array([x0, -y0]) * scale
         b = foot + np.array([x1, -y1]) * scale
         radius = np.maximum(np.array([[r0, r1]]) * scale, 0.55)
-        cv.capsules(a[None], b[None], radius, dark, label, z)
+        cv.capsules(a[None], b[None], radius, dark, POLE, z)
         if radius[0, 0] > 1.2:
             shift = np.array([math.copysign(0.4, weather.sun[0]), 0.0]) * radius[0].mean()
-            cv.capsules(a[None] + shift, b[None] + shift, radius * 0.45, bright, label, z)
+            cv.capsules(a[None] + shift, b[None] + shift, radius * 0.45, bright, POLE, z)
 
     bar(0, 0, 0, post.height, thick, thick * (0.6 if post.kind in ("lamp", "mast") else 1.0))
     toward = -post.side
@@ -144,11 +160,21 @@ def draw_post(cv: Canvas, weather: Weather, post: Post, sunlit: float) -> None:
             bar(-0.8, post.height * level, 0.8, post.height * level, 0.04, 0.04)
 
 
-def _traffic_light(cv, weather, post, foot, scale, x, top, sunlit) -> None:
+def _traffic_light(
+    cv: Canvas,
+    weather: Weather,
+    post: Post,
+    foot: np.ndarray,
+    scale: float,
+    x: float,
+    top: float,
+    sunlit: float,
+) -> None:
+    """Draws a head with three lamps, `x` metres right of the foot, its top at height `top`."""
     light = weather.light((0.0, 0.0, -1.0), sunlit)
     z = post.z
 
-    def box(x0, x1, y0, y1, color) -> None:
+    def box(x0: float, x1: float, y0: float, y1: float, color: np.ndarray) -> None:
         corners = np.array([(x0, -y0), (x1, -y0), (x1, -y1), (x0, -y1)]) * scale
         cv.shape(foot + corners, color, SIGN, z)
 
@@ -164,22 +190,31 @@ def _traffic_light(cv, weather, post, foot, scale, x, top, sunlit) -> None:
             cv.glow(center, 0.3 * scale, on[k], strength, SIGN, color, z * 0.3)
 
 
-def _plate(cv, weather, post, kind, foot, scale, top, sunlit) -> float:
+def _plate(
+    cv: Canvas,
+    weather: Weather,
+    post: Post,
+    kind: str,
+    foot: np.ndarray,
+    scale: float,
+    top: float,
+    sunlit: float,
+) -> float:
     """Draws one sign below height `top`; returns the height it takes."""
     light = weather.light((0.0, 0.0, -1.0), max(sunlit, 0.0)) * 1.05
     z, turn = post.z, post.turn
     red, white = np.array([0.74, 0.08, 0.08]), np.array([0.90, 0.90, 0.88])
     blue, black = np.array([0.08, 0.25, 0.60]), np.array([0.07, 0.07, 0.08])
 
-    def fill(points, color) -> None:
+    def fill(points: list | np.ndarray, color: np.ndarray) -> None:
         xy = foot + np.asarray(points) * (scale * turn, -scale)
         cv.shape(xy, color * light, SIGN, z)
 
-    def ring(radius, count=14, turned=0.0, y=0.0):
+    def ring(radius: float, count: int, turned: float, y: float) -> np.ndarray:
         a = np.linspace(0, 2 * math.pi, count, endpoint=False) + turned
         return np.stack([radius * np.cos(a), y + radius * np.sin(a)], axis=-1)
 
-    def box(x0, x1, y0, y1):
+    def box(x0: float, x1: float, y0: float, y1: float) -> list:
         return [(x0, y0), (x1, y0), (x1, y1), (x0, y1)]
 
     r = 0.36
@@ -200,8 +235,18 @@ def _plate(cv, weather, post, kind, foot, scale, top, sunlit) -> float:
         elif kind == "stop":
             fill(box(-0.25, 0.25, y - 0.07, y + 0.07), white)
         else:
-            fill([(-0.04, y - 0.2), (0.04, y - 0.2), (0.04, y + 0.04), (0.14, y + 0.04),
-                  (0.0, y + 0.22), (-0.14, y + 0.04), (-0.04, y + 0.04)], white)  # fmt: skip
+            fill(
+                [
+                    (-0.04, y - 0.2),
+                    (0.04, y - 0.2),
+                    (0.04, y + 0.04),
+                    (0.14, y + 0.04),
+                    (0.0, y + 0.22),
+                    (-0.14, y + 0.04),
+                    (-0.04, y + 0.04),
+                ],
+                white,
+            )
         return 2 * r + 0.05
     if kind in ("warning", "yield"):
         sign = 1.0 if kind == "warning" else -1.0
@@ -216,8 +261,11 @@ def _plate(cv, weather, post, kind, foot, scale, top, sunlit) -> float:
         fill(ring(r, 16, 0.0, top - r), np.array([0.46, 0.47, 0.48]))
         return 2 * r + 0.05
     wide, tall = {"info": (0.30, 0.62), "board": (0.85, 0.62), "parking": (0.28, 0.56)}[kind]
-    ground = {"info": white, "board": (blue, np.array([0.05, 0.34, 0.20]))[post.state % 2],
-              "parking": blue}[kind]  # fmt: skip
+    ground = {
+        "info": white,
+        "board": (blue, np.array([0.05, 0.34, 0.20]))[post.state % 2],
+        "parking": blue,
+    }[kind]
     fill(box(-wide, wide, top - tall, top), white if kind != "info" else black)
     fill(box(-wide + 0.03, wide - 0.03, top - tall + 0.03, top - 0.03), ground)
     if kind == "parking":
@@ -237,20 +285,13 @@ def shade_post(cv: Canvas, weather: Weather, post: Post) -> None:
     """Casts the thin shadow of a post."""
     if weather.shadow < 0.12 or post.z < NEAR:
         return
-    x, z = float(cv.camera.lane(post.s, post.z)), post.z
-    slope = min(post.height / max(weather.sun[1], 0.12), 30.0)
-    dx, dz = -weather.sun[0] * slope, -weather.sun[2] * slope
-    flat = math.hypot(dx, dz) + 1e-6
-    w = 0.08 if post.kind != "sign" else 0.05
-    nx, nz = -dz / flat * w, dx / flat * w
-    cv.shadow(
-        [x - nx, x + nx, x + nx + dx, x - nx + dx], [z - nz, z + nz, z + nz + dz, z - nz + dz], 0.8
-    )
+    foot = float(cv.camera.lane(post.s, post.z)), post.z
+    steep = max(weather.sun[1], 0.12)
+    height = min(post.height, 30.0 * steep)  # a low sun throws no shadow beyond 30 m
+    wide = 0.08 if post.kind != "sign" else 0.05
+    cv.bar_shadow(foot, weather.cast, 0.0, height, wide, 0.8)
     if post.kind == "sign":
-        nx, nz = nx * 7, nz * 7
-        a, b = 0.76, 1.0
-        cv.shadow([x - nx + dx * a, x + nx + dx * a, x + nx + dx * b, x - nx + dx * b],
-                  [z - nz + dz * a, z + nz + dz * a, z + nz + dz * b, z - nz + dz * b], 0.8)  # fmt: skip
+        cv.bar_shadow(foot, weather.cast, 0.76 * height, height, 0.35, 0.8)
 
 
 def draw_fence(cv: Canvas, weather: Weather, fence: Fence, sunlit: float) -> None:
@@ -273,7 +314,7 @@ def draw_fence(cv: Canvas, weather: Weather, fence: Fence, sunlit: float) -> Non
     size = camera.pixels((z0 + z1) / 2)
     height, base = fence.height, fence.base
 
-    def quad(a, b, y0, y1) -> np.ndarray:
+    def quad(a: Number, b: Number, y0: Number, y1: Number) -> np.ndarray:
         """Panels between shares a and b of the length, from y0 to y1: (N, 4, 3)."""
         count = np.broadcast(a, b, y0, y1).size
         t, y = np.empty((count, 4)), np.empty((count, 4))
@@ -283,10 +324,10 @@ def draw_fence(cv: Canvas, weather: Weather, fence: Fence, sunlit: float) -> Non
         y[:, 2] = y[:, 3] = y1
         return camera.street(s0 + (s1 - s0) * t, y + base, z0 + (z1 - z0) * t)
 
-    def paint(points, albedo, label=FENCE, grain=0) -> None:
+    def paint(points: np.ndarray, albedo: np.ndarray, label: int = FENCE, grain: int = 0) -> None:
         cv.faces(points, np.asarray(albedo) * light, label, grain)
 
-    def uprights(pitch, width, y0, y1, albedo) -> None:
+    def uprights(pitch: float, width: float, y0: float, y1: float, albedo: np.ndarray) -> None:
         count = max(2, int(length / pitch))
         limit = int(camera.focal / camera.size[1] * 400)
         t = np.linspace(0, 1, min(count, limit) + 1)
@@ -348,9 +389,11 @@ def shade_fence(cv: Canvas, weather: Weather, fence: Fence) -> None:
         return
     z = np.array([fence.start[1], fence.end[1]])
     x = cv.camera.lane(np.array([fence.start[0], fence.end[0]]), z)
-    slope = fence.height / max(weather.sun[1], 0.12)
-    dx, dz = -weather.sun[0] * slope, -weather.sun[2] * slope
+    dx, dz = (fence.height * way for way in weather.cast)
     solid = fence.kind in ("boards", "hoarding", "barrier", "wall")
     if cv.sunlit(float(x.mean()), float(z.mean())) > 0.4:
-        cv.shadow([x[0], x[1], x[1] + dx, x[0] + dx], [z[0], z[1], z[1] + dz, z[0] + dz],
-                  0.95 if solid else 0.4)  # fmt: skip
+        cv.shadow(
+            [x[0], x[1], x[1] + dx, x[0] + dx],
+            [z[0], z[1], z[1] + dz, z[0] + dz],
+            0.95 if solid else 0.4,
+        )

@@ -1,4 +1,4 @@
-"""Trees, hedges and bushes: crowns are heaps of leaf clusters, each lit by its place in the crown."""
+"""Trees, hedges and bushes: a crown is a heap of leaf clusters, each lit by its place in it."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -8,7 +8,7 @@ import numpy as np
 from keras_focusseg.data.sources.synthetic_streets.canvas import NEAR, TREE, Canvas, Color, pick
 from keras_focusseg.data.sources.synthetic_streets.weather import Weather
 
-CLUSTERS, TUFTS = 90, 460
+CLUSTERS, TUFTS = 100, 460
 LEAVES = {
     "summer": ((0.23, 0.36, 0.12), (0.28, 0.40, 0.15), (0.20, 0.33, 0.15), (0.33, 0.42, 0.17)),
     "spring": ((0.42, 0.54, 0.20), (0.36, 0.48, 0.18), (0.50, 0.56, 0.26), (0.80, 0.66, 0.70)),
@@ -52,18 +52,39 @@ def sample_tree(
     radius = height * {"round": rng.uniform(0.27, 0.40), "cone": 0.23, "column": 0.15}[shape]
     clear = {"round": rng.uniform(1.9, 2.8), "cone": 0.7, "column": 1.0}[shape]
     choice = LEAVES[season if shape == "round" else "summer"]
-    leaf = np.array(choice[int(rng.integers(4 if season != "summer" else 4))])
+    leaf = np.array(choice[int(rng.integers(4))])
     leaf = np.clip(leaf * rng.uniform(0.85, 1.15) + rng.uniform(-0.02, 0.02, 3), 0.05, 0.9)
     bark = rng.uniform(0.24, 0.42)
-    return Tree(s, z, height, radius, min(clear, 0.45 * height), shape, tuple(leaf.tolist()),
-                (bark, bark * 0.88, bark * 0.76), int(rng.integers(1 << 30)), base)  # fmt: skip
+    return Tree(
+        s,
+        z,
+        height,
+        radius,
+        min(clear, 0.45 * height),
+        shape,
+        tuple(leaf.tolist()),
+        (bark, bark * 0.88, bark * 0.76),
+        int(rng.integers(1 << 30)),
+        base,
+    )
 
 
-def sample_hedge(rng, season: str, s: float, z: float, length: float, base: float) -> Tree:
+def sample_hedge(rng: np.random.Generator, s: float, z: float, length: float, base: float) -> Tree:
     """Draws a hedge that runs from z to z + length along the road."""
     leaf = np.array(LEAVES["summer"][int(rng.integers(4))]) * rng.uniform(0.8, 1.1)
-    return Tree(s, z, rng.uniform(1.0, 2.1), 0.45, 0.0, "hedge", tuple(leaf.tolist()),
-                (0.3, 0.25, 0.2), int(rng.integers(1 << 30)), base, length)  # fmt: skip
+    return Tree(
+        s,
+        z,
+        rng.uniform(1.0, 2.1),
+        0.45,
+        0.0,
+        "hedge",
+        tuple(leaf.tolist()),
+        (0.3, 0.25, 0.2),
+        int(rng.integers(1 << 30)),
+        base,
+        length,
+    )
 
 
 @lru_cache(maxsize=1)
@@ -72,7 +93,8 @@ def _patterns() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     rng = np.random.default_rng(77)
     direction = rng.standard_normal((8, CLUSTERS + TUFTS, 3))
     direction /= np.linalg.norm(direction, axis=-1, keepdims=True)
-    reach = rng.random((8, CLUSTERS + TUFTS, 1)) ** 0.36
+    reach = 0.92 * rng.random((8, CLUSTERS + TUFTS, 1)) ** 0.36
+    reach[:, CLUSTERS:] = rng.uniform(0.72, 1.08, (8, TUFTS, 1))  # tufts make the outline leafy
     angle = np.linspace(0, 2 * np.pi, 7, endpoint=False)
     outline = rng.uniform(0.66, 1.20, (32, 7, 1))
     outline = outline * np.stack([np.cos(angle), np.sin(angle)], axis=-1)
@@ -120,9 +142,9 @@ def draw_tree(cv: Canvas, weather: Weather, tree: Tree, sunlit: float) -> None:
     big = int(min(CLUSTERS, max(14, 1.3 * extent)))
     small = 0 if extent < 36 else int(min(TUFTS, 1.6 * extent))
     mean = min(tree.radius, (tree.height - tree.clear) / 2) if tree.shape != "hedge" else 0.55
-    chosen = np.r_[0:big, CLUSTERS : CLUSTERS + small]
+    chosen = np.concatenate([np.arange(big), np.arange(CLUSTERS, CLUSTERS + small)])
     tuft = 0.13 * (1.0 if extent < 150 else (150.0 / extent) ** 0.35)
-    radius = np.where(chosen < CLUSTERS, 0.34, tuft) * mean * (0.7 + 0.6 * tone[chosen])
+    radius = np.where(chosen < CLUSTERS, 0.31, tuft) * mean * (0.7 + 0.6 * tone[chosen])
     if tree.shape == "hedge":
         radius = np.minimum(radius, 0.3)
     radius *= np.where(chosen < CLUSTERS, (CLUSTERS / big) ** 0.3, 1.0)
@@ -155,8 +177,12 @@ def _trunk(cv: Canvas, weather: Weather, tree: Tree, sunlit: float) -> None:
     lean = ((tree.seed >> 5) % 17 - 8) / 8 * 0.04 * tree.height
     thick = 0.018 * tree.height + 0.03
     spread = tree.radius * 0.55
-    start = [(x, 0.0), (x + lean * 0.4, tree.clear * 0.9), (x + lean * 0.4, tree.clear * 0.9),
-             (x + lean * 0.4, tree.clear)]  # fmt: skip
+    start = [
+        (x, 0.0),
+        (x + lean * 0.4, tree.clear * 0.9),
+        (x + lean * 0.4, tree.clear * 0.9),
+        (x + lean * 0.4, tree.clear),
+    ]
     end = [
         (x + lean * 0.4, tree.clear),
         (x - spread, mid),
@@ -166,7 +192,7 @@ def _trunk(cv: Canvas, weather: Weather, tree: Tree, sunlit: float) -> None:
     width = [(1.25, 0.85), (0.5, 0.22), (0.5, 0.22), (0.75, 0.35)]
     z, focal = tree.z, camera.focal
 
-    def project(points):
+    def project(points: list[tuple[float, float]]) -> np.ndarray:
         rows = [(px, y + tree.base, z) for px, y in points]
         return camera.project(np.array(rows))
 
@@ -188,8 +214,7 @@ def shadow_tree(cv: Canvas, weather: Weather, tree: Tree) -> None:
     count = 22 if tree.z < 30 else 9
     points, tones = points[:count], tones[:count]
     x0 = cv.camera.lane(tree.s, tree.z)
-    slope = 1.0 / max(weather.sun[1], 0.12)
-    dx, dz = -weather.sun[0] * slope, -weather.sun[2] * slope
+    dx, dz = weather.cast
     mean = min(tree.radius, tree.height / 3)
     along = np.array([dx, dz]) / (np.hypot(dx, dz) + 1e-6)
     stretch = min(1.0 / max(weather.sun[1], 0.2), 3.0)
@@ -198,9 +223,5 @@ def shadow_tree(cv: Canvas, weather: Weather, tree: Tree) -> None:
     center = points[:, ::2] + points[:, 1:2] * (dx, dz) + (x0, tree.z)
     cv.shadow_discs(center, axes, 0.9)
     if tree.shape != "hedge":
-        w = 0.02 * tree.height
-        n = np.array([-along[1], along[0]]) * w
-        tip = np.array([dx, dz]) * (tree.clear + 0.6)
-        cv.shadow([x0 - n[0], x0 + n[0], x0 + n[0] + tip[0], x0 - n[0] + tip[0]],
-                  [tree.z - n[1], tree.z + n[1], tree.z + n[1] + tip[1], tree.z - n[1] + tip[1]],
-                  0.9)  # fmt: skip
+        high = tree.clear + 0.6
+        cv.bar_shadow((x0, tree.z), weather.cast, 0.0, high, 0.02 * tree.height, 0.9)

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -11,15 +12,33 @@ from keras_focusseg.data.sources.synthetic_streets.canvas import (
     PEDESTRIAN,
     Canvas,
     Color,
+    tinted,
 )
 from keras_focusseg.data.sources.synthetic_streets.weather import Weather
 
 SKINS = ((0.87, 0.68, 0.56), (0.76, 0.56, 0.43), (0.55, 0.38, 0.28), (0.36, 0.25, 0.19))
-CLOTHES = ((0.14, 0.15, 0.19), (0.22, 0.25, 0.35), (0.55, 0.12, 0.13), (0.16, 0.30, 0.52),
-           (0.78, 0.76, 0.70), (0.30, 0.36, 0.25), (0.64, 0.50, 0.34), (0.83, 0.66, 0.20),
-           (0.46, 0.46, 0.48), (0.12, 0.40, 0.38), (0.70, 0.36, 0.44), (0.88, 0.86, 0.84))  # fmt: skip
-TROUSERS = ((0.13, 0.14, 0.17), (0.20, 0.26, 0.38), (0.30, 0.30, 0.32), (0.48, 0.42, 0.33),
-            (0.10, 0.10, 0.11), (0.34, 0.42, 0.54))  # fmt: skip
+CLOTHES = (
+    (0.14, 0.15, 0.19),
+    (0.22, 0.25, 0.35),
+    (0.55, 0.12, 0.13),
+    (0.16, 0.30, 0.52),
+    (0.78, 0.76, 0.70),
+    (0.30, 0.36, 0.25),
+    (0.64, 0.50, 0.34),
+    (0.83, 0.66, 0.20),
+    (0.46, 0.46, 0.48),
+    (0.12, 0.40, 0.38),
+    (0.70, 0.36, 0.44),
+    (0.88, 0.86, 0.84),
+)
+TROUSERS = (
+    (0.13, 0.14, 0.17),
+    (0.20, 0.26, 0.38),
+    (0.30, 0.30, 0.32),
+    (0.48, 0.42, 0.33),
+    (0.10, 0.10, 0.11),
+    (0.34, 0.42, 0.54),
+)
 HAIRS = ((0.09, 0.07, 0.06), (0.28, 0.19, 0.12), (0.62, 0.49, 0.28), (0.55, 0.54, 0.53))
 
 
@@ -70,11 +89,20 @@ def sample_person(
     if rides:
         extra = "helmet" if rng.random() < 0.65 else "none"
     return Person(
-        s, z, base, heading, tall, rng.uniform(0, 2 * math.pi),
+        s,
+        z,
+        base,
+        heading,
+        tall,
+        rng.uniform(0, 2 * math.pi),
         rng.uniform(0.22, 0.50) if rng.random() < 0.85 else 0.05,
-        CLOTHES[int(pick[0] * len(CLOTHES))], TROUSERS[int(pick[1] * len(TROUSERS))],
-        SKINS[int(pick[2] * len(SKINS))], HAIRS[int(pick[3] * len(HAIRS))], extra, rides,
-    )  # fmt: skip
+        CLOTHES[int(pick[0] * len(CLOTHES))],
+        TROUSERS[int(pick[1] * len(TROUSERS))],
+        SKINS[int(pick[2] * len(SKINS))],
+        HAIRS[int(pick[3] * len(HAIRS))],
+        extra,
+        rides,
+    )
 
 
 class _Figure:
@@ -87,7 +115,7 @@ class _Figure:
         self.camera = cv.camera
         self.limbs: list = []
 
-    def world(self, points) -> np.ndarray:
+    def world(self, points: Any) -> np.ndarray:
         """(..., 3) of (u, v, y) to world points."""
         p = np.asarray(points, dtype=np.float64)
         u, v, y = p[..., 0], p[..., 1], p[..., 2]
@@ -100,12 +128,14 @@ class _Figure:
             axis=-1,
         )
 
-    def limb(self, a, b, ra: float, rb: float, color, nearer: float = 0.0) -> None:
-        """Adds a rounded bar from a to b with radii in metres; `nearer` moves it up in the order."""
+    def limb(
+        self, a: Color, b: Color, ra: float, rb: float, color: Color, nearer: float = 0.0
+    ) -> None:
+        """Adds a rounded bar from a to b, radii in metres; `nearer` moves it up in the order."""
         self.limbs.append((a, b, ra, rb, color, nearer))
 
     def draw(self, cv: Canvas, weather: Weather, label: int, sunlit: float, least: float) -> None:
-        """Draws all limbs with a light and a dark side; `least` is the smallest radius in pixels."""
+        """Draws all limbs with a light and a dark side; `least`: smallest radius in pixels."""
         ends = self.world([(limb[0], limb[1]) for limb in self.limbs])  # (N, 2, 3)
         depth = ends[..., 2].mean(axis=1) - np.array([limb[5] for limb in self.limbs])
         order = np.argsort(-depth, kind="stable")
@@ -166,15 +196,26 @@ def _walker(cv: Canvas, weather: Weather, p: Person, sunlit: float) -> None:
         hand = (-0.34 * h * math.sin(reach) + 0.06, side * 0.22 * h, 0.90 * h)
         if p.extra == "umbrella" and side > 0:
             elbow, hand = (0.10 * h, 0.2 * h, 1.18 * h), (0.22 * h, 0.1 * h, 1.38 * h)
-        limb(shoulder, elbow, 0.058 * h, 0.048 * h, tuple(c * 0.93 for c in p.coat))
-        limb(elbow, hand, 0.046 * h, 0.036 * h, tuple(c * 0.93 for c in p.coat))
+        limb(shoulder, elbow, 0.058 * h, 0.048 * h, tinted(p.coat, 0.93))
+        limb(elbow, hand, 0.046 * h, 0.036 * h, tinted(p.coat, 0.93))
         limb(hand, (hand[0], hand[1], hand[2] - 0.05), 0.036 * h, 0.036 * h, p.skin)
         low = 0.62 * h if p.extra == "long" else 0.95 * h
-        limb((0.0, side * 0.065 * h, low), (0.0, side * 0.10 * h, 1.38 * h), 0.118 * h, 0.112 * h,
-             p.coat, 0.03)  # fmt: skip
+        limb(
+            (0.0, side * 0.065 * h, low),
+            (0.0, side * 0.10 * h, 1.38 * h),
+            0.118 * h,
+            0.112 * h,
+            p.coat,
+            0.03,
+        )
     if p.extra == "bag":
-        limb((-0.14 * h, 0.0, 1.08 * h), (-0.14 * h, 0.0, 1.32 * h), 0.13 * h, 0.13 * h,
-             tuple(0.5 * c + 0.1 for c in p.legs))  # fmt: skip
+        limb(
+            (-0.14 * h, 0.0, 1.08 * h),
+            (-0.14 * h, 0.0, 1.32 * h),
+            0.13 * h,
+            0.13 * h,
+            tinted(p.legs, 0.5, 0.1),
+        )
     limb((0.0, 0.0, 1.44 * h), (0.01, 0.0, 1.54 * h), 0.055 * h, 0.055 * h, p.skin)
     limb((0.02, 0.0, 1.585 * h), (0.02, 0.0, 1.655 * h), 0.082 * h, 0.088 * h, p.skin, 0.04)
     limb((-0.03, 0.0, 1.61 * h), (-0.005, 0.0, 1.675 * h), 0.085 * h, 0.090 * h, p.hair, 0.025)
@@ -201,7 +242,7 @@ def _cyclist(cv: Canvas, weather: Weather, p: Person, sunlit: float) -> None:
     figure = _Figure(cv, p)
     h = p.height / 1.75
     limb = figure.limb
-    tyre, metal = (0.07, 0.07, 0.075), tuple(0.75 * c + 0.05 for c in reversed(p.coat))
+    tyre, metal = (0.07, 0.07, 0.075), tinted(p.coat[::-1], 0.75, 0.05)
     hub = 0.34
     angle = np.linspace(0, 2 * np.pi, 15)
     for u in (-0.52, 0.52):
@@ -209,8 +250,15 @@ def _cyclist(cv: Canvas, weather: Weather, p: Person, sunlit: float) -> None:
         for a, b in zip(points[:-1], points[1:], strict=True):
             limb(a, b, 0.022, 0.022, tyre)
     crank, seat, head, bar = (-0.06, 0, 0.30), (-0.2, 0, 0.92), (0.36, 0, 0.88), (0.42, 0, 1.06)
-    for a, b in ((crank, seat), (crank, head), ((-0.17, 0, 0.82), head), ((-0.52, 0, hub), crank),
-                 ((-0.52, 0, hub), (-0.17, 0, 0.80)), (head, (0.52, 0, hub)), (head, bar)):  # fmt: skip
+    for a, b in (
+        (crank, seat),
+        (crank, head),
+        ((-0.17, 0, 0.82), head),
+        ((-0.52, 0, hub), crank),
+        ((-0.52, 0, hub), (-0.17, 0, 0.80)),
+        (head, (0.52, 0, hub)),
+        (head, bar),
+    ):
         limb(a, b, 0.022, 0.022, metal)
     limb((0.42, -0.24, 1.06), (0.42, 0.24, 1.06), 0.02, 0.02, tyre)
     limb((-0.3, 0, 0.95), (-0.1, 0, 0.95), 0.05, 0.03, tyre)
@@ -226,11 +274,17 @@ def _cyclist(cv: Canvas, weather: Weather, p: Person, sunlit: float) -> None:
         elbow = (0.24, side * 0.25 * h, 1.18 * h)
         limb(shoulder, elbow, 0.056 * h, 0.046 * h, p.coat)
         limb(elbow, hand, 0.046 * h, 0.036 * h, p.skin if p.phase < 2 else p.coat)
-        limb((-0.18, side * 0.07, 1.0), (0.10, side * 0.105 * h, 1.40 * h), 0.12 * h, 0.115 * h,
-             p.coat, 0.02)  # fmt: skip
+        limb(
+            (-0.18, side * 0.07, 1.0),
+            (0.10, side * 0.105 * h, 1.40 * h),
+            0.12 * h,
+            0.115 * h,
+            p.coat,
+            0.02,
+        )
     limb((0.15, 0, 1.46 * h), (0.2, 0, 1.54 * h), 0.055, 0.055, p.skin)
     limb((0.24, 0, 1.60 * h), (0.24, 0, 1.66 * h), 0.082, 0.085, p.skin, 0.04)
-    cap = p.hair if p.extra != "helmet" else tuple(reversed(p.coat))
+    cap = p.hair if p.extra != "helmet" else p.coat[::-1]
     limb((0.17, 0, 1.66 * h), (0.26, 0, 1.70 * h), 0.09, 0.085, cap, 0.05)
     for u in (-0.52, 0.52):
         ring = [(u + hub * math.cos(a), 0.0, hub + hub * math.sin(a)) for a in angle[:-1]]
@@ -244,26 +298,23 @@ def shade_person(cv: Canvas, weather: Weather, p: Person) -> None:
     c, s = math.cos(p.heading), math.sin(p.heading)
     length = 0.85 if p.rides else 0.1
     if weather.shadow > 0.12:
-        slope = 1.0 / max(weather.sun[1], 0.12)
-        dx, dz = -weather.sun[0] * slope, -weather.sun[2] * slope
-        flat = math.hypot(dx, dz) + 1e-6
-        nx, nz = -dz / flat, dx / flat
+        k = p.height / 1.75
         for low, high, wide in ((0.0, 0.9, 0.09), (0.75, 1.45, 0.2), (1.5, 1.75, 0.09)):
-            k = p.height / 1.75
-            a, b, w = low * k, high * k, wide * k
-            cv.shadow([x + dx * a - nx * w, x + dx * a + nx * w, x + dx * b + nx * w, x + dx * b - nx * w],
-                      [z + dz * a - nz * w, z + dz * a + nz * w, z + dz * b + nz * w, z + dz * b - nz * w],
-                      0.92)  # fmt: skip
+            cv.bar_shadow((x, z), weather.cast, low * k, high * k, wide * k, 0.92)
         if p.rides:
+            dx, dz = weather.cast
             px, pz = s * length, c * length
-            cv.shadow([x - px, x + px, x + px + dx * 0.6, x - px + dx * 0.6],
-                      [z - pz, z + pz, z + pz + dz * 0.6, z - pz + dz * 0.6], 0.7)  # fmt: skip
+            cv.shadow(
+                [x - px, x + px, x + px + dx * 0.6, x - px + dx * 0.6],
+                [z - pz, z + pz, z + pz + dz * 0.6, z - pz + dz * 0.6],
+                0.7,
+            )
     angle = np.linspace(0, 2 * np.pi, 8, endpoint=False)
-    a, b = (length + 0.12) * np.cos(angle), 0.16 * np.sin(angle)
+    along, across = (length + 0.12) * np.cos(angle), 0.16 * np.sin(angle)
     if cv.sunlit(x, z) > 0.5:
-        cv.shadow(x + a * s + b * c, z + a * c - b * s, 0.5)
+        cv.shadow(x + along * s + across * c, z + along * c - across * s, 0.5)
     if weather.wet > 0:
         scale = cv.camera.pixels(z)
         foot = cv.camera.project(np.array([x, p.base, z]))
-        cv.mirrors.append((float(foot[0] - 0.2 * scale), float(foot[0] + 0.2 * scale), float(foot[1]),
-                           float(foot[1] + p.height * 0.8 * scale), p.coat))  # fmt: skip
+        low, wide = float(foot[1]), 0.2 * scale
+        cv.mirror(foot[0] - wide, foot[0] + wide, low, low + p.height * 0.8 * scale, p.coat)

@@ -148,8 +148,7 @@ def draw_road(cv: Canvas, weather: Weather, road: Road, lawns: tuple[bool, bool]
     cv.strip(road.edges[0], road.edges[1], near, FAR, asphalt, ROAD)
     _wear(cv, road, near, asphalt)
     _kerbs(cv, weather, road, near)
-    if road.junction:
-        _side_road(cv, road, asphalt, paving)
+    _side_road(cv, road, asphalt, paving)
     _paint(cv, weather, road, near, asphalt)
 
 
@@ -161,11 +160,28 @@ def _slabs(cv: Canvas, road: Road, side: int, near: float, paving: np.ndarray) -
         s = kerb + side * k * width / (lines + 1)
         cv.strip(s - 0.012, s + 0.012, near, 22.0, paving * 0.86, PAVEMENT, KERB)
     z = np.arange(np.ceil(near / road.slab) * road.slab, 20.0, road.slab)
-    _bars(cv, np.full_like(z, kerb), np.full_like(z, kerb + side * width), z, z + 0.025,
-          paving * 0.87, PAVEMENT, KERB)  # fmt: skip
+    _bars(
+        cv,
+        np.full_like(z, kerb),
+        np.full_like(z, kerb + side * width),
+        z,
+        z + 0.025,
+        paving * 0.87,
+        PAVEMENT,
+        KERB,
+    )
 
 
-def _bars(cv, s0, s1, z0, z1, color, label, y=0.0) -> None:
+def _bars(
+    cv: Canvas,
+    s0: np.ndarray,
+    s1: np.ndarray,
+    z0: np.ndarray,
+    z1: np.ndarray,
+    color: np.ndarray,
+    label: int,
+    y: float = 0.0,
+) -> None:
     """Many ground rectangles at once; arrays (N,)."""
     keep = z0 >= NEAR
     s0, s1, z0, z1 = s0[keep], s1[keep], z0[keep], z1[keep]
@@ -207,12 +223,22 @@ def _kerbs(cv: Canvas, weather: Weather, road: Road, near: float) -> None:
         cv.shape(xy, face, PAVEMENT)
         cv.strip(s, s + side * 0.16, near, FAR, 0.68 * up, PAVEMENT, KERB)
         z = np.arange(np.ceil(near), 18.0, 1.0)
-        _bars(cv, np.full_like(z, s), np.full_like(z, s + side * 0.16), z, z + 0.02,
-              0.45 * up, PAVEMENT, KERB)  # fmt: skip
+        _bars(
+            cv,
+            np.full_like(z, s),
+            np.full_like(z, s + side * 0.16),
+            z,
+            z + 0.02,
+            0.45 * up,
+            PAVEMENT,
+            KERB,
+        )
 
 
 def _side_road(cv: Canvas, road: Road, asphalt: np.ndarray, paving: np.ndarray) -> None:
     """A street that leaves at a right angle, with rounded corners and its own pavements."""
+    if road.junction is None:
+        return
     z0, z1 = road.junction
     for index, side in enumerate((-1, 1)):
         if not road.sides[index]:
@@ -249,8 +275,8 @@ def _paint(cv: Canvas, weather: Weather, road: Road, near: float, asphalt: np.nd
         z = np.arange(2.0 - length, 110.0, length + pause)
         keep = (z + length > near) & ~((z + length > gap[0]) & (z < gap[1]))
         z0 = np.maximum(z[keep], near)
-        s = np.full_like(z0, s)
-        _bars(cv, s - 0.07, s + 0.07, z0, z[keep] + length, color, ROAD)
+        middle = np.full_like(z0, s)
+        _bars(cv, middle - 0.07, middle + 0.07, z0, z[keep] + length, color, ROAD)
 
     if road.style == "broken":
         dashes(0.0, white, 2.5, 4.0)
@@ -283,5 +309,11 @@ def _paint(cv: Canvas, weather: Weather, road: Road, near: float, asphalt: np.nd
         s = np.arange(road.edges[0] + 0.35, road.edges[1] - 0.4, 1.0)
         z = np.full_like(s, road.zebra)
         _bars(cv, s, s + 0.52, z, z + 3.0, white * 1.02, ROAD)
-        cv.strip(min(0.1 * road.drive, road.drive * inner), max(0.1 * road.drive, road.drive * inner),
-                 road.zebra - 1.4, road.zebra - 1.05, white, ROAD)  # fmt: skip
+        cv.strip(
+            min(0.1 * road.drive, road.drive * inner),
+            max(0.1 * road.drive, road.drive * inner),
+            road.zebra - 1.4,
+            road.zebra - 1.05,
+            white,
+            ROAD,
+        )

@@ -1,7 +1,8 @@
 """Composes a street: what stands where. No decision here looks at the size of the picture."""
 
 import math
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -17,6 +18,7 @@ from keras_focusseg.data.sources.synthetic_streets.canvas import (
     TREE,
     Camera,
     Canvas,
+    Color,
     pick,
 )
 from keras_focusseg.data.sources.synthetic_streets.furniture import Fence, Post, sample_post
@@ -118,15 +120,15 @@ def _line_side(rng: np.random.Generator, street: Street, side: int, kind: str) -
         length = rng.uniform(low, high)
         corner = False
         margin = road.pavement(side) + 0.3
-        if road.open_at(side, z, z + length, margin):
+        if road.junction and road.open_at(side, z, z + length, margin):
             start = road.junction[0] - margin
             if start - z > 5.0:
                 length = start - z
             else:
                 z, corner = road.junction[1] + margin, True
         building = sample_building(rng, kind, side, front, (z, z + length))
-        if corner or z > (road.junction or (1e9,))[0]:
-            building = _deepen(building, rng.uniform(16.0, 34.0) if corner else building.depth)
+        if corner:
+            building = replace(building, depth=rng.uniform(16.0, 34.0))
         street.buildings.append(building)
         if garden > 2.2:
             _garden(rng, street, side, edge, front, z, z + length, border, color)
@@ -137,17 +139,13 @@ def _line_side(rng: np.random.Generator, street: Street, side: int, kind: str) -
             gap = rng.uniform(2.5, 9.0)
         end = z + length
         if gap > 1.0:
-            _fill_gap(rng, street, side, front, end, end + gap, color)
+            _fill_gap(rng, street, side, front, end, end + gap)
         if gap and garden > 2.2:
             _garden(rng, street, side, edge, front, end, end + gap, border, color)
         z = end + gap
 
 
-def _deepen(building: Building, depth: float) -> Building:
-    return Building(**{**building.__dict__, "depth": depth})
-
-
-def _fence_color(rng: np.random.Generator, kind: str) -> tuple[float, float, float]:
+def _fence_color(rng: np.random.Generator, kind: str) -> Color:
     choice = {
         "wall": ((0.52, 0.32, 0.25), (0.60, 0.55, 0.48), (0.70, 0.67, 0.62)),
         "picket": ((0.88, 0.87, 0.84), (0.55, 0.42, 0.30)),
@@ -164,7 +162,17 @@ def _fence_color(rng: np.random.Generator, kind: str) -> tuple[float, float, flo
     return choice[int(rng.integers(len(choice)))]
 
 
-def _garden(rng, street, side, edge, front, z0, z1, border, color) -> None:
+def _garden(
+    rng: np.random.Generator,
+    street: Street,
+    side: int,
+    edge: float,
+    front: float,
+    z0: float,
+    z1: float,
+    border: str,
+    color: Color,
+) -> None:
     """What separates a front garden from the pavement, and a bush or two behind it."""
     end = street.road.junction
     if end and street.road.sides[_index(side)] and z0 < end[0] < z1 + 1.0:
@@ -179,9 +187,7 @@ def _garden(rng, street, side, edge, front, z0, z1, border, color) -> None:
         opening = rng.random() < 0.2
         if border == "hedge":
             if b > 1.5 and not opening:
-                street.trees.append(
-                    sample_hedge(rng, street.season, edge + side * 0.55, a, b - a, KERB)
-                )
+                street.trees.append(sample_hedge(rng, edge + side * 0.55, a, b - a, KERB))
         elif b > 1.0 and not opening:
             street.fences.append(Fence(border, (at, a), (at, b), height, color, KERB))
     if rng.random() < 0.5:
@@ -191,14 +197,17 @@ def _garden(rng, street, side, edge, front, z0, z1, border, color) -> None:
             street.trees.append(small)
 
 
-def _fill_gap(rng, street, side, front, z0, z1, color) -> None:
+def _fill_gap(
+    rng: np.random.Generator, street: Street, side: int, front: float, z0: float, z1: float
+) -> None:
     """Between two buildings: trees behind, sometimes a fence."""
     kind = pick(rng, ("boards", "none", "rails", "hoarding"), (0.4, 0.3, 0.2, 0.1))
     if z1 > 2.0 and kind != "none":
         height = rng.uniform(1.6, 2.1)
         shade = _fence_color(rng, kind)
-        street.fences.append(Fence(kind, (front + side * 0.3, z0), (front + side * 0.3, z1), height,
-                                   shade, 0.0))  # fmt: skip
+        street.fences.append(
+            Fence(kind, (front + side * 0.3, z0), (front + side * 0.3, z1), height, shade, 0.0)
+        )
     for _ in range(int(rng.integers(1, 3))):
         s = front + side * rng.uniform(5.0, 14.0)
         z = rng.uniform(z0, z1) + 3.0
@@ -209,14 +218,18 @@ def _fill_gap(rng, street, side, front, z0, z1, color) -> None:
 def _park(rng: np.random.Generator, street: Street, side: int, edge: float) -> None:
     """Fence or hedge along the pavement and trees behind."""
     road = street.road
-    kind = pick(rng, ("rails", "mesh", "boards", "hedge", "picket", "wall"), (0.30, 0.20, 0.15, 0.15, 0.08, 0.12))  # fmt: skip
+    kind = pick(
+        rng,
+        ("rails", "mesh", "boards", "hedge", "picket", "wall"),
+        (0.30, 0.20, 0.15, 0.15, 0.08, 0.12),
+    )
     color = _fence_color(rng, kind)
     height = rng.uniform(1.1, 1.9)
     z, step = 1.0, 5.0
     while z < 95.0:
         if not road.open_at(side, z, z + step, road.pavement(side) + 0.3):
             if kind == "hedge":
-                hedge = sample_hedge(rng, street.season, edge + side * 0.6, z, step, KERB)
+                hedge = sample_hedge(rng, edge + side * 0.6, z, step, KERB)
                 street.trees.append(hedge)
             else:
                 at = edge + side * 0.15
@@ -274,8 +287,9 @@ def _furnish(rng: np.random.Generator, street: Street, side: int, kind: str) -> 
         for k in range(int(rng.integers(2, 6))):
             a, b = at + 2.4 * k, at + 2.4 * k + 2.3
             if free(a) and free(b):
-                street.fences.append(Fence(kind, (kerb + side * 0.28, a), (kerb + side * 0.28, b), 1.05,
-                                           color, KERB))  # fmt: skip
+                street.fences.append(
+                    Fence(kind, (kerb + side * 0.28, a), (kerb + side * 0.28, b), 1.05, color, KERB)
+                )
 
 
 def _park_cars(rng: np.random.Generator, street: Street, side: int) -> None:
@@ -383,8 +397,8 @@ def _ride(rng: np.random.Generator, street: Street) -> None:
 def _draw(cv: Canvas, street: Street, backdrop: np.ndarray) -> None:
     road, weather, camera = street.road, street.weather, cv.camera
     _backdrop(cv, street, backdrop)
-    lawns = tuple(kind in ("homes", "park") for kind in street.kinds)
-    draw_road(cv, weather, road, lawns)
+    left, right = (kind in ("homes", "park") for kind in street.kinds)
+    draw_road(cv, weather, road, (left, right))
 
     def sunlit(s: float, z: float) -> float:
         return cv.sunlit(float(camera.lane(s, z)), z)
@@ -412,10 +426,10 @@ def _draw(cv: Canvas, street: Street, backdrop: np.ndarray) -> None:
     for post in street.posts:
         furniture.shade_post(cv, weather, post)
 
-    items: list[tuple[float, object, tuple]] = []
+    items: list[tuple[float, Callable[..., None], tuple]] = []
     shade = {side: _shade_line(street, side) for side in (-1, 1)}
     for building in street.buildings:
-        items.append((building.z[1], draw_building, (building, shade[building.side], False)))
+        items.append((building.z[1], draw_building, (building, shade[building.side])))
     for tree in street.trees:
         items.append((tree.z + 0.3, nature.draw_tree, (tree, lit[id(tree)])))
     for fence in street.fences:
@@ -465,15 +479,26 @@ def _backdrop(cv: Canvas, street: Street, table: np.ndarray) -> None:
     wall = np.array([0.62, 0.56, 0.50]) * (0.75 + 0.4 * table[:, 3:4]) * light
     cv.shapes(boxes[town], wall[town], BUILDING, z)
     top = boxes[town][:, 2:4].mean(axis=1)
-    gable = top[:, None] + np.array([(-1, 0), (1, 0), (0.6, -0.35), (-0.6, -0.35)]) * np.stack(
-        [wide, tall], axis=-1)[town][:, None]  # fmt: skip
+    gable = (
+        top[:, None]
+        + np.array([(-1, 0), (1, 0), (0.6, -0.35), (-0.6, -0.35)])
+        * np.stack([wide, tall], axis=-1)[town][:, None]
+    )
     cv.shapes(gable, wall[town] * (0.75, 0.6, 0.6), BUILDING, z)
     leaf = np.array(nature.LEAVES[street.season if street.season != "spring" else "summer"][0])
     rise = -(3.0 + 5.0 * table[:, 4]) * scale
-    lobes = np.concatenate([foot + np.stack([np.full(60, dx * 3 * scale), rise * h], axis=-1)
-                            for dx, h in ((-1.0, 0.5), (1.0, 0.6), (0.0, 1.0))])  # fmt: skip
-    size = np.concatenate([np.stack([3.5 + 2 * table[:, k], 3.0 + 2 * table[:, k]], axis=-1)
-                           for k in (1, 2, 3)]) * scale  # fmt: skip
+    lobes = np.concatenate(
+        [
+            foot + np.stack([np.full(60, dx * 3 * scale), rise * h], axis=-1)
+            for dx, h in ((-1.0, 0.5), (1.0, 0.6), (0.0, 1.0))
+        ]
+    )
+    size = (
+        np.concatenate(
+            [np.stack([3.5 + 2 * table[:, k], 3.0 + 2 * table[:, k]], axis=-1) for k in (1, 2, 3)]
+        )
+        * scale
+    )
     keep = np.tile(~town | (table[:, 4] < 0.5), 3)
     tone = (
         leaf
@@ -481,5 +506,10 @@ def _backdrop(cv: Canvas, street: Street, table: np.ndarray) -> None:
         * (0.8 + 0.35 * np.concatenate([table[:, 2], table[:, 3], table[:, 1]])[:, None])
     )
     cv.discs(lobes[keep], size[keep], tone[keep], TREE, z, 2)
-    cv.shape(np.array([(0, 0), (width, 0), (width, 1), (0, 1)]) * (1.0, 1.6 * scale)
-             + (0, camera.center[1] - 0.8 * scale), leaf * light * 0.8, TREE, z)  # fmt: skip
+    cv.shape(
+        np.array([(0, 0), (width, 0), (width, 1), (0, 1)]) * (1.0, 1.6 * scale)
+        + (0, camera.center[1] - 0.8 * scale),
+        leaf * light * 0.8,
+        TREE,
+        z,
+    )

@@ -3,6 +3,7 @@
 import numpy as np
 
 from keras_focusseg import label_spaces
+from keras_focusseg.data.errors import DataError
 from keras_focusseg.data.sources.base import Sample, Source
 from keras_focusseg.data.sources.synthetic_streets.scene import render_scene
 
@@ -14,14 +15,17 @@ _FAMILY = 0x57EE7  # keeps these scenes apart from other uses of the same seed
 class SyntheticStreets(Source):
     """Seeded street scenes with exact masks, rendered on demand with NumPy and Pillow.
 
-    Every scene is a function of (seed, split, index, size) and the composition - streets, light, who stands
-    where - is one of (seed, split, index): asking for another size gives the same street in another
-    resolution. Splits never share a scene.
+    Every scene is a function of (seed, split, index, size), and its composition - street, light,
+    who stands where - is one of (seed, split, index): another size shows the same street in another
+    resolution. Splits never share a scene. Coordinates and colours are floating point, so another
+    release of NumPy or Pillow may move single pixels.
 
-    Classes are CamVid's 11: Sky, Building (with low garden walls), Pole (posts, lamps), Road (with its paint),
-    Pavement (with kerbs and paved ground), Tree (with hedges and lawns), SignSymbol (plates and
-    traffic lights), Fence (the whole panel, gaps included), Car (vans and buses too), Pedestrian,
-    Bicyclist (rider and bicycle).
+    Classes are CamVid's 11: Sky, Building (with low garden walls), Pole (posts, lamps, bollards),
+    Road (with its paint), Pavement (with kerbs and paved ground), Tree (with hedges and lawns),
+    SignSymbol (plates and traffic lights), Fence (the whole panel, gaps included), Car (vans and
+    buses too), Pedestrian, Bicyclist (rider and bicycle). Nothing is ignored.
+
+    A scene of 360x480 takes about 0.1 s on one core; cache them for training.
 
     Args:
         count: number of scenes.
@@ -30,10 +34,9 @@ class SyntheticStreets(Source):
         split: "train", "val" or "test".
 
     Raises:
-        ValueError: for an unknown split, a negative seed or count, or a size below 64.
+        DataError: for an unknown split, a negative seed or count, or a size below 64.
 
     Example:
-
         >>> streets = SyntheticStreets(count=10, size=(120, 160))
         >>> streets.load(0).image.shape
         (120, 160, 3)
@@ -47,15 +50,15 @@ class SyntheticStreets(Source):
         split: str = "train",
     ) -> None:
         if split not in SPLITS:
-            raise ValueError(f"split is {split!r}; synthetic_streets has {', '.join(SPLITS)}.")
+            raise DataError(f"split is {split!r}; synthetic_streets has {', '.join(SPLITS)}.")
         if count < 1:
-            raise ValueError(f"count is {count}; it is the number of scenes and must be 1 or more.")
+            raise DataError(f"count is {count}; it is the number of scenes and must be 1 or more.")
         if seed < 0:
-            raise ValueError(f"seed is {seed}; it must be 0 or more.")
+            raise DataError(f"seed is {seed}; it must be 0 or more.")
         if len(size) != 2 or min(size) < SMALLEST:
-            raise ValueError(
-                f"size is {tuple(size)}; expected (height, width), each at least {SMALLEST} pixels: "
-                "smaller streets cannot be told apart."
+            raise DataError(
+                f"size is {tuple(size)}; expected (height, width), each {SMALLEST} pixels or more: "
+                "in smaller pictures nothing can be recognised."
             )
         self.name = "synthetic_streets"
         self.split = split

@@ -5,11 +5,19 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from keras_focusseg.data.sources.synthetic_streets.canvas import CAR, NEAR, Canvas, Color, hull, pick
+from keras_focusseg.data.sources.synthetic_streets.canvas import (
+    CAR,
+    NEAR,
+    Canvas,
+    Color,
+    hull,
+    pick,
+)
 from keras_focusseg.data.sources.synthetic_streets.weather import Weather
 
-# length, width, height, belt line, bonnet height, boot height, then stations along the length (share
-# of the length from the tail): rear glass foot, roof rear, roof front, windscreen foot.
+# Length, width, height, belt line, bonnet height, boot height in metres; then stations along the
+# length, as shares of it from the tail: foot of the rear glass, roof rear, roof front, foot of the
+# windscreen.
 BODIES = {
     "hatch": (3.95, 1.72, 1.46, 0.92, 0.84, 0.90, 0.02, 0.13, 0.60, 0.75),
     "saloon": (4.55, 1.80, 1.44, 0.92, 0.82, 0.93, 0.13, 0.26, 0.60, 0.74),
@@ -18,9 +26,20 @@ BODIES = {
     "van": (5.20, 1.98, 2.25, 1.16, 1.02, 1.16, 0.004, 0.02, 0.76, 0.88),
     "bus": (11.0, 2.50, 3.05, 1.15, 1.15, 1.15, 0.002, 0.01, 0.985, 0.998),
 }
-PAINTS = ((0.82, 0.83, 0.84), (0.62, 0.64, 0.66), (0.16, 0.17, 0.18), (0.34, 0.36, 0.38),
-          (0.55, 0.10, 0.10), (0.12, 0.22, 0.46), (0.88, 0.88, 0.86), (0.20, 0.34, 0.26),
-          (0.72, 0.60, 0.42), (0.30, 0.42, 0.56), (0.78, 0.68, 0.14), (0.45, 0.18, 0.24))  # fmt: skip
+PAINTS = (
+    (0.82, 0.83, 0.84),
+    (0.62, 0.64, 0.66),
+    (0.16, 0.17, 0.18),
+    (0.34, 0.36, 0.38),
+    (0.55, 0.10, 0.10),
+    (0.12, 0.22, 0.46),
+    (0.88, 0.88, 0.86),
+    (0.20, 0.34, 0.26),
+    (0.72, 0.60, 0.42),
+    (0.30, 0.42, 0.56),
+    (0.78, 0.68, 0.14),
+    (0.45, 0.18, 0.24),
+)
 
 
 @dataclass(frozen=True)
@@ -30,7 +49,8 @@ class Car:
     Attributes:
         s, z: centre in street coordinates.
         heading: direction of travel in radians; 0 away from the camera, pi towards it.
-        body: a key of `BODIES`. `paint`: albedo. `lamps`: whether its lamps are lit.
+        body: a key of `BODIES`. `paint`: albedo.
+        braking: whether its tail lamps are lit.
     """
 
     s: float
@@ -59,8 +79,14 @@ def sample_car(
         paint = np.array((0.86, 0.86, 0.85))
     if body == "bus":
         paint = np.array(PAINTS[pick(rng, (4, 5, 7, 10, 6))])
-    return Car(s, z, heading, body, tuple(np.clip(paint * rng.uniform(0.9, 1.08), 0, 0.95).tolist()),
-               bool(rng.random() < 0.35))  # fmt: skip
+    return Car(
+        s,
+        z,
+        heading,
+        body,
+        tuple(np.clip(paint * rng.uniform(0.9, 1.08), 0, 0.95).tolist()),
+        bool(rng.random() < 0.35),
+    )
 
 
 class _Frame:
@@ -92,7 +118,7 @@ class _Frame:
             (u * self.cos - v * self.sin) / size,
         )
 
-    def sees(self, point, normal) -> bool:
+    def sees(self, point: Color, normal: Color) -> bool:
         """Whether the camera is on the outer side of a face (car coordinates)."""
         return (
             (self.eye[0] - point[0]) * normal[0]
@@ -138,7 +164,7 @@ class _Body:
         self._corners: list = []
         self._faces: list[tuple[int, np.ndarray]] = []
 
-    def fill(self, points: list, albedo: np.ndarray, normal=None) -> None:
+    def fill(self, points: list, albedo: np.ndarray, normal: Color | None = None) -> None:
         """Adds one face; without a normal the colour is taken as it is (glass, lamps)."""
         if normal is not None:
             light = self._lights.get(normal)
@@ -160,13 +186,14 @@ class _Body:
     def underside(self) -> None:
         """The dark under the body and the tyres that show below the bumpers."""
         dark = 0.05 + 0.04 * np.array(self.weather.ambient)
-        solid = [
-            (e * u, side * v, y)
-            for e in (-1, 1)
-            for side in (-1, 1)
-            for u, v in ((self.nose - 1.3 * self.round, self.w), (self.nose, self.w - 0.18))
-            for y in (self.floor, 0.85 * (self.hood if e > 0 else self.boot))
-        ]
+        solid = []
+        for e, cut, edge in ((1, 1.3 * self.round, self.hood), (-1, self.round, self.boot)):
+            for v in (-self.w, self.w):
+                inner, narrow = e * (self.nose - cut), math.copysign(self.w - 0.18, v)
+                solid += [(inner, v, self.floor), (e * self.nose, narrow, self.floor)]
+                solid += [(inner, v, 0.95 * edge), (e * self.nose, narrow, 0.90 * edge)]
+        for u in (self.u_rear, self.u_front):
+            solid += [(u, -self.w, self.belt), (u, self.w, self.belt)]
         xy = hull(self.cv.camera.project(self.frame.world(np.array(solid))))
         self.cv.shape(xy, self.paint * 0.4, CAR, self.car.near)  # nothing shows through the seams
         a, b, w, y = self.back + 0.2, self.nose - 0.2, self.w - 0.03, self.floor + 0.06
@@ -177,8 +204,8 @@ class _Body:
         for u in self.axles:
             for side in (-1, 1):
                 v0, v1 = side * w, side * (w - 0.22)
-                for du in (-0.25, 0.25):
-                    self.fill(_end(u + du, v0, v1, 0.0, y + 0.05), dark * 0.75)
+                for du in (-0.10, 0.10):
+                    self.fill(_end(u + du, v0, v1, 0.016, y + 0.05), dark * 0.75)
 
     @property
     def axles(self) -> tuple[float, float]:
@@ -197,18 +224,33 @@ class _Body:
         for side in self.sides:
             v = side * w
             normal = (0, side, 0)
-            outline = [(rear, v, floor), (front, v, floor), (front, v, self.hood * 0.93),
-                       (self.u_front - 0.05, v, self.belt), (self.u_rear, v, self.belt),
-                       (rear, v, self.boot * 0.97)]  # fmt: skip
+            outline = [
+                (rear, v, floor),
+                (front, v, floor),
+                (front, v, self.hood * 0.93),
+                (self.u_front - 0.05, v, self.belt),
+                (self.u_rear, v, self.belt),
+                (rear, v, self.boot * 0.97),
+            ]
             self.fill(outline, paint * 0.97, normal)
             if self.size > 12:
                 # The lower part is darker, the shoulder catches the sky.
-                self.fill([(rear, v, floor), (front, v, floor), (front, v, 0.46), (rear, v, 0.46)],
-                          paint * 0.66, normal)  # fmt: skip
+                self.fill(
+                    [(rear, v, floor), (front, v, floor), (front, v, 0.46), (rear, v, 0.46)],
+                    paint * 0.66,
+                    normal,
+                )
                 top = self.belt - 0.05
-                self.fill([(rear, v, top - 0.13), (front, v, self.hood * 0.93 - 0.14),
-                           (front, v, self.hood * 0.93 - 0.06), (rear, v, top)],
-                          paint * 0.80 + 0.16 * self.sky, normal)  # fmt: skip
+                self.fill(
+                    [
+                        (rear, v, top - 0.13),
+                        (front, v, self.hood * 0.93 - 0.14),
+                        (front, v, self.hood * 0.93 - 0.06),
+                        (rear, v, top),
+                    ],
+                    paint * 0.80 + 0.16 * self.sky,
+                    normal,
+                )
         for e in (-1, 1):
             inner = (self.nose if e > 0 else -self.back) - (cut * 1.3 if e > 0 else cut)
             for side in (-1, 1):
@@ -217,8 +259,12 @@ class _Body:
                     continue
                 edge = self.hood if e > 0 else self.boot
                 near_v = side * (w - 0.18)
-                corner = [(e * inner, side * w, floor), (e * self.nose, near_v, floor + 0.02),
-                          (e * self.nose, near_v, edge * 0.90), (e * inner, side * w, edge * 0.95)]  # fmt: skip
+                corner = [
+                    (e * inner, side * w, floor),
+                    (e * self.nose, near_v, floor + 0.02),
+                    (e * self.nose, near_v, edge * 0.90),
+                    (e * inner, side * w, edge * 0.95),
+                ]
                 self.fill(corner, paint * 0.97, slope)
                 self._corner_lamp(e, side, inner, near_v, slope)
         for side in self.sides:
@@ -231,19 +277,31 @@ class _Body:
         deck = self.weather.light((0.0, 1.0, 0.0), self.sunlit)
         shine = paint * deck * 0.70 + 0.27 * self.sky
         for e, foot, edge, inner in (
-            (1, self.u_front, self.hood, front), (-1, self.u_rear, self.boot, -rear)
-        ):  # fmt: skip
-            lid = [(foot, -w, self.belt), (foot, w, self.belt), (e * abs(inner), w * 0.99, edge * 0.95),
-                   (e * (self.nose - 0.02), w - 0.18, edge * 0.90),
-                   (e * (self.nose - 0.02), 0.18 - w, edge * 0.90),
-                   (e * abs(inner), -w * 0.99, edge * 0.95)]  # fmt: skip
+            (1, self.u_front, self.hood, front),
+            (-1, self.u_rear, self.boot, -rear),
+        ):
+            lid = [
+                (foot, -w, self.belt),
+                (foot, w, self.belt),
+                (e * abs(inner), w * 0.99, edge * 0.95),
+                (e * (self.nose - 0.02), w - 0.18, edge * 0.90),
+                (e * (self.nose - 0.02), 0.18 - w, edge * 0.90),
+                (e * abs(inner), -w * 0.99, edge * 0.95),
+            ]
             self.fill(lid, shine)
-        self.fill([(self.u_front, -w, self.belt), (self.u_front, w, self.belt),
-                   (self.u_rear, w, self.belt), (self.u_rear, -w, self.belt)], paint * 0.5)  # fmt: skip
+        self.fill(
+            [
+                (self.u_front, -w, self.belt),
+                (self.u_front, w, self.belt),
+                (self.u_rear, w, self.belt),
+                (self.u_rear, -w, self.belt),
+            ],
+            paint * 0.5,
+        )
         for e in ends:
             self._end_details(e)
 
-    def _corner_lamp(self, e: int, side: int, inner: float, near_v: float, slope) -> None:
+    def _corner_lamp(self, e: int, side: int, inner: float, near_v: float, slope: Color) -> None:
         """The part of a lamp that wraps around the corner."""
         if self.size < 7 or self.car.body == "bus":
             return
@@ -253,8 +311,16 @@ class _Body:
         u0, v0 = e * (inner + (self.nose - inner) * a), side * self.w + (near_v - side * self.w) * a
         color = np.array([0.86, 0.86, 0.82]) if e > 0 else np.array([0.50, 0.05, 0.05])
         out = 1.004
-        self.fill([(u0 * out, v0 * out, low + 0.02), (e * self.nose * out, near_v * b * out, low),
-                   (e * self.nose * out, near_v * out, high), (u0 * out, v0 * out, high)], color, slope)  # fmt: skip
+        self.fill(
+            [
+                (u0 * out, v0 * out, low + 0.02),
+                (e * self.nose * out, near_v * b * out, low),
+                (e * self.nose * out, near_v * out, high),
+                (u0 * out, v0 * out, high),
+            ],
+            color,
+            slope,
+        )
 
     def cabin(self) -> None:
         """Roof, glass and pillars."""
@@ -263,14 +329,22 @@ class _Body:
         frame, size = self.frame, self.size
         if frame.height > top:
             deck = self.weather.light((0.0, 1.0, 0.0), self.sunlit)
-            roof = [(self.u_roof0, -roof_w, top), (self.u_roof1, -roof_w, top),
-                    (self.u_roof1, roof_w, top), (self.u_roof0, roof_w, top)]  # fmt: skip
+            roof = [
+                (self.u_roof0, -roof_w, top),
+                (self.u_roof1, -roof_w, top),
+                (self.u_roof1, roof_w, top),
+                (self.u_roof0, roof_w, top),
+            ]
             self.fill(roof, self.paint * deck * 0.8 + 0.2 * self.sky)
         for side in self.sides:
             if not frame.sees((0, side * roof_w, top), (0, side, (w - roof_w) / (top - belt))):
                 continue
-            corners = [(self.u_rear, side * wide, belt), (self.u_front, side * wide, belt),
-                       (self.u_roof1, side * roof_w, top), (self.u_roof0, side * roof_w, top)]  # fmt: skip
+            corners = [
+                (self.u_rear, side * wide, belt),
+                (self.u_front, side * wide, belt),
+                (self.u_roof1, side * roof_w, top),
+                (self.u_roof0, side * roof_w, top),
+            ]
             self.fill(corners, self.paint * 0.93, (0, side, 0.25))
             self._side_glass(corners)
         for e, foot, head in ((1, self.u_front, self.u_roof1), (-1, self.u_rear, self.u_roof0)):
@@ -315,8 +389,12 @@ class _Body:
         """The upper half of a bus: walls with a band of windows."""
         w, top, belt = self.w, self.top, self.belt
         for side in self.sides:
-            corners = [(self.back, side * w, belt), (self.nose, side * w, belt),
-                       (self.nose, side * w, top), (self.back, side * w, top)]  # fmt: skip
+            corners = [
+                (self.back, side * w, belt),
+                (self.nose, side * w, belt),
+                (self.nose, side * w, top),
+                (self.back, side * w, top),
+            ]
             self.fill(corners, self.paint * 0.97, (0, side, 0))
             self.fill(_inset(corners, 0.02, 0.98, 0.10, 0.62), self.glass)
             self.fill(_inset(corners, 0.02, 0.98, 0.38, 0.62), self.mirror)
@@ -343,8 +421,14 @@ class _Body:
         count = 14 if self.size > 9 else 8
 
         def wheel(u: float, share: float, rise: float = 0.0) -> list:
-            return [(u + radius * share * math.cos(a), out, max(radius + rise + radius * share * math.sin(a), 0))
-                    for a in np.linspace(0, 2 * np.pi, count, endpoint=False).tolist()]  # fmt: skip
+            return [
+                (
+                    u + radius * share * math.cos(a),
+                    out,
+                    max(radius + rise + radius * share * math.sin(a), 0),
+                )
+                for a in np.linspace(0, 2 * np.pi, count, endpoint=False).tolist()
+            ]
 
         for u in self.axles:
             arch = [(p, q, max(y, self.floor)) for p, q, y in wheel(u, 1.22, 0.04)]
@@ -356,8 +440,10 @@ class _Body:
                 for k in range(5):
                     turn = k * 2 * math.pi / 5 + u
                     c, s = math.cos(turn), math.sin(turn)
-                    spoke = [(u + radius * (a * c - b * s), out, radius * (1 + a * s + b * c))
-                             for a, b in ((0.16, 0.10), (0.58, 0.16), (0.58, -0.16), (0.16, -0.10))]  # fmt: skip
+                    spoke = [
+                        (u + radius * (a * c - b * s), out, radius * (1 + a * s + b * c))
+                        for a, b in ((0.16, 0.10), (0.58, 0.16), (0.58, -0.16), (0.16, -0.10))
+                    ]
                     self.fill(spoke, black * 2.8, normal)
                 self.fill(wheel(u, 0.16), np.full(3, 0.42), normal)
         if self.size > 17 and self.car.body != "bus":
@@ -365,17 +451,44 @@ class _Body:
             if self.car.body in ("saloon", "estate", "suv"):
                 doors.append(self.u_rear + 0.35)
             for u in doors:
-                self.fill([(u - 0.011, out, 0.34), (u + 0.011, out, 0.34), (u + 0.011, out, self.belt),
-                           (u - 0.011, out, self.belt)], paint * 0.45, normal)  # fmt: skip
+                self.fill(
+                    [
+                        (u - 0.011, out, 0.34),
+                        (u + 0.011, out, 0.34),
+                        (u + 0.011, out, self.belt),
+                        (u - 0.011, out, self.belt),
+                    ],
+                    paint * 0.45,
+                    normal,
+                )
             y = self.belt - 0.18
             for u in (doors[1] + 0.08, self.u_front - 1.1):
-                self.fill([(u, out, y), (u + 0.17, out, y), (u + 0.17, out, y + 0.035), (u, out, y + 0.035)],
-                          paint * 0.5 + 0.12, normal)  # fmt: skip
-            self.fill([(rear, out, 0.46), (front, out, 0.46), (front, out, 0.49), (rear, out, 0.49)],
-                      paint * 0.5, normal)  # fmt: skip
+                self.fill(
+                    [
+                        (u, out, y),
+                        (u + 0.17, out, y),
+                        (u + 0.17, out, y + 0.035),
+                        (u, out, y + 0.035),
+                    ],
+                    paint * 0.5 + 0.12,
+                    normal,
+                )
+            self.fill(
+                [(rear, out, 0.46), (front, out, 0.46), (front, out, 0.49), (rear, out, 0.49)],
+                paint * 0.5,
+                normal,
+            )
             u, far = self.u_front - 0.22, v + side * 0.17
-            self.fill([(u, v, self.belt + 0.02), (u, far, self.belt + 0.02), (u, far, self.belt + 0.16),
-                       (u, v, self.belt + 0.16)], paint * 0.75, normal)  # fmt: skip
+            self.fill(
+                [
+                    (u, v, self.belt - 0.07),
+                    (u, far, self.belt - 0.07),
+                    (u, far, self.belt + 0.08),
+                    (u, v, self.belt + 0.08),
+                ],
+                paint * 0.75,
+                normal,
+            )
 
     def _end_details(self, e: int) -> None:
         """Bumper, lamps, plate and grille of the nose (e = 1) or the tail (e = -1)."""
@@ -407,8 +520,11 @@ class _Body:
                 radius = (0.36 if e > 0 else 0.26) * self.size
                 self.cv.glow(point, radius, tint, strength, CAR, color, car.near)
             elif e > 0 and self.size > 22:
-                self.fill(_end(u, v0 + 0.06, v1 - 0.06, high - tallness + 0.03, high - 0.03),
-                          np.full(3, 0.62), face)  # fmt: skip
+                self.fill(
+                    _end(u, v0 + 0.06, v1 - 0.06, high - tallness + 0.03, high - 0.03),
+                    np.full(3, 0.62),
+                    face,
+                )
         if e > 0 and car.body != "bus":
             self.fill(_end(u, -w * 0.42, w * 0.42, high - 0.17, high - 0.02), black, face)
             if self.size > 12:
@@ -442,7 +558,11 @@ def _inset(corners: list, a0: float, a1: float, b0: float, b1: float) -> list:
     part = []
     for a, b in ((a0, b0), (a1, b0), (a1, b1), (a0, b1)):
         wa, wb, wc, wd = (1 - a) * (1 - b), a * (1 - b), a * b, (1 - a) * b
-        part.append(tuple(wa * p + wb * q + wc * r + wd * t for p, q, r, t in zip(p0, p1, p2, p3, strict=True)))  # fmt: skip
+        part.append(
+            tuple(
+                wa * p + wb * q + wc * r + wd * t for p, q, r, t in zip(p0, p1, p2, p3, strict=True)
+            )
+        )
     return part
 
 
@@ -457,21 +577,30 @@ def shade_car(cv: Canvas, weather: Weather, car: Car) -> None:
         np.array([(-half, -w, 0), (half, -w, 0), (half, w, 0), (-half, w, 0)], float)
     )
     if weather.shadow > 0.12:
-        slope = 1.0 / max(weather.sun[1], 0.12)
-        dx, dz = -weather.sun[0] * slope, -weather.sun[2] * slope
-        inner = frame.world(np.array([(-half * 0.75, -w * 0.8, 0), (half * 0.45, -w * 0.8, 0),
-                                      (half * 0.45, w * 0.8, 0), (-half * 0.75, w * 0.8, 0)]))  # fmt: skip
+        dx, dz = weather.cast
+        inner = frame.world(
+            np.array(
+                [
+                    (-half * 0.75, -w * 0.8, 0),
+                    (half * 0.45, -w * 0.8, 0),
+                    (half * 0.45, w * 0.8, 0),
+                    (-half * 0.75, w * 0.8, 0),
+                ]
+            )
+        )
         x = np.concatenate([corners[:, 0], corners[:, 0] + dx * 0.85, inner[:, 0] + dx * top])
         z = np.concatenate([corners[:, 2], corners[:, 2] + dz * 0.85, inner[:, 2] + dz * top])
         cv.hull_shadow(x, z, 0.95)
     for grow, strength in ((1.08, 0.45), (1.0, 0.95)):
-        points = frame.world(np.array([(-half, -w, 0), (half, -w, 0), (half, w, 0), (-half, w, 0)])
-                             * (1.0 + (grow - 1) * 0.4, grow, 1.0))  # fmt: skip
+        points = frame.world(
+            np.array([(-half, -w, 0), (half, -w, 0), (half, w, 0), (-half, w, 0)])
+            * (1.0 + (grow - 1) * 0.4, grow, 1.0)
+        )
         if cv.sunlit(float(frame.x), car.near) > 1 - strength:
             cv.shadow(points[:, 0], points[:, 2], strength)
     if weather.wet > 0:
-        xy = cv.camera.project(frame.world(np.array(
-            [(u, v, y) for u in (-half, half) for v in (-w, w) for y in (0.0, top)])))  # fmt: skip
+        box = [(u, v, y) for u in (-half, half) for v in (-w, w) for y in (0.0, top)]
+        xy = cv.camera.project(frame.world(np.array(box)))
+        (x0, y0), (x1, y1) = xy.min(axis=0), xy.max(axis=0)
         near = cv.camera.project(corners)[:, 1].max()
-        cv.mirrors.append((float(xy[:, 0].min()), float(xy[:, 0].max()), float(near),
-                           float(near + 0.8 * (xy[:, 1].max() - xy[:, 1].min())), car.paint))  # fmt: skip
+        cv.mirror(x0, x1, near, near + 0.8 * (y1 - y0), car.paint)

@@ -1,7 +1,7 @@
 """Light and weather of a street scene, and everything that is done per pixel after drawing.
 
-Colours are display values in 0..1: an albedo is multiplied with the light that arrives and the result is
-shown through a soft tone curve. That is not radiometry, it is cheap and looks right.
+Colours are display values in 0..1: an albedo is multiplied with the light that arrives and the
+result is shown through a soft tone curve. That is not radiometry, it is cheap and looks right.
 """
 
 import math
@@ -64,7 +64,13 @@ class Weather:
         direct = sum(self.direct) * max(self.sun[1], 0.0)
         return direct / (direct + sum(self.ambient))
 
-    def light(self, normal, sunlit: float = 1.0) -> np.ndarray:
+    @property
+    def cast(self) -> tuple[float, float]:
+        """Where the shadow of a point one metre up falls, (X, Z) from below it."""
+        rise = max(self.sun[1], 0.12)
+        return -self.sun[0] / rise, -self.sun[2] / rise
+
+    def light(self, normal: Color, sunlit: float = 1.0) -> np.ndarray:
         """Light (3,) on a surface with the unit normal (X, Y, Z); `sunlit` 0..1 dims the sun."""
         x, y, z = self.sun
         facing = max(0.0, normal[0] * x + normal[1] * y + normal[2] * z) * sunlit
@@ -97,16 +103,26 @@ def sample_weather(rng: np.random.Generator) -> Weather:
     }[kind]
     direct, ambient, zenith, rim = look
     cover = {"clear": 0.12, "cloudy": 0.5, "overcast": 0.85, "low_sun": 0.3, "dusk": 0.45}
-    density = {"clear": 0.0022, "cloudy": 0.0028, "overcast": 0.0042, "low_sun": 0.0055,
-               "dusk": 0.006, "fog": 0.024, "rain": 0.009}[kind]  # fmt: skip
+    density = {
+        "clear": 0.0022,
+        "cloudy": 0.0028,
+        "overcast": 0.0042,
+        "low_sun": 0.0055,
+        "dusk": 0.006,
+        "fog": 0.024,
+        "rain": 0.009,
+    }[kind]
     wet = rng.uniform(0.6, 1.0) if kind == "rain" else 0.0
     if kind in ("overcast", "dusk", "fog") and rng.random() < 0.4:
         wet = rng.uniform(0.25, 0.7)
     cloud_color = {
-        "low_sun": (1.0, 0.88, 0.74), "dusk": (0.78, 0.50, 0.47), "overcast": (0.93, 0.93, 0.94),
-        "rain": (0.62, 0.64, 0.67), "fog": (0.84, 0.84, 0.84),
-    }.get(kind, (1.0, 0.99, 0.98))  # fmt: skip
-    haze = tuple(0.86 * r + 0.14 * a for r, a in zip(rim, ambient, strict=True))
+        "low_sun": (1.0, 0.88, 0.74),
+        "dusk": (0.78, 0.50, 0.47),
+        "overcast": (0.93, 0.93, 0.94),
+        "rain": (0.62, 0.64, 0.67),
+        "fog": (0.84, 0.84, 0.84),
+    }.get(kind, (1.0, 0.99, 0.98))
+    red, green, blue = (0.86 * r + 0.14 * a for r, a in zip(rim, ambient, strict=True))
     return Weather(
         kind=kind,
         sun=sun,
@@ -116,7 +132,7 @@ def sample_weather(rng: np.random.Generator) -> Weather:
         rim=rim,
         cloud=float(np.clip(cover.get(kind, 0.9) + rng.uniform(-0.12, 0.2), 0.0, 1.0)),
         cloud_color=cloud_color,
-        haze=haze,
+        haze=(red, green, blue),
         density=density * rng.uniform(0.7, 1.5),
         wet=wet,
         rain=rng.uniform(0.5, 1.0) if kind == "rain" and rng.random() < 0.7 else 0.0,
@@ -132,10 +148,10 @@ def sample_weather(rng: np.random.Generator) -> Weather:
 
 @lru_cache(maxsize=1)
 def noise_tile() -> np.ndarray:
-    """Three fixed noise pictures (3, 256, 256), mean 0 and deviation 1, that repeat without a seam.
+    """Three noise pictures (3, 256, 256), mean 0 and deviation 1, that repeat without a seam.
 
-    Plane 0 is fine grain, 1 middle patches, 2 soft clouds. They are the same for all scenes; each scene looks
-    at them from another place.
+    Plane 0 is fine grain, 1 middle patches, 2 soft clouds. They are the same for all scenes; each
+    scene looks at them from another place.
     """
     rng = np.random.default_rng(20240611)
     spectrum = np.fft.rfft2(rng.standard_normal((3, TILE, TILE)))
@@ -237,7 +253,17 @@ def _sky(camera: Camera, weather: Weather, rows: int, offsets: np.ndarray) -> np
     return np.asarray(big)
 
 
-def _ground(canvas, weather, colors, cover, shadow, line, first, offsets, scale) -> None:
+def _ground(
+    canvas: Canvas,
+    weather: Weather,
+    colors: np.ndarray,
+    cover: np.ndarray,
+    shadow: Image.Image,
+    line: np.ndarray,
+    first: int,
+    offsets: np.ndarray,
+    scale: float,
+) -> None:
     """Textures, shadows, wet mirror and haze of the ground, in place, from row `first` down."""
     camera = canvas.camera
     height, width = camera.size
@@ -257,8 +283,8 @@ def _ground(canvas, weather, colors, cover, shadow, line, first, offsets, scale)
     fine *= np.float32(0.085) / (1 + z * np.float32(0.10 / max(scale, 0.5)))
     texture = 1 + fine + np.float32(0.035) * patch
     share = cover[first:]
-    dark = shadow.filter(ImageFilter.GaussianBlur(0.7 * scale))
-    dark = np.asarray(dark)[first:] * np.float32(1 / 255)
+    soft = shadow.filter(ImageFilter.GaussianBlur(0.7 * scale))
+    dark = np.asarray(soft)[first:] * np.float32(1 / 255)
     up = max(weather.sun[1], 0.05)
     for channel in range(3):
         direct = weather.direct[channel] * up
@@ -277,7 +303,15 @@ def _ground(canvas, weather, colors, cover, shadow, line, first, offsets, scale)
         part += (np.float32(weather.haze[channel] * 255) - part) * haze
 
 
-def _mirror(canvas, weather, colors, share, first, z, patch) -> None:
+def _mirror(
+    canvas: Canvas,
+    weather: Weather,
+    colors: np.ndarray,
+    share: np.ndarray,
+    first: int,
+    z: np.ndarray,
+    patch: np.ndarray,
+) -> None:
     """Wet ground: what stands above the horizon is seen again below it, smeared downwards."""
     height, width = colors.shape[1:]
     count = height - first
@@ -289,8 +323,9 @@ def _mirror(canvas, weather, colors, share, first, z, patch) -> None:
     draw = ImageDraw.Draw(picture)
     for x0, x1, y0, y1, color in canvas.mirrors:
         rgb = np.clip((np.asarray(color) * 0.45 + canvas.haze_color * 0.28) * 255, 0, 255)
-        draw.rectangle((x0, y0 - first, max(x1, x0), max(y1, y0) - first),
-                       fill=tuple(rgb.astype(int).tolist()))  # fmt: skip
+        draw.rectangle(
+            (x0, y0 - first, max(x1, x0), max(y1, y0) - first), fill=tuple(rgb.astype(int).tolist())
+        )
     small = picture.resize((max(2, width // 3), max(2, count // 10)), Image.Resampling.BOX)
     smeared = np.asarray(small.resize((width, count), Image.Resampling.BICUBIC))
     weight = np.clip(z / (z + 9) * np.float32(0.85) + np.float32(0.16) * patch, 0, 0.8)

@@ -1,0 +1,132 @@
+"""The command line from outside: help, work, and one clear line for each mistake."""
+
+import dataclasses
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+
+from keras_focusseg import label_spaces, models, presets
+from keras_focusseg.cli import main
+
+VERBS = ("train", "evaluate", "segment", "presets", "demo")
+
+
+@dataclasses.dataclass
+class Done:
+    """How a command ended."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Done]:
+    """Runs a command line in this process."""
+    monkeypatch.setenv("COLUMNS", "160")
+
+    def call(*arguments: object) -> Done:
+        capsys.readouterr()
+        code = 0
+        try:
+            main([str(argument) for argument in arguments])
+        except SystemExit as end:
+            code = int(end.code or 0)
+        return Done(code, *capsys.readouterr())
+
+    return call
+
+
+@pytest.fixture(scope="module")
+def preset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    keras.utils.set_random_seed(0)
+    model = models.FoRNet(
+        num_classes=11, backbone="resnet18", filters=8, kernel_sizes=(1,), dilation_rates=(1,),
+        ratios=(0.2,),
+    )  # fmt: skip
+    folder = tmp_path_factory.mktemp("preset")
+    presets.save(
+        model,
+        folder,
+        name="small",
+        label_space=label_spaces.get("camvid11"),
+        recipe={"dataset": "synthetic_streets", "dataset_options": {"size": [64, 96]}},
+    )
+    return folder
+
+
+def test_help_of_the_program_and_of_each_verb(run: Callable[..., Done]) -> None:
+    whole = run("--help")
+    assert whole.returncode == 0
+    assert all(verb in whole.stdout for verb in VERBS)
+    for verb in VERBS:
+        done = run(verb, "--help")
+        assert done.returncode == 0 and "Example: focusseg" in done.stdout
+
+
+def test_presets_lists_and_shows_cards(run: Callable[..., Done]) -> None:
+    listed = run("presets")
+    assert listed.returncode == 0 and "fornet_resnet101_cityscapes" in listed.stdout
+    card = run("presets", "fornet_resnet101_cityscapes")
+    assert "none are public" in card.stdout
+    missing = run("presets", "nope")
+    assert missing.returncode == 2 and "No preset matches 'nope'" in missing.stderr
+
+
+def test_segment_writes_overlay_and_labels(
+    run: Callable[..., Done], preset: Path, tmp_path: Path
+) -> None:
+    image = np.random.default_rng(0).integers(0, 256, (45, 67, 3)).astype("uint8")
+    Image.fromarray(image).save(tmp_path / "street.png")
+    done = run("segment", tmp_path / "street.png", "--preset", preset, "--output", tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    labels = Image.open(tmp_path / "out" / "street_labels.png")
+    assert labels.mode == "P" and labels.size == (67, 45)
+    assert np.asarray(labels).max() < 11
+    assert Image.open(tmp_path / "out" / "street_overlay.png").size == (67, 45)
+
+
+def test_mistakes_end_with_one_line(run: Callable[..., Done], preset: Path, tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(b"not a picture")
+    broken = run("segment", tmp_path / "a.png", "--preset", preset, "--output", tmp_path / "out")
+    assert broken.returncode == 2
+    assert "a.png" in broken.stderr and "Traceback" not in broken.stderr
+    assert not list((tmp_path / "out").iterdir())
+    unknown = run("evaluate", "nope")
+    assert unknown.returncode == 2 and "no preset 'nope'" in unknown.stderr
+
+
+def test_evaluate_prints_and_writes_the_same_figures(
+    run: Callable[..., Done], preset: Path, tmp_path: Path
+) -> None:
+    done = run("evaluate", preset, "--count", 2, "--output", tmp_path / "scores.json")
+    assert done.returncode == 0, done.stderr
+    scores = json.loads((tmp_path / "scores.json").read_text())
+    assert scores["frames"] == 2 and scores["resolution"] == "64x96"
+    assert f"{100 * scores['mean_iou']:.2f}" in done.stdout
+    assert "Bicyclist" in done.stdout
+
+
+def test_demo_writes_a_page_with_all_its_pictures(run: Callable[..., Done], tmp_path: Path) -> None:
+    done = run("demo", "--count", 1, "--out", tmp_path)
+    assert done.returncode == 0, done.stderr
+    page = (tmp_path / "index.html").read_text()
+    pictures = re.findall(r'src="([^"]+)"', page)
+    assert len(pictures) >= 7
+    assert all((tmp_path / picture).is_file() for picture in pictures)
+
+
+def test_module_runs_as_a_program() -> None:
+    command = [sys.executable, "-m", "keras_focusseg.cli", "segment", "--opacity", "3", "x.png"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr.endswith("focusseg: --opacity must be in 0..1, got 3.0.\n")
+    assert "Traceback" not in done.stderr

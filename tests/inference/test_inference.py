@@ -1,0 +1,102 @@
+"""Segmenting pictures of any kind and size, and scoring on labelled ones."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from keras_focusseg import data, inference, label_spaces, models, segment
+from tests.testers import randomize_weights, tiny_fornet
+
+
+@pytest.fixture
+def model() -> models.FoRNet:
+    network = tiny_fornet(num_classes=11)
+    randomize_weights(network, seed=1)
+    return network
+
+
+def picture(height: int = 40, width: int = 57) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (height, width, 3)).astype("uint8")
+
+
+def test_paths_arrays_and_folders_give_the_same(model: models.FoRNet, tmp_path: Path) -> None:
+    image = picture()
+    Image.fromarray(image).save(tmp_path / "b.png")
+    Image.fromarray(image[:32]).save(tmp_path / "a.png")
+    from_array = next(segment(model, image))
+    from_path = next(segment(model, tmp_path / "b.png"))
+    from_folder = list(segment(model, tmp_path))
+    as_float = next(segment(model, [image.astype("float32")]))
+    assert [r.name for r in from_folder] == ["a.png", "b.png"]
+    assert from_array.labels.shape == (40, 57) and from_array.labels.dtype == np.uint8
+    for other in (from_path, from_folder[1], as_float):
+        np.testing.assert_array_equal(other.labels, from_array.labels)
+    logits = inference.predict_logits(model, image)
+    softmax = np.exp(logits - logits.max(-1, keepdims=True))
+    softmax /= softmax.sum(-1, keepdims=True)
+    np.testing.assert_allclose(from_array.confidence, softmax.max(-1), atol=1e-5)
+
+
+def test_results_draw_themselves(model: models.FoRNet) -> None:
+    space = label_spaces.get("camvid11")
+    result = next(segment(model, picture(), label_space=space))
+    assert result.overlay().size == (57, 40)
+    np.testing.assert_array_equal(np.asarray(result.colors()), space.palette()[result.labels])
+    np.testing.assert_array_equal(np.asarray(result.overlay(opacity=0.0)), result.image)
+    assert sum(result.shares().values()) == pytest.approx(1.0)
+
+
+def test_odd_sizes_and_refusals(model: models.FoRNet, tmp_path: Path) -> None:
+    assert next(segment(model, picture(97, 131))).labels.shape == (97, 131)
+    with pytest.raises(ValueError, match="image_000: .*1x1000.*too small: the height is 1"):
+        next(segment(model, picture(1, 1000)))
+    with pytest.raises(ValueError, match="values 0..300"):
+        next(segment(model, np.linspace(0, 300, 16 * 16 * 3).reshape(16, 16, 3)))
+    with pytest.raises(ValueError, match="Multiply by 255"):
+        next(segment(model, picture().astype("float32") / 255))
+    with pytest.raises(ValueError, match="expected \\(height, width, 3\\)"):
+        next(segment(model, [picture()[..., 0]]))
+    with pytest.raises(ValueError, match="holds no picture"):
+        next(segment(model, tmp_path))
+    with pytest.raises(data.DataError, match="absent.png"):
+        next(segment(model, tmp_path / "absent.png"))
+    with pytest.raises(ValueError, match="network has 11 classes, label space 'custom' 2"):
+        next(segment(model, picture(), label_spaces.from_names(["a", "b"])))
+
+
+class Painted(data.Source):
+    """Two images whose masks are known; the second has an ignored half."""
+
+    name, split, label_space = "painted", "all", label_spaces.get("camvid11")
+
+    def __len__(self) -> int:
+        return 2
+
+    def load(self, index: int) -> data.Sample:
+        mask = np.full((40, 57), index, "uint8")
+        mask[:, 30:] = 255 if index else 3
+        return data.Sample(picture(), mask, f"painted{index}")
+
+
+def test_evaluation_counts_what_the_network_says(model: models.FoRNet) -> None:
+    source, done = Painted(), []
+    scores = inference.evaluate(model, source, on_image=done.append)
+    expected = np.zeros((11, 11), "int64")
+    labels = inference.predict_logits(model, picture()).argmax(-1)
+    for i in range(2):
+        mask = source.load(i).mask
+        np.add.at(expected, (mask[mask != 255], labels[mask != 255]), 1)
+    np.testing.assert_array_equal(scores.matrix, expected)
+    assert done == [1, 2] and scores.resolution == "40x57"
+    score = scores.to_score()
+    assert score["frames"] == 2 and score["classes"] == 11
+    absent = np.flatnonzero(expected.sum(0) + expected.sum(1) == 0)
+    for i in absent:
+        assert score["iou_per_class"][source.label_space.classes[i]] is None
+
+
+def test_evaluation_needs_the_same_classes() -> None:
+    with pytest.raises(ValueError, match="network has 3 classes, painted has 11"):
+        inference.evaluate(tiny_fornet(num_classes=3), Painted())

@@ -1,0 +1,85 @@
+"""FoR-Net learns, and its switches work. Item numbers: section 5 of the specification."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+
+from keras_focusseg import losses, models
+from tests.models import tiny
+from tests.testers import to_numpy
+
+
+def drawings(count: int = 2, height: int = 64, width: int = 96) -> tuple[np.ndarray, np.ndarray]:
+    """Images of a disc, a box and a thin line on a noisy ground, and their masks (4 classes)."""
+    rng = np.random.default_rng(0)
+    rows, columns = np.mgrid[:height, :width]
+    images, labels = [], []
+    for i in range(count):
+        label = np.zeros((height, width), "uint8")
+        label[36 + 4 * i : 56, 56:84] = 2
+        label[(rows - 20) ** 2 + (columns - 24 - 8 * i) ** 2 < 14**2] = 1
+        label[:, 46 + 4 * i : 50 + 4 * i] = 3
+        colours = np.array([[90, 110, 90], [200, 60, 50], [60, 80, 210], [230, 220, 60]])
+        images.append(colours[label] + rng.normal(0, 12, (height, width, 3)))
+        labels.append(label)
+    return np.clip(images, 0, 255).astype("float32"), np.stack(labels)
+
+
+def test_overfits_two_drawings_and_finds_their_boundaries():
+    """Item 26."""
+    images, labels = drawings()
+    model = models.FoRNet(4, tiny.backbone(16), filters=24, low_level_filters=16)
+    model.compile(keras.optimizers.Adam(5e-3))
+    steps = 120
+    data = [np.concatenate([x] * 20) for x in (images, labels)]
+    history = model.fit(*data, batch_size=2, epochs=steps // 20, shuffle=False, verbose=2)
+    assert history.history["loss"][-1] < 0.2 * history.history["loss"][0]
+
+    scores = model.evaluate(images, labels, verbose=0, return_dict=True)
+    print(scores)
+    assert scores["mean_iou"] > 0.95
+
+    masks = model.predict(images, verbose=0)["masks"]
+    target, _ = losses.boundary_target(labels, 8, 4)
+    boundary = to_numpy(target)[..., 0] == 1
+    precision = boundary[masks[..., 0] == 1].mean()
+    print(precision, boundary.mean())
+    assert precision > 0.9 and precision > 2 * boundary.mean()
+
+
+@pytest.mark.parametrize(
+    ("options", "absent"),
+    [
+        ({"ratios": (1.0, 1.0, 1.0, 1.0)}, set()),
+        ({"context_filters": 0}, {"context_pool", "context_squeeze", "context_add"}),
+        (
+            {"kernel_sizes": (3,), "dilation_rates": (1,), "ratios": (0.25,)},
+            {"branch1_conv", "branch2_conv", "branch3_conv"},
+        ),
+        ({"selector_weight": 0.0}, set()),
+    ],
+    ids=["no selection", "no context", "one branch", "lambda2 = 0"],
+)
+def test_ablations(options: dict[str, Any], absent: set[str]):
+    """Item 27: each variant builds, trains a step, and lacks what was switched off."""
+    model = tiny.network(**options)
+    names = {layer.name for layer in model.layers}
+    assert not names & absent
+    assert {"branch0_conv", "selector_logits", "aggregate"} <= names
+    model.compile()
+    images, labels = tiny.images(32, 48), tiny.masks(32, 48)
+    before = model.get_weights()
+    logs = model.train_on_batch(images, labels, return_dict=True)
+    assert all(np.isfinite(value) for value in logs.values())
+    assert ("selector" in logs) == ("selector_weight" not in options)
+    changed = [(a != b).any() for a, b in zip(before, model.get_weights(), strict=True)]
+    assert np.mean(changed) > 0.9
+
+    masks = model.predict_on_batch(images)["masks"]
+    ratios = options.get("ratios", (0.1, 0.2, 0.3, 0.4))
+    expected = [max(1, round(ratio * 24)) for ratio in ratios]
+    assert masks.sum(axis=(1, 2)).tolist() == [expected] * 2

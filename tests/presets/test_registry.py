@@ -1,0 +1,174 @@
+"""Presets: names, records, loading with and without weights, and what is refused."""
+
+import json
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save_file
+
+from keras_focusseg import label_spaces, models, presets
+from keras_focusseg.presets.registry import WEIGHTS
+from keras_focusseg.presets.weights_file import load_weights, save_weights, sha256
+from tests.testers import randomize_weights, tiny_fornet
+
+SHIPPED = [name for name in presets.names() if presets.record(name).weights is not None]
+SPACE = label_spaces.from_names(["road", "sky", "car"])
+
+
+def logits(model: models.Segmenter, images: np.ndarray) -> np.ndarray:
+    return np.asarray(model.predict(images, verbose=0)["logits"])
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> tuple[models.FoRNet, Path]:
+    model = tiny_fornet()
+    randomize_weights(model, seed=3)
+    presets.save(model, tmp_path / "mine", name="mine", label_space=SPACE)
+    return model, tmp_path / "mine"
+
+
+def images() -> np.ndarray:
+    return np.random.default_rng(0).uniform(0, 255, (1, 32, 48, 3)).astype("float32")
+
+
+def test_names_are_sorted_and_take_wildcards() -> None:
+    assert presets.names() == sorted(presets.names())
+    assert "fornet_resnet101_cityscapes" in presets.names("fornet_resnet*")
+    assert presets.names("nothing*") == []
+
+
+@pytest.mark.parametrize("name", presets.names())
+def test_every_record_prints_as_a_card_and_fits_its_classes(name: str) -> None:
+    record = presets.record(name)
+    assert record.name == name and name in str(record)
+    assert record.classes().num_classes == record.config["num_classes"]
+    for score in record.scores:
+        assert {"split", "resolution", "classes", "void", "test_time", "command"} <= set(score)
+        assert score["split"] != "test" or score.get("measured_by")
+        assert 0 < score["mean_iou"] < 1
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_shipped_weights_are_the_recorded_ones(name: str) -> None:
+    weights = presets.record(name).weights
+    path = WEIGHTS / weights["file"]
+    assert sha256(path) == weights["sha256"]
+    assert path.stat().st_size == weights["bytes"]
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_shipped_presets_segment(name: str) -> None:
+    model = presets.load(name)
+    found = model.predict_on_batch(np.full((1, 64, 96, 3), 120, "uint8"))["logits"]
+    assert np.asarray(found).shape == (1, 64, 96, presets.record(name).config["num_classes"])
+    assert np.isfinite(np.asarray(found)).all()
+
+
+def test_saved_folder_loads_with_the_same_logits(saved: tuple[models.FoRNet, Path]) -> None:
+    model, folder = saved
+    loaded = presets.load(folder)
+    np.testing.assert_allclose(logits(loaded, images()), logits(model, images()), atol=1e-6)
+    assert loaded.label_space == SPACE
+
+
+def test_half_precision_is_half_the_size_and_close(
+    saved: tuple[models.FoRNet, Path], tmp_path: Path
+) -> None:
+    model, folder = saved
+    half = presets.save(model, tmp_path / "half", name="h", label_space=SPACE, dtype="float16")
+    assert half.weights["bytes"] < 0.7 * presets.record(folder).weights["bytes"]
+    found = logits(presets.load(tmp_path / "half"), images())
+    np.testing.assert_allclose(found, logits(model, images()), atol=2e-2)
+
+
+def test_other_classes_keep_everything_but_the_classifier(
+    saved: tuple[models.FoRNet, Path],
+) -> None:
+    model, folder = saved
+    tuned = presets.load(folder, num_classes=5)
+    assert tuned.output["logits"].shape[-1] == 5 and tuned.label_space is None
+    for ours, theirs in zip(tuned.weights, model.weights, strict=True):
+        if not ours.path.startswith("classifier"):
+            np.testing.assert_array_equal(
+                keras.ops.convert_to_numpy(ours), keras.ops.convert_to_numpy(theirs)
+            )
+
+
+def test_architecture_only_needs_to_be_asked_for(saved: tuple[models.FoRNet, Path]) -> None:
+    with pytest.raises(ValueError, match="No public weights exist .*load_weights=False"):
+        presets.load("fornet_resnet101_cityscapes")
+    _, folder = saved
+    model = presets.load(folder, load_weights=False)
+    assert isinstance(model, models.FoRNet)
+
+
+def test_unknown_names_list_the_known_ones() -> None:
+    with pytest.raises(ValueError, match="no preset 'fornett'.*fornet_resnet101_cityscapes"):
+        presets.load("fornett")
+
+
+def test_damaged_or_missing_weights_are_an_error(saved: tuple[models.FoRNet, Path]) -> None:
+    _, folder = saved
+    file = folder / "mine.safetensors"
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 1
+    file.write_bytes(bytes(content))
+    with pytest.raises(ValueError, match="is not the file of 'mine'.*SHA-256"):
+        presets.load(folder)
+    file.unlink()
+    with pytest.raises(ValueError, match="weights of 'mine' are missing"):
+        presets.load(folder)
+
+
+def test_weights_outside_the_folder_are_not_read(saved: tuple[models.FoRNet, Path]) -> None:
+    _, folder = saved
+    record = json.loads((folder / "preset.json").read_text())
+    record["weights"]["file"] = "../mine/mine.safetensors"
+    (folder / "preset.json").write_text(json.dumps(record))
+    with pytest.raises(ValueError, match="must be a name without folders"):
+        presets.load(folder)
+
+
+def test_records_that_are_none(tmp_path: Path) -> None:
+    (tmp_path / "preset.json").write_text("{")
+    with pytest.raises(ValueError, match="is not a preset record"):
+        presets.load(tmp_path)
+
+
+def test_weights_must_match_name_by_name(tmp_path: Path) -> None:
+    model = tiny_fornet()
+    save_weights(model, tmp_path / "w.safetensors")
+    before = [w.copy() for w in model.get_weights()]
+    arrays = load_file(tmp_path / "w.safetensors")
+    name = "classifier/kernel"
+    cases = {
+        "1 weights missing": {k: v for k, v in arrays.items() if k != name},
+        "1 weights unknown": {**arrays, "stranger": arrays[name]},
+        "has shape": {**arrays, name: arrays[name][..., :1].copy()},
+    }
+    for message, content in cases.items():
+        save_file(content, tmp_path / "bad.safetensors")
+        with pytest.raises(ValueError, match=message):
+            load_weights(model, tmp_path / "bad.safetensors")
+    (tmp_path / "bad.safetensors").write_bytes(b"nonsense")
+    with pytest.raises(ValueError, match="not a readable safetensors file"):
+        load_weights(model, tmp_path / "bad.safetensors")
+    for found, expected in zip(model.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(found, expected)
+
+
+def test_infinite_weights_are_not_written(tmp_path: Path) -> None:
+    model = tiny_fornet()
+    model.get_layer("classifier").bias.assign([1e6, 0.0, 0.0])
+    with pytest.raises(ValueError, match="not finite in float16"):
+        save_weights(model, tmp_path / "w.safetensors", "float16")
+    assert not list(tmp_path.iterdir())
+
+
+def test_classes_of_network_and_label_space_must_agree(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="network has 3 classes, .* has 2"):
+        presets.save(
+            tiny_fornet(), tmp_path, name="x", label_space=label_spaces.from_names(["a", "b"])
+        )

@@ -1,0 +1,160 @@
+"""Whole runs on a few small scenes: what they write, how they resume, what they refuse."""
+
+import csv
+import dataclasses
+import json
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from keras_focusseg import backbones, presets, training
+from keras_focusseg.training.callbacks import RunFolder, newest_checkpoint
+from tests.testers import tiny_backbone
+
+RECIPE = training.Recipe(
+    name="tiny",
+    network="FoRNet",
+    network_config={
+        "backbone": "tiny",
+        "filters": 8,
+        "low_level_filters": 4,
+        "kernel_sizes": (1,),
+        "dilation_rates": (1,),
+        "ratios": (0.3,),
+    },
+    dataset="synthetic_streets",
+    dataset_options={"size": (64, 64)},
+    train_options={"count": 4},
+    val_options={"count": 2},
+    augment={"crop_size": (64, 64)},
+    batch_size=2,
+    epochs=3,
+    learning_rate=1e-3,
+    warmup_steps=1,
+    ema=0.9,
+)
+
+
+@pytest.fixture(autouse=True)
+def tiny_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Recipes name their backbone; one of five convolutions keeps the runs short."""
+    monkeypatch.setitem(backbones._CONSTRUCTORS, "tiny", lambda **options: tiny_backbone())
+
+
+def rows(folder: Path) -> list[dict[str, str]]:
+    with open(folder / "log.csv") as file:
+        return list(csv.DictReader(file))
+
+
+class Killed(Exception):
+    """Stands for a power cut."""
+
+
+def kill_after_checkpoint(monkeypatch: pytest.MonkeyPatch, epochs: int) -> None:
+    """Ends the run inside the epoch after the given one, past its first step."""
+    original = training.StopOnNaN.on_train_batch_end
+
+    def die(self: keras.callbacks.Callback, batch: int, logs: dict | None = None) -> None:
+        original(self, batch, logs)
+        steps = int(self.model.optimizer.iterations)
+        if steps == 2 * epochs + 1:
+            raise Killed
+
+    monkeypatch.setattr(training.StopOnNaN, "on_train_batch_end", die)
+
+
+def test_a_killed_run_resumes_to_the_same_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    best = training.train(RECIPE, run_folder=tmp_path / "whole", verbose=0)
+    whole = rows(tmp_path / "whole")
+    assert [row["epoch"] for row in whole] == ["1", "2", "3"]
+    assert {"loss", "cross_entropy", "dice", "selector", "mean_iou", "val_mean_iou"} <= set(
+        whole[0]
+    )
+    assert list((tmp_path / "whole" / "tensorboard").iterdir())
+    value = max(float(row["val_mean_iou"]) for row in whole)
+    assert f"{value:.4f}" in presets.record(best).training["monitor"]
+
+    with monkeypatch.context() as patch:
+        kill_after_checkpoint(patch, epochs=2)
+        with pytest.raises(Killed):
+            training.train(RECIPE, run_folder=tmp_path / "cut", verbose=0)
+    assert newest_checkpoint(tmp_path / "cut").name == "epoch_0002"
+    with pytest.raises(ValueError, match="holds a run already. Give --resume"):
+        training.train(RECIPE, run_folder=tmp_path / "cut", verbose=0)
+    with pytest.raises(ValueError, match="learning_rate differ.*was 0.001 and is 0.5"):
+        training.train(
+            RECIPE.replace(learning_rate=0.5), run_folder=tmp_path / "cut", resume=True, verbose=0
+        )
+    training.train(RECIPE, run_folder=tmp_path / "cut", resume=True, verbose=0)
+    resumed = rows(tmp_path / "cut")
+    assert [row["epoch"] for row in resumed] == ["1", "2", "3"]
+    for name in ("loss", "val_loss", "val_mean_iou", "learning_rate"):
+        found, expected = float(resumed[-1][name]), float(whole[-1][name])
+        np.testing.assert_allclose(found, expected, rtol=2e-2, err_msg=name)
+    assert not (tmp_path / "cut" / "checkpoints" / "unfinished").exists()
+
+
+def test_kept_weights_are_the_averaged_ones(tmp_path: Path) -> None:
+    best = training.train(RECIPE.replace(epochs=1), run_folder=tmp_path / "run", verbose=0)
+    checkpoint = newest_checkpoint(tmp_path / "run")
+    model = presets.load(best)
+    average = training.MovingAverage(RECIPE.ema)
+    average.set_model(model)
+    kept = [w.copy() for w in model.get_weights()]
+    from safetensors.numpy import load_file
+
+    average.restore(load_file(checkpoint / "average.safetensors"))
+    average.swap()
+    for found, expected in zip(model.get_weights(), kept, strict=True):
+        np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+def test_a_broken_checkpoint_is_named(tmp_path: Path) -> None:
+    folder = tmp_path / "checkpoints" / "epoch_0001"
+    folder.mkdir(parents=True)
+    (folder / "state.json").write_text("{}")
+    run = RunFolder(tmp_path, None, lambda epoch, value: None)
+    run.set_model(keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)]))
+    with pytest.raises(ValueError, match="epoch_0001 cannot be resumed from"):
+        run.restore()
+
+
+def test_too_few_images_for_a_batch() -> None:
+    with pytest.raises(ValueError, match="has 4 images, fewer than one batch of 9"):
+        training.train(RECIPE.replace(batch_size=9), run_folder="unused")
+    assert not Path("unused").exists()
+
+
+def test_optimizer_spares_norms_and_biases_and_follows_the_schedule() -> None:
+    optimizer = training.make_optimizer(RECIPE, steps_per_epoch=2)
+    inputs = keras.Input((4, 4, 2))
+    outputs = keras.layers.BatchNormalization()(keras.layers.Conv2D(2, 1)(inputs))
+    model = keras.Model(inputs, outputs)
+    optimizer.build(model.trainable_variables)
+    decayed = {v.name for v in model.trainable_variables if optimizer._use_weight_decay(v)}
+    assert decayed == {"kernel"}
+    restored = keras.optimizers.deserialize(keras.optimizers.serialize(optimizer))
+    restored.build(model.trainable_variables)
+    assert {v.name for v in model.trainable_variables if restored._use_weight_decay(v)} == decayed
+    assert json.dumps(RECIPE.to_config())
+    assert dataclasses.asdict(RECIPE) == RECIPE.to_config()
+
+
+def test_frozen_backbone_norms_stay_as_they_are() -> None:
+    from keras_focusseg import data
+
+    source = data.open_source("synthetic_streets", None, "train", count=2, size=(64, 64))
+    config = {**RECIPE.network_config, "backbone": "mobilenet_v2", "neck": "fpn"}
+    recipe = RECIPE.replace(freeze_backbone_norm=True, network_config=config)
+    model = training.build_model(recipe, source)
+    norms = [
+        layer
+        for layer in model.backbone.layers
+        if isinstance(layer, keras.layers.BatchNormalization)
+    ]
+    assert norms and not any(layer.trainable for layer in norms)
+    assert any(layer.trainable for layer in model.layers if layer.name.endswith("_bn"))
