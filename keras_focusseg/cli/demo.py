@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import Progress
+from rich.progress import Progress, TaskID
 from rich.table import Table
 
 from keras_focusseg import data, inference, presets
@@ -40,7 +41,7 @@ def demo(
             model = presets.load(name)
             inference.predict_logits(model, source.load(0).image)  # compiles outside the timing
             scores = inference.evaluate(
-                model, source, on_image=lambda done, t=task: progress.update(t, completed=done)
+                model, source, on_image=functools.partial(_advance, progress, task)
             )
             columns.append(gallery.Column(name, model, scores))
             table.add_row(
@@ -55,3 +56,7 @@ def demo(
         "The CamVid preset learned from photographs: on drawn scenes it shows how far that carries."
     )
     print(f"{len(source)} scenes in {time.perf_counter() - start:.0f} s. Gallery: {page}")
+
+
+def _advance(progress: Progress, task: TaskID, done: int) -> None:
+    progress.update(task, completed=done)

@@ -14,28 +14,33 @@ import numpy as np
 from keras import ops
 
 
-def integer_labels(masks: Any, where: str) -> Any:
+def integer_labels(masks: Any, where: str) -> tuple[Any, Any | None]:
     """Masks as int32 of shape (B, H, W).
 
+    Float masks of whole numbers pass, since Keras traces a model under `tf.distribute` with the
+    mean of the masks of all replicas. A blended id (1.5) is an error: at once in a NumPy array, and
+    by the second return value in a tensor, whose values are not known while a graph is traced.
+
     Args:
-        masks: Integer masks, (B, H, W) or (B, H, W, 1).
+        masks: Masks of class ids, (B, H, W) or (B, H, W, 1).
         where: Name of the caller, for the message.
 
     Returns:
-        An int32 tensor (B, H, W).
+        An int32 tensor (B, H, W); and for a float tensor a bool scalar, False if an id was blended.
 
     Raises:
-        TypeError: The masks are not integers.
-        ValueError: The rank is wrong, or there is more than one channel.
+        ValueError: The rank is wrong, there is more than one channel, or an id is blended.
     """
+    if isinstance(masks, np.ndarray) and masks.dtype.kind == "f":
+        blended = masks[masks != np.floor(masks)]
+        if blended.size:
+            raise ValueError(
+                f"{where}: masks must hold integer class ids, got dtype {masks.dtype} with values "
+                f"such as {blended.flat[0]}. Were they resized or rotated with interpolation? Use "
+                "nearest neighbour for masks, and an integer dtype."
+            )
+        masks = masks.astype("int32")
     masks = ops.convert_to_tensor(masks)
-    dtype = keras.backend.standardize_dtype(masks.dtype)
-    if "int" not in dtype and dtype != "bool":
-        raise TypeError(
-            f"{where}: masks must hold integer class ids, got dtype {dtype}. A float mask may hold "
-            "blended ids (1.5 is no class); if yours are whole numbers, cast them: "
-            "masks.astype('int32')."
-        )
     shape = tuple(masks.shape)
     if len(shape) == 4 and shape[-1] == 1:
         masks = ops.squeeze(masks, axis=-1)
@@ -44,7 +49,15 @@ def integer_labels(masks: Any, where: str) -> Any:
             f"{where}: masks must be (batch, height, width) or (batch, height, width, 1) class "
             f"ids, got shape {shape}. One-hot masks: take their argmax over the last axis."
         )
-    return ops.cast(masks, "int32")
+    whole = None
+    if keras.backend.is_float_dtype(keras.backend.standardize_dtype(masks.dtype)):
+        whole = ops.all(ops.equal(masks, ops.floor(masks)))
+    return ops.cast(masks, "int32"), whole
+
+
+def nan_unless(whole: Any | None, value: Any) -> Any:
+    """`value`, or NaN where float masks held a blended id (see `integer_labels`)."""
+    return value if whole is None else ops.where(whole, value, float("nan"))
 
 
 def valid_pixels(labels: Any, num_classes: int, ignore_class: int | None) -> Any:
@@ -164,11 +177,14 @@ class SegmentationLoss(keras.losses.Loss):
             sample_weight: None, (B,) or (B, H, W): multiplies the weight of the pixels.
 
         Returns:
-            A float32 scalar; 0 if every pixel is ignored.
+            A float32 scalar; 0 if every pixel is ignored, NaN for float masks with blended ids.
+
+        Raises:
+            ValueError: Shapes do not fit each other, or a NumPy mask holds a blended id.
         """
         where = type(self).__name__
         logits = ops.convert_to_tensor(y_pred)
-        labels = integer_labels(y_true, where)  # (B, H, W)
+        labels, whole = integer_labels(y_true, where)  # (B, H, W)
         check_same_grid(labels, logits, where)
         num_classes = logits.shape[-1]
         if num_classes is None or num_classes < 2:
@@ -181,7 +197,8 @@ class SegmentationLoss(keras.losses.Loss):
         if sample_weight is not None:
             weights = weights * pixel_weights(sample_weight, labels, where)
         labels = ops.where(valid, labels, ops.zeros_like(labels))
-        return super().__call__({"labels": labels, "weights": weights}, logits)
+        value = super().__call__({"labels": labels, "weights": weights}, logits)
+        return nan_unless(whole, value)
 
     def call(self, y_true: dict[str, Any], y_pred: Any) -> Any:
         """`pixel_loss` as one value of shape (1,) for Keras to reduce; it casts both to float32."""

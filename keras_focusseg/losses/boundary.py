@@ -11,6 +11,7 @@ from keras import ops
 from keras_focusseg.losses.base import (
     check_same_grid,
     integer_labels,
+    nan_unless,
     pixel_weights,
     valid_pixels,
     weighted_mean,
@@ -76,8 +77,8 @@ def boundary_target(
         (B, ceil(H / stride), ceil(W / stride), 1) float32, without gradient.
 
     Raises:
-        TypeError: The masks are not integers.
-        ValueError: An argument is out of its range, or the masks have the wrong rank.
+        ValueError: An argument is out of its range, or the masks have the wrong rank or blended ids
+            (in a float tensor these make the target NaN).
 
     Example:
         >>> import numpy as np
@@ -92,7 +93,7 @@ def boundary_target(
             "boundary_target needs stride >= 1, band >= 0 and decay in [0, 1], got stride="
             f"{stride}, band={band}, decay={decay}."
         )
-    labels = integer_labels(labels, "boundary_target")
+    labels, whole = integer_labels(labels, "boundary_target")
     valid = valid_pixels(labels, num_classes, ignore_class)
     maps = ops.stack([_edges(labels, valid, num_classes), valid], axis=-1)
     cells = _to_cells(ops.cast(maps, "float32"), stride)  # (B, h, w, 2)
@@ -101,7 +102,8 @@ def boundary_target(
     for distance in range(1, band + 1):
         ring = ops.max_pool(ring, 3, 1, padding="same")
         target = ops.maximum(target, decay**distance * ring)
-    return ops.stop_gradient(target * weight), ops.stop_gradient(weight)
+    target = nan_unless(whole, target * weight)
+    return ops.stop_gradient(target), ops.stop_gradient(weight)
 
 
 @keras.saving.register_keras_serializable(package="keras_focusseg")
@@ -159,10 +161,11 @@ class BoundaryTargetBCE(keras.losses.Loss):
             A float32 scalar.
 
         Raises:
-            ValueError: The logits do not lie on the grid of the masks' cells.
+            ValueError: The logits do not lie on the grid of the masks' cells, shapes do not fit, or
+                a NumPy mask holds a blended id.
         """
         where = type(self).__name__
-        labels = integer_labels(y_true, where)
+        labels, whole = integer_labels(y_true, where)
         target, weight = boundary_target(
             labels, self.stride, self.num_classes, self.ignore_class, self.band, self.decay
         )
@@ -173,7 +176,7 @@ class BoundaryTargetBCE(keras.losses.Loss):
             valid = valid_pixels(labels, self.num_classes, self.ignore_class)
             pixels = pixels * ops.cast(valid, "float32")
             weight = _to_cells(ops.expand_dims(pixels, -1), self.stride)
-        return super().__call__({"target": target, "weight": weight}, logits)
+        return nan_unless(whole, super().__call__({"target": target, "weight": weight}, logits))
 
     def call(self, y_true: dict[str, Any], y_pred: Any) -> Any:
         """Weighted mean over cells, as one value of shape (1,) for Keras to reduce."""

@@ -118,8 +118,9 @@ class BoundaryScores:
         >>> import numpy as np
         >>> from keras_focusseg import metrics
         >>> truth = np.repeat([[0] * 8 + [1] * 8], 4, axis=0)
+        >>> prediction = np.repeat([[0] * 9 + [1] * 7], 4, axis=0)
         >>> scores = metrics.BoundaryScores(num_classes=2, tolerance=1, band_pixels=2)
-        >>> scores.update(truth, np.roll(truth, 1, axis=1))
+        >>> scores.update(truth, prediction)
         >>> result = scores.result()
         >>> round(result["boundary_f1"], 3), round(result["boundary_iou"], 3)
         (1.0, 0.333)
@@ -177,9 +178,9 @@ class BoundaryScores:
             truth, prediction, self.num_classes, self.ignore_class, "BoundaryScores"
         )
         kind = np.int16 if self.num_classes < np.iinfo(np.int16).max else np.int32
-        maps = [np.where(valid, x, 0).astype(kind) for x in (truth, prediction)]
-        self._count_bands(*maps, valid)
-        self._count_boundaries(*maps, valid)
+        truth, prediction = (np.where(valid, x, 0).astype(kind) for x in (truth, prediction))
+        self._count_bands(truth, prediction, valid)
+        self._count_boundaries(truth, prediction, valid)
 
     def _bins(self, labels: np.ndarray) -> np.ndarray:
         return np.bincount(labels, minlength=self.num_classes)

@@ -22,7 +22,8 @@ class MeanIoU(keras.metrics.Metric):
     """Mean intersection over union from one confusion matrix over all batches.
 
     A class that occurs neither in the truth nor in the predictions is left out of the mean; with no
-    valid pixel at all the result is NaN. Counts are exact up to 2**55 pixels a cell (2**28 pixels a batch).
+    valid pixel at all the result is NaN. Counts are exact up to 2**55 pixels a cell, in batches of
+    up to 2**28 pixels.
 
     Args:
         num_classes: Number of classes.
@@ -59,7 +60,6 @@ class MeanIoU(keras.metrics.Metric):
             sample_weight: Must be None.
 
         Raises:
-            TypeError: The masks are not integers.
             ValueError: Shapes do not fit each other, or there is a sample weight.
         """
         if sample_weight is not None:
@@ -67,7 +67,7 @@ class MeanIoU(keras.metrics.Metric):
                 "MeanIoU counts pixels and takes no sample_weight; give pixels that must not count "
                 f"the label ignore_class={self.ignore_class}."
             )
-        truth = _ids(y_true, "masks")
+        truth, blended = _ids(y_true, "masks")
         predicted = self._predicted_ids(ops.convert_to_tensor(y_pred), truth)
         count = self.num_classes
         counts = ops.logical_and(truth >= 0, truth < count)
@@ -82,19 +82,19 @@ class MeanIoU(keras.metrics.Metric):
         carry = low // BASE
         self._low.assign(low - carry * BASE)
         self._high.assign(self._high + carry)
-        self._strange.assign(self._strange + ops.cast(added[count**2], "int32"))
+        self._strange.assign(self._strange + ops.cast(added[count**2], "int32") + blended)
 
     def _predicted_ids(self, y_pred: Any, truth: Any) -> Any:
         """Integer predictions (B, H, W) of either form."""
         shape, mask_shape = tuple(y_pred.shape), tuple(truth.shape)
-        if "int" not in keras.backend.standardize_dtype(y_pred.dtype):
+        if _is_float(y_pred):
             if len(shape) != 4 or shape[-1] != self.num_classes:
                 raise ValueError(
                     f"MeanIoU: float predictions must be (batch, height, width, {self.num_classes})"
                     f" scores of the classes, got shape {shape} for masks {mask_shape}."
                 )
             y_pred = ops.argmax(y_pred, axis=-1)
-        predicted = _ids(y_pred, "predictions")
+        predicted, _ = _ids(y_pred, "predictions")
         pairs = zip(tuple(predicted.shape), mask_shape, strict=True)
         if any(None not in (a, b) and a != b for a, b in pairs):
             raise ValueError(
@@ -103,7 +103,7 @@ class MeanIoU(keras.metrics.Metric):
         return predicted
 
     def result(self) -> Any:
-        """Mean IoU, float32; NaN without a valid pixel, or if a prediction was no class."""
+        """Mean IoU, float32; NaN without a valid pixel or if `confusion_matrix` would raise."""
         counts = ops.cast(self._high, "float32") * BASE + ops.cast(self._low, "float32")
         matrix = ops.reshape(counts, (self.num_classes, self.num_classes))
         hits = ops.diagonal(matrix)
@@ -119,13 +119,14 @@ class MeanIoU(keras.metrics.Metric):
         """Exact counts, (num_classes, num_classes) int64; rows are truth, columns predictions.
 
         Raises:
-            ValueError: A prediction at a valid pixel was no class.
+            ValueError: A prediction at a valid pixel was no class, or a mask held a blended id.
         """
         strange = int(ops.convert_to_numpy(self._strange))
         if strange:
             raise ValueError(
-                f"MeanIoU: {strange} predictions at valid pixels were outside 0 .. "
-                f"{self.num_classes - 1}; the model and the metric disagree about the classes."
+                f"MeanIoU: {strange} pixels had a prediction outside 0 .. {self.num_classes - 1} "
+                "or a mask id that is no whole number. Do model and metric agree about the classes, "
+                "and are masks resized with nearest neighbour?"
             )
         high = ops.convert_to_numpy(self._high).astype("int64")
         low = ops.convert_to_numpy(self._low).astype("int64")
@@ -148,12 +149,14 @@ def _count(cells: Any, num_cells: int) -> Any:
     return ops.sum(ops.reshape(counts, (HEAPS, num_cells)), axis=0)
 
 
-def _ids(values: Any, what: str) -> Any:
-    """Integer maps as int32 (B, H, W)."""
+def _ids(values: Any, what: str) -> tuple[Any, Any]:
+    """Class ids as int32 (B, H, W), and how many of them were blended (1.5), an int32 scalar.
+
+    Floats of whole numbers pass: under `tf.distribute` Keras traces a model with the mean of the
+    masks of all replicas.
+    """
     values = ops.convert_to_tensor(values)
-    dtype, shape = keras.backend.standardize_dtype(values.dtype), tuple(values.shape)
-    if "int" not in dtype and dtype != "bool":
-        raise TypeError(f"MeanIoU: {what} must hold integer class ids, got dtype {dtype}.")
+    shape = tuple(values.shape)
     if len(shape) == 4 and shape[-1] == 1:
         values = ops.squeeze(values, axis=-1)
     elif len(shape) != 3:
@@ -161,4 +164,11 @@ def _ids(values: Any, what: str) -> Any:
             f"MeanIoU: {what} must be (batch, height, width) or (batch, height, width, 1) ids, "
             f"got shape {shape}."
         )
-    return ops.cast(values, "int32")
+    blended: Any = 0
+    if _is_float(values):
+        blended = ops.sum(ops.cast(ops.not_equal(values, ops.floor(values)), "int32"))
+    return ops.cast(values, "int32"), ops.cast(blended, "int32")
+
+
+def _is_float(values: Any) -> bool:
+    return keras.backend.is_float_dtype(keras.backend.standardize_dtype(values.dtype))

@@ -175,7 +175,7 @@ class FoRNet(Segmenter):
             "ignore_class": ignore_class,
             "name": name,
         }
-        self._terms = {
+        self._terms: dict[str, Any] = {
             "cross_entropy": CrossEntropy(ignore_class=ignore_class, class_weights=class_weights),
             "dice": Dice(ignore_class=ignore_class),
             "selector": BoundaryTargetBCE(
@@ -233,7 +233,8 @@ def _encoder(backbone: str | keras.Model, weights: str | None, output_stride: in
         return backbones.build(backbone, weights=weights, output_stride=output_stride)
     if weights is not None:
         raise ValueError("backbone_weights goes with a backbone's name; load a model's yourself.")
-    missing = {"P2", "P3", "P4", "P5"} - set(backbone.output if backbone.built else {})
+    outputs = getattr(backbone, "output", None)  # absent while the model is not built
+    missing = {"P2", "P3", "P4", "P5"} - set(outputs if isinstance(outputs, Mapping) else ())
     if missing:
         raise ValueError(
             f"backbone {backbone.name!r} must be a built Keras model whose outputs are a dict with "

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import copy
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -44,6 +45,7 @@ class Segmenter(keras.Model):
         **kwargs: Any,
     ) -> None:
         super().__init__(inputs=inputs, outputs=dict(outputs), name=name, **kwargs)
+        self.input_spec = None  # `call` checks the images, and says what to do
         self.num_classes = num_classes
         self.ignore_class = ignore_class
         # Hidden from Keras' attribute tracking, which would take them for parts of the model.
@@ -79,8 +81,12 @@ class Segmenter(keras.Model):
                 1), or anything Keras takes.
             loss: `"auto"` for the paper's loss, or a Keras loss (object, name or function) of
                 the masks and the logits.
-            metrics: `"auto"` for mean IoU, or Keras metrics of the masks and the logits.
+            metrics: `"auto"` for mean IoU, or Keras metrics of the masks and the logits. They see
+                no sample weights.
             **kwargs: Further arguments of `keras.Model.compile`.
+
+        Raises:
+            ValueError: `loss_weights` or `weighted_metrics` is among the arguments.
 
         Example:
             ```python
@@ -88,16 +94,22 @@ class Segmenter(keras.Model):
             model.compile("adam", loss=losses.Dice(), metrics=[])
             ```
         """
+        refused = sorted({"loss_weights", "weighted_metrics"} & set(kwargs))
+        if refused:
+            raise ValueError(
+                f"compile takes no {' and no '.join(refused)}: the terms of the paper's loss are "
+                "weighted by arguments of the network, and metrics count every pixel alike."
+            )
         if optimizer == "auto":
             optimizer = AdamW(2e-4, weight_decay=0.05, global_clipnorm=1.0)
-        chosen_metrics = (
-            [MeanIoU(self.num_classes, self.ignore_class)]
-            if metrics == "auto"
-            else [_as_metric(metric) for metric in metrics or []]
-        )
+        if metrics == "auto":
+            chosen_metrics = [MeanIoU(self.num_classes, self.ignore_class)]
+        else:
+            alone = isinstance(metrics, str) or callable(metrics)
+            chosen_metrics = [_as_metric(m) for m in ([metrics] if alone else metrics or [])]
         super().compile(optimizer=optimizer, **kwargs)
         plain = self._plain
-        plain.loss = None if loss == "auto" else keras.losses.get(loss)
+        plain.loss = None if loss == "auto" else _as_loss(loss)
         plain.mask_metrics = chosen_metrics
         plain.term_means = []
         if plain.loss is None:
@@ -136,7 +148,7 @@ class Segmenter(keras.Model):
     def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict:
         """Updates the compiled metrics with masks and logits; all results by name."""
         for metric in self._plain.mask_metrics:
-            metric.update_state(y, y_pred["logits"], sample_weight)
+            metric.update_state(y, y_pred["logits"])
         return self.get_metrics_result()
 
     @property
@@ -148,23 +160,33 @@ class Segmenter(keras.Model):
         return [*super().metrics, *plain.term_means, *plain.mask_metrics]
 
     def get_compile_config(self) -> dict[str, Any]:
-        """What `compile` was given, for a `.keras` file."""
+        """What `compile` was given, and which layers were frozen, for a `.keras` file."""
         if not self.compiled:
             return {}
         plain = self._plain
         serialize = keras.saving.serialize_keras_object
         return {
             "optimizer": serialize(self.optimizer),
-            "loss": "auto" if plain.loss is None else serialize(plain.loss),
+            "loss": "auto"
+            if plain.loss is None
+            else serialize(getattr(plain.loss, "function", plain.loss)),
             "metrics": "auto"
             if plain.compile_config["auto"][1]
             else [serialize(metric) for metric in plain.mask_metrics],
+            "frozen_layers": list(_frozen_layers(self)),
             **plain.compile_config["kwargs"],
         }
 
     def compile_from_config(self, config: dict[str, Any]) -> None:
         """Compiles as `get_compile_config` says."""
-        self.compile(**keras.saving.deserialize_keras_object(config))
+        config = keras.saving.deserialize_keras_object(config)
+        # Before the optimizer is built: its variables are those of what can be trained.
+        for path in config.pop("frozen_layers", []):
+            layer = self
+            for name in path.split("/"):
+                layer = layer.get_layer(name)
+            layer.trainable = False
+        self.compile(**config)
         if self.built:
             self.optimizer.build(self.trainable_variables)
 
@@ -193,19 +215,19 @@ class Segmenter(keras.Model):
         if plain.inspector is None:
             outputs = {**plain.signals, **self.output}
             plain.inspector = keras.Model(self.input, outputs, name=f"{self.name}_inspector")
-        images = ops.convert_to_tensor(images, "float32")
-        check_image_shape(tuple(images.shape))
-        return keras.tree.map_structure(
-            ops.convert_to_numpy, plain.inspector(images, training=False)
-        )
+        images = ops.convert_to_numpy(images).astype("float32")
+        check_image_shape(images.shape)
+        signals: dict[str, np.ndarray] = plain.inspector.predict_on_batch(images)
+        return signals
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Segmenter:
         """Builds the network from its constructor arguments."""
         config = dict(config)
         if isinstance(config.get("backbone"), dict):
+            # A copy, because Keras empties what it deserialises.
             config["backbone"] = keras.saving.deserialize_keras_object(
-                config["backbone"], custom_objects=custom_objects
+                copy.deepcopy(config["backbone"]), custom_objects=custom_objects
             )
         return cls(**config)
 
@@ -220,6 +242,32 @@ class _Untracked:
         self.mask_metrics: list[keras.metrics.Metric] = []
         self.term_means: list[keras.metrics.Metric] = []
         self.compile_config: dict[str, Any] = {}
+
+
+class _FunctionLoss(keras.losses.Loss):
+    """A function of masks and logits as a loss: the mean of what it returns."""
+
+    def __init__(self, function: Callable[[Any, Any], Any]) -> None:
+        super().__init__(name=getattr(function, "__name__", "loss"))
+        self.function = function
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        return self.function(y_true, y_pred)
+
+
+def _as_loss(loss: Any) -> keras.losses.Loss | None:
+    loss = keras.losses.get(loss)
+    return loss if loss is None or isinstance(loss, keras.losses.Loss) else _FunctionLoss(loss)
+
+
+def _frozen_layers(model: keras.Model, prefix: str = "") -> Iterator[str]:
+    """Paths of the layers that are not trained; a frozen model stands for all of its layers."""
+    for layer in model.layers:
+        path = f"{prefix}{layer.name}"
+        if not layer.trainable:
+            yield path
+        elif isinstance(layer, keras.Model):
+            yield from _frozen_layers(layer, f"{path}/")
 
 
 def check_image_shape(shape: tuple[int | None, ...]) -> None:

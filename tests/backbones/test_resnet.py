@@ -209,7 +209,7 @@ def test_code_in_a_checkpoint_is_refused_and_not_run(kind: str, tmp_path: Path) 
     if kind == "torch":
         torch.save({"conv1.weight": _Malicious(victim)}, path)
     else:
-        path.write_bytes(pickle.dumps({"conv1.weight": _Malicious(victim)}))
+        path.write_bytes(pickle.dumps({"conv1.weight": _Malicious(victim)}, protocol=2))
     with pytest.raises(ValueError, match="refused"):
         checkpoints.read_state_dict(path)
     assert not victim.exists()

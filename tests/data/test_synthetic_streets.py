@@ -127,9 +127,9 @@ def test_splits_and_seeds_share_no_scene() -> None:
     seen = set()
     for seed in (0, 1):
         for split in ("train", "val", "test"):
-            for sample in SyntheticStreets(4, SIZE, seed, split):
+            for sample in SyntheticStreets(2, SIZE, seed, split):
                 seen.add((sample.name, sample.mask.tobytes()))
-    assert len(seen) == len({name for name, _ in seen}) == len({mask for _, mask in seen}) == 24
+    assert len(seen) == len({name for name, _ in seen}) == len({mask for _, mask in seen}) == 12
 
 
 def test_size_changes_resolution_not_composition() -> None:

@@ -114,8 +114,8 @@ def test_wrong_masks_are_refused_with_what_arrived(loss):
     name = type(loss).__name__
     channels = 1 if name == "BoundaryTargetBCE" else 3
     logits = np.zeros((2, 4, 6, channels), "float32")
-    with pytest.raises(TypeError, match=rf"{name}.*float32.*astype"):
-        loss(np.zeros((2, 4, 6), "float32"), logits)
+    with pytest.raises(ValueError, match=rf"{name}.*float32.*1\.5.*nearest"):
+        loss(np.full((2, 4, 6), 1.5, "float32"), logits)
     with pytest.raises(ValueError, match=rf"{name}.*\(2, 4, 6, 3\).*[Oo]ne-hot"):
         loss(np.zeros((2, 4, 6, 3), "int32"), logits)
     with pytest.raises(ValueError, match=rf"{name}.*\(2, 4, 5\).*\(2, 4, 6, {channels}\)"):
@@ -126,6 +126,20 @@ def test_wrong_masks_are_refused_with_what_arrived(loss):
         loss(np.zeros((2, 4, 6), "int32"), logits, np.ones(3, "float32"))
     with pytest.raises(ValueError, match=rf"{name}.*sample_weight.*\(2, 6\)"):
         loss(np.zeros((2, 4, 6), "int32"), logits, np.ones((2, 6), "float32"))
+
+
+@pytest.mark.parametrize("loss", [losses.CrossEntropy(), losses.BoundaryTargetBCE(3, stride=1)])
+def test_float_masks_count_only_if_whole(loss):
+    rng = np.random.default_rng(0)
+    channels = 1 if isinstance(loss, losses.BoundaryTargetBCE) else 3
+    logits = rng.normal(size=(2, 4, 6, channels)).astype("float32")
+    masks = rng.integers(0, 3, (2, 4, 6))
+    expected = float(keras.ops.convert_to_numpy(loss(masks, logits)))
+    for whole in (masks.astype("float64"), keras.ops.convert_to_tensor(masks, dtype="float32")):
+        assert float(keras.ops.convert_to_numpy(loss(whole, logits))) == expected
+    # A tensor may be part of a graph, where no value is known and nothing can be raised.
+    blended = keras.ops.convert_to_tensor(masks + 0.25, dtype="float32")
+    assert np.isnan(keras.ops.convert_to_numpy(loss(blended, logits)))
 
 
 def test_logits_of_one_class_and_of_a_wrong_rank_are_refused():

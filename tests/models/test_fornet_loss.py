@@ -30,9 +30,9 @@ def outputs_for(labels: np.ndarray, seed: int = 0, classes: int = CLASSES) -> ti
     batch, height, width = labels.shape
     return {
         "logits": rng.normal(size=(batch, height, width, classes)).astype("float32"),
-        "selector_logits": rng.normal(
-            size=(batch, -(-height // 8), -(-width // 8), 1)
-        ).astype("float32"),
+        "selector_logits": rng.normal(size=(batch, -(-height // 8), -(-width // 8), 1)).astype(
+            "float32"
+        ),
     }
 
 
@@ -138,7 +138,10 @@ def test_dice_by_hand(model: models.FoRNet):
     """Item 21: 2 x 2 pixels, one ignored; the fourth class is predicted but absent."""
     labels = np.array([[[0, 1], [1, 255]]], "uint8")
     probabilities = np.array(
-        [[[0.7, 0.2, 0.0, 0.1], [0.3, 0.6, 0.0, 0.1]], [[0.25, 0.5, 0.0, 0.25], [0.1, 0.1, 0.4, 0.4]]]
+        [
+            [[0.7, 0.2, 0.0, 0.1], [0.3, 0.6, 0.0, 0.1]],
+            [[0.25, 0.5, 0.0, 0.25], [0.1, 0.1, 0.4, 0.4]],
+        ]
     )
     outputs = outputs_for(labels)
     outputs["logits"] = np.log(probabilities + 1e-12).astype("float32")[None]

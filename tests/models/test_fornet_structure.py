@@ -161,7 +161,10 @@ def test_other_backbones_and_the_neck(
     assert shapes["logits"] == (1, 97, 131, 3)
     terms = model.loss_terms(
         tiny.masks(97, 131, 1, 3),
-        {"logits": np.zeros((1, 97, 131, 3), "float32"), "selector_logits": np.zeros((*grid, 1), "float32")},
+        {
+            "logits": np.zeros((1, 97, 131, 3), "float32"),
+            "selector_logits": np.zeros((*grid, 1), "float32"),
+        },
     )
     assert float(to_numpy(terms["selector"])) == pytest.approx(np.log(2), abs=1e-5)
 
@@ -184,6 +187,7 @@ def test_wrong_arguments_are_told(options: dict, message: str):
 def test_a_backbone_without_pyramid_is_told():
     x = keras.Input((None, None, 3))
     y = keras.layers.Conv2D(4, 3, name="only")(x)
-    for outputs in (y, {"P2": y}, [y, y]):
+    unbuilt = keras.Sequential([keras.layers.Conv2D(4, 3)])
+    for model in (*(keras.Model(x, outputs) for outputs in (y, {"P2": y}, [y, y])), unbuilt):
         with pytest.raises(ValueError, match="outputs are a dict with P2, P3, P4 and P5"):
-            models.FoRNet(3, keras.Model(x, outputs))
+            models.FoRNet(3, model)

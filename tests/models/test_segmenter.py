@@ -159,7 +159,7 @@ def test_own_loss_and_own_metric_functions():
     assert scores["loss"] == pytest.approx(logits.mean(), abs=1e-5)
 
 
-def test_a_loss_by_name():
+def test_a_loss_by_name(tmp_path: Path):
     model = tiny.network()
     model.compile("sgd", loss="kl_divergence", metrics=["mean_squared_error"])
     images, labels = batch()
@@ -169,6 +169,26 @@ def test_a_loss_by_name():
     expected = keras.losses.KLDivergence()(one_hot, logits)
     assert scores["loss"] == pytest.approx(float(to_numpy(expected)), rel=1e-4)
     assert scores["mean_squared_error"] == pytest.approx(((one_hot - logits) ** 2).mean(), rel=1e-4)
+
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    found = loaded.test_on_batch(images, one_hot, return_dict=True)
+    assert found == pytest.approx(scores, rel=1e-5)
+
+
+@pytest.mark.parametrize("metrics", ["accuracy", keras.metrics.SparseCategoricalAccuracy()])
+def test_one_metric_without_a_list(metrics: Any):
+    model = tiny.network()
+    model.compile(metrics=metrics)
+    scores = model.test_on_batch(*batch(), return_dict=True)
+    name = metrics if isinstance(metrics, str) else metrics.name
+    assert set(scores) == {name} | LOGS - {"mean_iou"}
+
+
+@pytest.mark.parametrize("name", ["loss_weights", "weighted_metrics"])
+def test_arguments_of_compile_without_meaning_are_told(name: str):
+    with pytest.raises(ValueError, match=f"compile takes no {name}"):
+        tiny.network().compile(**{name: [1.0]})
 
 
 def test_sample_weights_weigh_the_loss_and_not_the_metrics():
@@ -213,29 +233,17 @@ def test_batches_of_different_sizes():
     assert np.isfinite([history[name] for name in history]).all()
 
 
-def test_a_frozen_backbone_stays(tmp_path: Path):
-    """Weights and batch-norm statistics; the rest learns; and a saved file knows it."""
+def test_a_frozen_backbone_stays():
+    """Weights and batch-norm statistics, while the rest learns."""
     model = tiny.network()
     model.backbone.trainable = False
     model.compile()
-    images, labels = batch()
     before = model.backbone.get_weights()
     kernel = model.get_layer("branch0_conv").get_weights()[0]
-    model.fit(images, labels, epochs=1, verbose=0)
+    model.fit(*batch(), epochs=1, verbose=0)
     for old, new in zip(before, model.backbone.get_weights(), strict=True):
         np.testing.assert_array_equal(new, old)
     assert (model.get_layer("branch0_conv").get_weights()[0] != kernel).any()
-
-    model.save(tmp_path / "frozen.keras")
-    loaded = keras.saving.load_model(tmp_path / "frozen.keras")
-    assert not loaded.backbone.trainable
-    assert len(loaded.trainable_variables) == len(model.trainable_variables)
-    assert_same_optimizer(loaded, model)
-
-    loaded.backbone.trainable = True
-    loaded.compile()
-    loaded.fit(images, labels, epochs=1, verbose=0)
-    assert (loaded.backbone.get_weights()[0] != before[0]).any()
 
 
 # Files and configs
@@ -267,6 +275,31 @@ def test_a_saved_network_goes_on_training(tmp_path: Path):
     assert logs[1] == pytest.approx(logs[0], rel=1e-5)
     after = [m.get_layer("classifier").get_weights()[0] for m in (model, loaded)]
     np.testing.assert_allclose(after[1], after[0], atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["name", "model"])
+def test_a_saved_network_stays_frozen(kind: str, tmp_path: Path):
+    """Or the optimizer's variables would not fit, and its state be lost."""
+    backbone = "mobilenet_v2" if kind == "name" else tiny.backbone()
+    model = tiny.network(backbone=backbone)
+    frozen = [model.backbone.layers[2], model.get_layer("transition_bn")]
+    for layer in frozen:
+        layer.trainable = False
+    model.compile()
+    model.train_on_batch(*batch())
+    model.save(tmp_path / "frozen.keras")
+    loaded = keras.saving.load_model(tmp_path / "frozen.keras")
+    found = [variable.path for variable in loaded.trainable_variables]
+    assert found == [variable.path for variable in model.trainable_variables]
+    assert_same_optimizer(loaded, model)
+
+    model.trainable = True
+    model.backbone.trainable = False
+    model.compile()
+    model.save(tmp_path / "frozen.keras")
+    loaded = keras.saving.load_model(tmp_path / "frozen.keras")
+    assert not loaded.backbone.trainable_variables
+    assert len(loaded.trainable_variables) == len(model.trainable_variables)
 
 
 def test_a_network_compiled_with_other_parts_is_loaded_with_them(tmp_path: Path):
@@ -328,6 +361,12 @@ def test_config_of_a_backbone_given_as_a_model():
     expected = model.predict(images, verbose=0)
     for name, value in copy.predict(images, verbose=0).items():
         np.testing.assert_array_equal(value, expected[name])
+
+
+def test_a_config_can_be_used_twice():
+    config = tiny.network().get_config()
+    first, second = (models.FoRNet.from_config(config) for _ in range(2))
+    assert [w.shape for w in first.weights] == [w.shape for w in second.weights]
 
 
 # Signals

@@ -16,7 +16,9 @@ from torch.nn import functional
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
-def conv_norm(cin: int, cout: int, side: int, stride: int = 1, dilation: int = 1) -> list[nn.Module]:
+def conv_norm(
+    cin: int, cout: int, side: int, stride: int = 1, dilation: int = 1
+) -> list[nn.Module]:
     pad = dilation * (side // 2)
     conv = nn.Conv2d(cin, cout, side, stride, pad, dilation, bias=False)
     return [conv, nn.BatchNorm2d(cout)]
@@ -60,7 +62,9 @@ class Block(nn.Module):
         return torch.relu(y + (self.downsample(x) if hasattr(self, "downsample") else x))
 
 
-def stage(cin: int, width: int, blocks: int, bottleneck: bool, stride: int, before: int, after: int):
+def stage(
+    cin: int, width: int, blocks: int, bottleneck: bool, stride: int, before: int, after: int
+):
     """A stage of blocks; the first keeps the dilation `before`, the rest have `after` (1.1)."""
     layers = []
     for i in range(blocks):
@@ -130,9 +134,7 @@ class Reference(nn.Module):
             for kernel, rate in zip(kernels, dilations, strict=True)
         )
         self.low_proj = cbr(1, 64 * widen, low)
-        self.decoder = nn.Sequential(
-            cbr(3, channels + low, channels), cbr(3, channels, channels)
-        )
+        self.decoder = nn.Sequential(cbr(3, channels + low, channels), cbr(3, channels, channels))
         self.classifier = nn.Conv2d(channels, num_classes, 1)
 
     def masks(self, z: Tensor) -> Tensor:
@@ -162,9 +164,7 @@ class Reference(nn.Module):
         low = self.low_proj(f_low)
         up = functional.interpolate(total, low.shape[2:], mode="bilinear", align_corners=False)
         y = self.classifier(self.decoder(torch.cat([up, low], dim=1)))  # Eq. (7)
-        logits = functional.interpolate(
-            y, images.shape[2:], mode="bilinear", align_corners=False
-        )
+        logits = functional.interpolate(y, images.shape[2:], mode="bilinear", align_corners=False)
         return logits, z, masks
 
 
