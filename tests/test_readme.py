@@ -3,6 +3,9 @@
 import re
 from pathlib import Path
 
+import pytest
+from PIL import Image
+
 from keras_focusseg import presets
 
 README = (Path(__file__).resolve().parent.parent / "README.md").read_text("utf-8")
@@ -20,3 +23,13 @@ def test_the_table_has_every_shipped_preset_with_its_recorded_figures() -> None:
             f"{100 * score['boundary_f1']:.1f}",
         ]
         assert f"{score['dataset']} {score['split']}, {score['frames']} " in cells[1]
+
+
+def test_the_first_example_runs_as_it_stands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    example = re.search(r"```python\n(.*?)```", README, re.DOTALL)
+    assert example is not None
+    exec(compile(example.group(1), "README.md", "exec"), {})
+    assert Image.open(tmp_path / "street_overlay.png").size == (480, 360)

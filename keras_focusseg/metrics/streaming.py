@@ -125,8 +125,8 @@ class MeanIoU(keras.metrics.Metric):
         if strange:
             raise ValueError(
                 f"MeanIoU: {strange} pixels had a prediction outside 0 .. {self.num_classes - 1} "
-                "or a mask id that is no whole number. Do model and metric agree about the classes, "
-                "and are masks resized with nearest neighbour?"
+                "or a mask id that is no whole number. Do model and metric agree about the "
+                "classes, and are masks resized with nearest neighbour?"
             )
         high = ops.convert_to_numpy(self._high).astype("int64")
         low = ops.convert_to_numpy(self._low).astype("int64")

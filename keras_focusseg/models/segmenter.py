@@ -167,9 +167,7 @@ class Segmenter(keras.Model):
         serialize = keras.saving.serialize_keras_object
         return {
             "optimizer": serialize(self.optimizer),
-            "loss": "auto"
-            if plain.loss is None
-            else serialize(getattr(plain.loss, "function", plain.loss)),
+            "loss": "auto" if plain.loss is None else serialize(_given_loss(plain.loss)),
             "metrics": "auto"
             if plain.compile_config["auto"][1]
             else [serialize(metric) for metric in plain.mask_metrics],
@@ -258,6 +256,10 @@ class _FunctionLoss(keras.losses.Loss):
 def _as_loss(loss: Any) -> keras.losses.Loss | None:
     loss = keras.losses.get(loss)
     return loss if loss is None or isinstance(loss, keras.losses.Loss) else _FunctionLoss(loss)
+
+
+def _given_loss(loss: keras.losses.Loss) -> Any:
+    return loss.function if isinstance(loss, _FunctionLoss) else loss
 
 
 def _frozen_layers(model: keras.Model, prefix: str = "") -> Iterator[str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import os
 
 import numpy as np
@@ -282,6 +284,16 @@ class TestOpenSource:
         assert len(data.open_source("folder", tmp_path, "all", **options)) == 1
         with pytest.raises(data.DataError, match="Use split='all'"):
             data.open_source("folder", tmp_path, "train", **options)
+
+    def test_folder_takes_a_label_space_as_records_store_it(self, tmp_path):
+        for folder in ("images", "masks"):
+            (tmp_path / folder).mkdir()
+            Image.new("L", (4, 4), 128).save(tmp_path / folder / "a.png")
+        space = label_spaces.from_names(["background", "crack"], ids=[0, 128])
+        stored = json.loads(json.dumps(dataclasses.asdict(space)))
+        source = data.open_source("folder", tmp_path, "all", label_space=stored)
+        assert source.label_space == space
+        assert (source.load(0).mask == 1).all()
 
     def test_synthetic_streets(self):
         options = {"count": 2, "size": (64, 80), "seed": 5}

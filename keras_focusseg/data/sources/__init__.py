@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from keras_focusseg.data.sources.base import Source
 from keras_focusseg.data.sources.camvid import CamVid
 from keras_focusseg.data.sources.folder import Folder
 from keras_focusseg.data.sources.synthetic_streets import SyntheticStreets
+from keras_focusseg.label_spaces import LabelSpace
 
 
 def open_source(
@@ -58,6 +60,8 @@ def _folder(root: str | Path | None, split: str, options: dict[str, Any]) -> Sou
     images, masks = options.pop("images", "images"), options.pop("masks", "masks")
     if "label_space" not in options:
         raise DataError("Source 'folder' needs label_space=, which says what the ids mean.")
+    if isinstance(options["label_space"], Mapping):  # as recipes and records store it
+        options["label_space"] = LabelSpace.from_config(options["label_space"])
     if split == "all":
         return Folder(base / images, base / masks, split=split, **options)
     layouts = [
