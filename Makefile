@@ -4,6 +4,8 @@ SHELL := bash
 PYTHON ?= python3
 VENV ?= .venv
 BACKENDS ?= tensorflow jax torch
+# Test files run side by side; each process computes on one thread.
+WORKERS ?= 2
 # More options for pytest (ARGS="-k dice") and for pip (PIP_ARGS="--extra-index-url ...").
 ARGS ?=
 PIP_ARGS ?=
@@ -55,7 +57,8 @@ test: $(VENV)/.test-installed ## run the suite on each backend (BACKENDS="torch 
 	for backend in $(BACKENDS); do \
 	    printf '\n=== %s\n' "$$backend"; \
 	    log=.cache/test-$$backend.log; result=passed; start=$$SECONDS; \
-	    KERAS_BACKEND=$$backend $(VENV)/bin/python -m pytest $(ARGS) 2>&1 | tee "$$log" || \
+	    KERAS_BACKEND=$$backend OMP_NUM_THREADS=1 TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=1 \
+	        $(VENV)/bin/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS) 2>&1 | tee "$$log" || \
 	        { result=FAILED; status=1; }; \
 	    counts=$$(tail -n 1 "$$log" | sed -E 's/^=+ //; s/ =+$$//'); \
 	    summary+=("$$(printf '%-11s %-7s %5d s  %s' \
