@@ -1,6 +1,6 @@
 """Draws docs/images: scenes of the renderer and what a shipped preset makes of them.
 
-    python docs/make_pictures.py
+python docs/make_pictures.py
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """FoR-Net, compact form on MobileNetV2, on drawn street scenes: needs no files.
 
-    focusseg train recipes/fornet_mobilenet_v2_synthetic_streets.py
+focusseg train recipes/fornet_mobilenet_v2_synthetic_streets.py
 """
 
 from keras_focusseg.training import Recipe

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keras_focusseg import losses, models
+from keras_focusseg import losses
 from tests.models import tiny
 from tests.testers import compiled, gradient, outputs_and_gradients, randomize_weights
 
