@@ -13,16 +13,16 @@ from tests.models import tiny
 from tests.testers import to_numpy
 
 
-def drawings(count: int = 2, height: int = 64, width: int = 96) -> tuple[np.ndarray, np.ndarray]:
+def drawings(count: int = 2, height: int = 80, width: int = 128) -> tuple[np.ndarray, np.ndarray]:
     """Images of a disc, a box and a thin line on a noisy ground, and their masks (4 classes)."""
     rng = np.random.default_rng(0)
     rows, columns = np.mgrid[:height, :width]
     images, labels = [], []
     for i in range(count):
         label = np.zeros((height, width), "uint8")
-        label[36 + 4 * i : 56, 56:84] = 2
-        label[(rows - 20) ** 2 + (columns - 24 - 8 * i) ** 2 < 14**2] = 1
-        label[:, 46 + 4 * i : 50 + 4 * i] = 3
+        label[44 + 4 * i : 68, 72:108] = 2
+        label[(rows - 26) ** 2 + (columns - 28 - 8 * i) ** 2 < 17**2] = 1
+        label[:, 58 + 4 * i : 62 + 4 * i] = 3
         colours = np.array([[90, 110, 90], [200, 60, 50], [60, 80, 210], [230, 220, 60]])
         images.append(colours[label] + rng.normal(0, 12, (height, width, 3)))
         labels.append(label)
@@ -30,25 +30,23 @@ def drawings(count: int = 2, height: int = 64, width: int = 96) -> tuple[np.ndar
 
 
 def test_overfits_two_drawings_and_finds_their_boundaries():
-    """Item 26."""
+    """Item 26: loss falls, mIoU above 0.95, and M_1 lies on boundary cells."""
     images, labels = drawings()
     model = models.FoRNet(4, tiny.backbone(16), filters=24, low_level_filters=16)
     model.compile(keras.optimizers.Adam(5e-3))
-    steps = 120
-    data = [np.concatenate([x] * 20) for x in (images, labels)]
-    history = model.fit(*data, batch_size=2, epochs=steps // 20, shuffle=False, verbose=2)
-    assert history.history["loss"][-1] < 0.2 * history.history["loss"][0]
-
-    scores = model.evaluate(images, labels, verbose=0, return_dict=True)
-    print(scores)
-    assert scores["mean_iou"] > 0.95
+    steps = [np.concatenate([data] * 120) for data in (images, labels)]  # one compiled epoch
+    before = model.evaluate(images, labels, verbose=0, return_dict=True)
+    model.fit(*steps, batch_size=2, shuffle=False, verbose=0)
+    after = model.evaluate(images, labels, verbose=0, return_dict=True)
+    assert after["loss"] < 0.25 * before["loss"]
+    assert after["mean_iou"] > 0.95
 
     masks = model.predict(images, verbose=0)["masks"]
     target, _ = losses.boundary_target(labels, 8, 4)
     boundary = to_numpy(target)[..., 0] == 1
     precision = boundary[masks[..., 0] == 1].mean()
-    print(precision, boundary.mean())
-    assert precision > 0.9 and precision > 2 * boundary.mean()
+    assert precision > 0.9
+    assert precision > 2.5 * boundary.mean()  # what chance would find
 
 
 @pytest.mark.parametrize(

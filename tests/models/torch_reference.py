@@ -30,7 +30,7 @@ def cbr(side: int, cin: int, cout: int, dilation: int = 1) -> nn.Sequential:
 
 
 class Block(nn.Module):
-    """A residual block; `widths` and `sides` of its convolutions, stride on the one at `strided`."""
+    """A residual block; `widths` and `sides` of its convolutions, stride at index `strided`."""
 
     def __init__(
         self,
