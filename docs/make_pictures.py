@@ -38,7 +38,7 @@ def main() -> None:
         small = [p.resize((width, height), Image.Resampling.LANCZOS) for p in pictures]
         rows.append(np.concatenate([np.asarray(p) for p in small], axis=1))
     sheet = Image.fromarray(np.concatenate(rows))
-    sheet.quantize(256, dither=Image.Dither.NONE).save(IMAGES / "streets.png", optimize=True)
+    sheet.save(IMAGES / "streets.jpg", quality=90, optimize=True)
     visualization.legend(model.label_space, columns=6).save(IMAGES / "legend.png")
 
 
