@@ -4,7 +4,7 @@ Run it with `focusseg train recipes/fornet_mobilenet_v2_camvid.py --data-root Ca
 arXiv 2605.02764; the MobileNetV2 form and these settings are this library's. The class weights are
 the square roots of the median-frequency weights of the training split.
 
-Reached: mIoU 75.1 on val (101 frames of 360x480, void ignored, single scale, no flip), in 81 minutes
+Reached mIoU 75.1 on val (101 frames of 360x480, void ignored, single scale, no flip), in 81 minutes
 on 2 CPU cores shared with other work (TensorFlow). `recipes/logs` has the log of that run.
 """
 

@@ -3,7 +3,7 @@
 Run it with `focusseg train recipes/fornet_mobilenet_v2_synthetic_streets.py`. Paper: arXiv
 2605.02764; the MobileNetV2 form and these settings are this library's.
 
-Reached: mIoU 75.2 on 40 validation scenes of 360x480 (single scale, no flip), in 15 minutes on 2 CPU
+Reached mIoU 75.2 on 40 validation scenes of 360x480 (single scale, no flip), in 15 minutes on 2 CPU
 cores shared with other work (TensorFlow). `recipes/logs` has the log of that run.
 """
 

@@ -95,11 +95,13 @@ def test_fit_without_arguments_and_its_logs():
 
 def test_masks_may_have_a_channel_and_any_integer_dtype():
     model = tiny.network()
-    model.compile()
     images, labels = batch()
-    expected = model.test_on_batch(images, labels, return_dict=True)
-    for other in (labels[..., None], labels.astype("int32"), labels.astype("int64")):
-        assert model.test_on_batch(images, other, return_dict=True) == pytest.approx(expected)
+    found = []
+    for masks in (labels, labels[..., None], labels.astype("int32"), labels.astype("int64")):
+        model.compile()
+        found.append(model.test_on_batch(images, masks, return_dict=True))
+    for other in found[1:]:
+        assert other == pytest.approx(found[0])
 
 
 def test_a_batch_of_ignored_pixels_trains_to_nothing():
@@ -295,7 +297,9 @@ def test_a_saved_network_stays_frozen(kind: str, tmp_path: Path):
     for layer in frozen:
         layer.trainable = False
     model.compile()
-    model.train_on_batch(*batch())
+    model.optimizer.build(model.trainable_variables)
+    for index, variable in enumerate(model.optimizer.variables):
+        variable.assign(np.full(variable.shape, index))
     model.save(tmp_path / "frozen.keras")
     loaded = keras.saving.load_model(tmp_path / "frozen.keras")
     found = [variable.path for variable in loaded.trainable_variables]
