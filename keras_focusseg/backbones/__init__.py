@@ -14,9 +14,10 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+import keras
 import numpy as np
 
-from keras_focusseg.backbones.backbone import Backbone
+from keras_focusseg.backbones.backbone import Backbone, check_pyramid, pyramid_stride
 from keras_focusseg.backbones.mobilenet_v2 import (
     MobileNetV2,
     load_mobilenet_v2_folded,
@@ -66,6 +67,34 @@ def build(
     if weights is not None:
         load_weights(backbone, weights, calibration_images=calibration_images)
     return backbone
+
+
+def as_pyramid(
+    backbone: str | keras.Model, weights: str | None = None, **options: Any
+) -> keras.Model:
+    """Return the encoder that a network's ``backbone=`` argument means.
+
+    Args:
+        backbone: One of ``names()``, or a built Keras model with outputs "P2" ... "P5".
+        weights: As for ``build``; for names only.
+        **options: Arguments of a named backbone's constructor; a model is taken as it is.
+
+    Returns:
+        A model from images (B, H, W, 3) to the dict ``{"P2", "P3", "P4", "P5"}``.
+
+    Raises:
+        ValueError: If the name is not known, the model has no pyramid, or ``weights`` is given
+            beside a model.
+
+    Example:
+        >>> as_pyramid("resnet18", output_stride=16).pyramid_strides["P5"]
+        16
+    """
+    if isinstance(backbone, str):
+        return build(backbone, weights=weights, **options)
+    if weights is not None:
+        raise ValueError("backbone_weights goes with a backbone's name; load a model's yourself.")
+    return check_pyramid(backbone)
 
 
 def load_weights(
@@ -124,10 +153,12 @@ __all__ = [
     "Backbone",
     "MobileNetV2",
     "ResNet",
+    "as_pyramid",
     "build",
     "load_mobilenet_v2_folded",
     "load_mobilenet_v2_keras",
     "load_resnet_checkpoint",
     "load_weights",
     "names",
+    "pyramid_stride",
 ]

@@ -98,3 +98,24 @@ class StrideBudget:
             return 1, dilation
         self.stride *= stride
         return stride, dilation
+
+
+def check_pyramid(backbone: keras.Model) -> keras.Model:
+    """Return a Keras model that has a feature pyramid, refuse any other.
+
+    Raises:
+        ValueError: If it is not a built model whose outputs are a dict with P2, P3, P4 and P5.
+    """
+    outputs = getattr(backbone, "output", None)  # absent while the model is not built
+    missing = set(PYRAMID_LEVELS) - set(outputs if isinstance(outputs, Mapping) else ())
+    if missing:
+        raise ValueError(
+            f"backbone {backbone.name!r} must be a built Keras model whose outputs are a dict with "
+            f"P2, P3, P4 and P5; {sorted(missing)} missing."
+        )
+    return backbone
+
+
+def pyramid_stride(backbone: keras.Model, level: str) -> int:
+    """Stride of one level of any model with a pyramid, such as ``"P5"``."""
+    return 256 // backbone.compute_output_shape((None, 256, 256, 3))[level][1]

@@ -109,7 +109,7 @@ class FoRNet(Segmenter):
         selector_filters = filters // 2 if selector_filters is None else selector_filters
         context_filters = filters // 4 if context_filters is None else context_filters
         decoder_filters = filters if decoder_filters is None else decoder_filters
-        encoder = _encoder(backbone, backbone_weights, output_stride)
+        encoder = backbones.as_pyramid(backbone, backbone_weights, output_stride=output_stride)
 
         images = keras.Input((None, None, 3), name="images")  # (B, H, W, 3)
         pyramid = encoder(images)
@@ -121,7 +121,7 @@ class FoRNet(Segmenter):
         masks = TopKMasks(ratios, name="top_k")(z)  # Eq. (2), (B, h, w, R)
         f_context = _global_context(f, context_filters) if context_filters else f  # Eq. (4)
 
-        stride = _stride(encoder, "P3" if neck else "P5")
+        stride = backbones.pyramid_stride(encoder, "P3" if neck else "P5")
         regions = []
         for i, (kernel, rate) in enumerate(zip(kernel_sizes, dilation_rates, strict=True)):
             chosen = StraightThroughMask(i, name=f"branch{i}_mask")(f_context, masks, z)
@@ -222,29 +222,7 @@ class FoRNet(Segmenter):
 
     def get_config(self) -> dict[str, Any]:
         """Constructor arguments; where the weights came from is not one of them."""
-        config = dict(self._config)
-        if isinstance(config["backbone"], keras.Model):
-            config["backbone"] = keras.saving.serialize_keras_object(config["backbone"])
-        return config
-
-
-def _encoder(backbone: str | keras.Model, weights: str | None, output_stride: int) -> keras.Model:
-    if isinstance(backbone, str):
-        return backbones.build(backbone, weights=weights, output_stride=output_stride)
-    if weights is not None:
-        raise ValueError("backbone_weights goes with a backbone's name; load a model's yourself.")
-    outputs = getattr(backbone, "output", None)  # absent while the model is not built
-    missing = {"P2", "P3", "P4", "P5"} - set(outputs if isinstance(outputs, Mapping) else ())
-    if missing:
-        raise ValueError(
-            f"backbone {backbone.name!r} must be a built Keras model whose outputs are a dict with "
-            f"P2, P3, P4 and P5; {sorted(missing)} missing."
-        )
-    return backbone
-
-
-def _stride(encoder: keras.Model, level: str) -> int:
-    return 256 // encoder.compute_output_shape((None, 256, 256, 3))[level][1]
+        return self.plain_config(self._config)
 
 
 def _selector(f: keras.KerasTensor, filters: int) -> keras.KerasTensor:

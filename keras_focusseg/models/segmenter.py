@@ -218,6 +218,14 @@ class Segmenter(keras.Model):
         signals: dict[str, np.ndarray] = plain.inspector.predict_on_batch(images)
         return signals
 
+    @staticmethod
+    def plain_config(arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """Constructor arguments as `get_config` returns them: a backbone model in Keras' form."""
+        config = dict(arguments)
+        if isinstance(config.get("backbone"), keras.Model):
+            config["backbone"] = keras.saving.serialize_keras_object(config["backbone"])
+        return config
+
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Segmenter:
         """Builds the network from its constructor arguments."""
