@@ -22,7 +22,11 @@ def evaluate(
     ],
     dataset: Annotated[
         str | None,
-        typer.Option("--data", help="camvid, folder or synthetic_streets; by default its own."),
+        typer.Option(
+            "--data",
+            help="ade20k, bdd100k, camvid, camvid720, cityscapes, folder or synthetic_streets; "
+            "by default its own.",
+        ),
     ] = None,
     data_root: Annotated[Path | None, typer.Option(help="Folder of the dataset.")] = None,
     split: Annotated[str, typer.Option(help="Split to score.")] = "val",
@@ -68,7 +72,7 @@ def evaluate(
 def _tables(scores: inference.Evaluation) -> list[Table]:
     figures = scores.to_score()
     title = f"{scores.dataset} {scores.split}, {scores.frames} images of {scores.resolution}"
-    caption = "single scale, no flip, void ignored"
+    caption = "single scale, no flip, void ignored" + (scores.note and f"; {scores.note}")
     whole = Table("measure", "percent", title=title, caption=caption)
     for key in (
         "mean_iou",

@@ -76,7 +76,8 @@ class Augment:
     """A policy of random changes to an image and its mask.
 
     Args:
-        crop_size: (height, width) of the result; None keeps the size of the input.
+        crop_size: (height, width) of the result; None keeps the size of the input, scaled to
+            `base_size` if that is given.
         scale: smallest and largest magnification, drawn uniformly.
         aspect: largest stretch of width against height; the ratio is drawn log-uniformly from
             1/aspect..aspect. 1 keeps the shape of things.
@@ -93,6 +94,12 @@ class Augment:
             another crop position is drawn, up to 10 times; None takes the first position.
         fill: RGB of the image where the map leaves the source (the mask gets 255). The default
             is the ImageNet mean, which normalisation turns to about zero.
+        base_size: (shorter, longer) side in pixels. The image is first enlarged or shrunk, its
+            shape kept, until one of its sides has that length and neither is longer; `scale` then
+            counts from there. Images of many sizes are trained so, ADE20K's with (512, 2048).
+            None: `scale` counts from the image's own size.
+        shift_pixels: like `translate`, but in whole pixels of the result, so that at scale 1
+            pixels are copied and not blended. Both add up.
 
     Raises:
         ValueError: if a value is outside its range.
@@ -120,23 +127,40 @@ class Augment:
     blur: float = 0.0
     max_class_share: float | None = None
     fill: tuple[int, int, int] = (124, 116, 104)
+    base_size: tuple[int, int] | None = None
+    shift_pixels: int = 0
 
     def __post_init__(self) -> None:
         # JSON knows lists only.
-        for field in ("crop_size", "scale", "fill"):
+        for field in ("crop_size", "base_size", "scale", "fill"):
             value = getattr(self, field)
             object.__setattr__(self, field, value if value is None else tuple(value))
-        crop, (low, high) = self.crop_size, self.scale
+        for field, sides in (("crop_size", "height, width"), ("base_size", "shorter, longer side")):
+            value = getattr(self, field)
+            _require(
+                value is None
+                or (len(value) == 2 and all(isinstance(n, int) and n > 0 for n in value)),
+                field,
+                value,
+                f"None or ({sides}) in whole pixels above 0",
+            )
+        base, (low, high) = self.base_size, self.scale
         _require(
-            crop is None or (len(crop) == 2 and all(isinstance(n, int) and n > 0 for n in crop)),
-            "crop_size",
-            crop,
-            "None or (height, width) in whole pixels above 0",
+            base is None or base[0] <= base[1],
+            "base_size",
+            base,
+            "(shorter, longer side), in this order",
         )
         _require(0 < low <= high, "scale", self.scale, "(low, high) with 0 < low <= high")
         _require(self.aspect >= 1, "aspect", self.aspect, "at least 1")
         _require(0 <= self.flip <= 1, "flip", self.flip, "a probability 0..1")
         _require(0 <= self.translate <= 1, "translate", self.translate, "a share 0..1")
+        _require(
+            isinstance(self.shift_pixels, int) and self.shift_pixels >= 0,
+            "shift_pixels",
+            self.shift_pixels,
+            "whole pixels, at least 0",
+        )
         _require(0 <= self.rotate <= 180, "rotate", self.rotate, "degrees 0..180")
         for field in ("brightness", "contrast", "saturation"):
             value = getattr(self, field)
@@ -186,8 +210,15 @@ class Augment:
         Returns:
             The parameters.
         """
-        result_size = self.crop_size or (int(size[0]), int(size[1]))
-        magnification = rng.uniform(*self.scale)
+        base = 1.0
+        if self.base_size is not None:
+            shorter, longer = self.base_size
+            base = min(shorter / min(size), longer / max(size))
+        result_size = self.crop_size or (
+            max(1, round(size[0] * base)),
+            max(1, round(size[1] * base)),
+        )
+        magnification = base * rng.uniform(*self.scale)
         stretch = math.exp(rng.uniform(-1, 1) * math.log(self.aspect) / 2)
         scale = (magnification / stretch, magnification * stretch)
         center = self._draw_center(rng, size, result_size, scale)
@@ -255,12 +286,15 @@ class Augment:
     ) -> tuple[float, float]:
         """The point of the source that becomes the middle of the crop, (y, x)."""
         position, shift = rng.random(2), rng.uniform(-self.translate, self.translate, 2)
+        pixels = np.zeros(2, int)
+        if self.shift_pixels:  # only then, so that policies without it draw what they always did
+            pixels = rng.integers(-self.shift_pixels, self.shift_pixels, 2, endpoint=True)
         center = []
         for axis in (0, 1):
             # Where the crop is larger than the scaled source, the source lies anywhere in it.
             free = source[axis] * scale[axis] - result[axis]
             # Whole pixels, so that a crop at scale 1 copies pixels instead of blending them.
-            start = round(position[axis] * free)
+            start = round(position[axis] * free) + int(pixels[axis])
             center.append((start + result[axis] / 2) / scale[axis] + shift[axis] * source[axis])
         return float(center[0]), float(center[1])
 

@@ -45,6 +45,7 @@ class Cached(Source):
         self.name = source.name
         self.split = source.split
         self.label_space = source.label_space
+        self.note = source.note
         self._source = source
         self._samples: dict[int, Sample] = {}
 

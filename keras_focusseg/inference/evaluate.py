@@ -29,6 +29,7 @@ class Evaluation:
         matrix: Confusion matrix in pixels, int64; rows are truth, columns predictions.
         boundary: Result of `metrics.BoundaryScores`.
         seconds_per_image: Median time of a forward pass.
+        note: What has to be said beside the figures, see `Source.note`.
     """
 
     dataset: str
@@ -39,6 +40,7 @@ class Evaluation:
     matrix: np.ndarray
     boundary: dict[str, Any]
     seconds_per_image: float
+    note: str = ""
 
     @property
     def mean_iou(self) -> float:
@@ -56,6 +58,7 @@ class Evaluation:
             "classes": self.label_space.num_classes,
             "void": "ignored",
             "test_time": "single scale, no flip",
+            **({"note": self.note} if self.note else {}),
             "mean_iou": round(self.mean_iou, 6),
             "pixel_accuracy": round(float(metrics.pixel_accuracy(self.matrix)), 6),
             "mean_accuracy": round(float(metrics.mean_accuracy(self.matrix)), 6),
@@ -128,4 +131,5 @@ def evaluate(
         confusion.matrix,
         boundary.result(),
         float(np.median(seconds)),
+        source.note,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from keras_focusseg.label_spaces.benchmarks import get, names, table
+from keras_focusseg.label_spaces.groupings import Grouping, grouping
 from keras_focusseg.label_spaces.label_space import (
     IGNORE,
     LabelSpace,
@@ -10,4 +11,14 @@ from keras_focusseg.label_spaces.label_space import (
     from_names,
 )
 
-__all__ = ["IGNORE", "LabelSpace", "distinct_colors", "from_names", "get", "names", "table"]
+__all__ = [
+    "IGNORE",
+    "Grouping",
+    "LabelSpace",
+    "distinct_colors",
+    "from_names",
+    "get",
+    "grouping",
+    "names",
+    "table",
+]

@@ -313,6 +313,67 @@ class TestSampling:
             assert set(np.unique(crop)) <= {value, 255}
 
 
+class TestBaseSize:
+    def test_images_of_any_shape_are_brought_to_one_size(self):
+        """The sizes that 2048x512 means for ADE20K: whichever side reaches its limit first."""
+        augment = Augment(base_size=(512, 2048), scale=(1, 1))
+        for size, expected in (
+            ((512, 683), (512, 683)),
+            ((1024, 1536), (512, 768)),
+            ((256, 300), (512, 600)),  # enlarged as well
+            ((600, 400), (768, 512)),  # on its side
+            ((100, 1000), (205, 2048)),  # long and narrow: the longer side is the limit
+            ((1000, 100), (2048, 205)),
+        ):
+            params = augment.sample(np.random.default_rng(0), size)
+            assert params.size == expected
+            np.testing.assert_allclose(params.scale, expected[0] / size[0], rtol=0.01)
+            np.testing.assert_allclose(params.center, np.array(size) / 2, atol=0.5)
+
+    def test_scale_counts_from_there(self):
+        rng = np.random.default_rng(0)
+        augment = Augment(base_size=(180, 480), crop_size=(64, 64), scale=(0.5, 2.0))
+        scales = np.array([augment.sample(rng, SIZE).scale[0] for _ in range(2000)])
+        assert 1.0 <= scales.min() < 1.02 and 3.98 < scales.max() <= 4.0
+
+    def test_what_fills_the_view_is_the_whole_image(self):
+        image, mask = np.full((30, 50, 3), 255, "uint8"), np.ones((30, 50), "uint8")
+        augment = Augment(base_size=(60, 200), scale=(1, 1), fill=FILL, **STILL)
+        big, ids = augment(image, mask, np.random.default_rng(0))
+        assert big.shape == (60, 100, 3) and (big == 255).all() and (ids == 1).all()
+
+
+class TestShiftInPixels:
+    AUGMENT = Augment(scale=(1, 1), flip=0.0, shift_pixels=10, fill=FILL, **STILL)
+
+    def test_pixels_are_copied_and_the_rest_is_ignored(self):
+        image = np.random.default_rng(0).integers(0, 256, (*SIZE, 3), "uint8")
+        shifts = set()
+        for seed in range(300):
+            center = self.AUGMENT.sample(np.random.default_rng(seed), SIZE).center
+            dy, dx = int(center[0] - SIZE[0] / 2), int(center[1] - SIZE[1] / 2)
+            shifts.add((dy, dx))
+            if seed >= 20:
+                continue
+            moved, mask = self.AUGMENT(image, blobs(0), np.random.default_rng(seed))
+            expected, ids = np.full_like(image, FILL), np.full(SIZE, 255, "uint8")
+            to = np.s_[max(0, -dy) : SIZE[0] - max(0, dy), max(0, -dx) : SIZE[1] - max(0, dx)]
+            source = np.s_[max(0, dy) : SIZE[0] + min(0, dy), max(0, dx) : SIZE[1] + min(0, dx)]
+            expected[to], ids[to] = image[source], blobs(0)[source]
+            np.testing.assert_array_equal(moved, expected)
+            np.testing.assert_array_equal(mask, ids)
+        drawn = np.array(sorted(shifts))
+        assert drawn.min(axis=0).tolist() == [-10, -10] and drawn.max(axis=0).tolist() == [10, 10]
+
+    def test_policies_without_it_draw_nothing_more(self):
+        """Runs that are repeated or resumed after an update get the augmentations they had."""
+        params = Augment(crop_size=(50, 60), rotate=20).sample(np.random.default_rng(5), SIZE)
+        rng = np.random.default_rng(5)
+        rng.random(2 + 2 + 2)  # magnification and stretch, position, translation
+        assert params.flip == (rng.random() < 0.5)
+        assert params.angle == pytest.approx(20 * rng.uniform(-1, 1, 5)[0])
+
+
 class TestConfig:
     def test_survives_json(self):
         augment = Augment(crop_size=(288, 384), rotate=5.0, fill=FILL, max_class_share=0.75)
@@ -339,6 +400,10 @@ class TestConfig:
             ({"max_class_share": 0}, "max_class_share"),
             ({"fill": (0, 0, 300)}, "fill"),
             ({"fill": (0, 0)}, "fill"),
+            ({"base_size": (0, 512)}, "base_size"),
+            ({"base_size": (2048, 512)}, "base_size"),
+            ({"shift_pixels": -1}, "shift_pixels"),
+            ({"shift_pixels": 1.5}, "shift_pixels"),
         ],
     )
     def test_values_out_of_range(self, options, message):

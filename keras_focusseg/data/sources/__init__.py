@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from keras_focusseg.data.errors import DataError
+from keras_focusseg.data.sources.ade20k import ADE20K
 from keras_focusseg.data.sources.base import Source
+from keras_focusseg.data.sources.bdd100k import BDD100K
 from keras_focusseg.data.sources.camvid import CamVid
+from keras_focusseg.data.sources.camvid720 import CamVid720
+from keras_focusseg.data.sources.cityscapes import Cityscapes
 from keras_focusseg.data.sources.folder import Folder
 from keras_focusseg.data.sources.synthetic_streets import SyntheticStreets
 from keras_focusseg.label_spaces import LabelSpace
@@ -20,10 +24,12 @@ def open_source(
     """Open a source by the name that recipes, presets and the command line use.
 
     Args:
-        name: "camvid", "folder" or "synthetic_streets".
+        name: "ade20k", "bdd100k", "camvid", "camvid720", "cityscapes", "folder" or
+            "synthetic_streets".
         root: folder that the dataset lies in; "synthetic_streets" needs none.
-        split: "train", "val" or "test"; for "folder" also "all".
-        **options: further arguments of the source. "camvid": see `CamVid`. "folder":
+        split: "train", "val" or "test"; for "folder" also "all", for "camvid720" see there. The
+            benchmarks without public test labels have no "test".
+        **options: further arguments of the source. "camvid", "camvid720": see there. "folder":
             `label_space`, and `images` and `masks`, the names of the two folders below the root
             (default "images" and "masks"); split S is `images/S` or `S/images`, split "all" is
             `images` itself. "synthetic_streets": `count`, `size`, `seed`.
@@ -39,8 +45,11 @@ def open_source(
         source = open_source("synthetic_streets", split="val", count=8)
         ```
     """
+    if name in _BENCHMARKS:
+        return _BENCHMARKS[name](_need_root(root, name), split, **options)
     if name not in _OPENERS:
-        raise DataError(f"There is no source {name!r}; there are {', '.join(sorted(_OPENERS))}.")
+        known = ", ".join(sorted([*_BENCHMARKS, *_OPENERS]))
+        raise DataError(f"There is no source {name!r}; there are {known}.")
     return _OPENERS[name](root, split, options)
 
 
@@ -48,10 +57,6 @@ def _need_root(root: str | Path | None, name: str) -> Path:
     if root is None:
         raise DataError(f"Source {name!r} needs root=, the folder that it lies in.")
     return Path(root)
-
-
-def _camvid(root: str | Path | None, split: str, options: dict[str, Any]) -> Source:
-    return CamVid(_need_root(root, "camvid"), split, **options)
 
 
 def _folder(root: str | Path | None, split: str, options: dict[str, Any]) -> Source:
@@ -81,4 +86,11 @@ def _synthetic_streets(root: str | Path | None, split: str, options: dict[str, A
     return SyntheticStreets(split=split, **options)
 
 
-_OPENERS = {"camvid": _camvid, "folder": _folder, "synthetic_streets": _synthetic_streets}
+_BENCHMARKS: dict[str, Callable[..., Source]] = {
+    "ade20k": ADE20K,
+    "bdd100k": BDD100K,
+    "camvid": CamVid,
+    "camvid720": CamVid720,
+    "cityscapes": Cityscapes,
+}
+_OPENERS = {"folder": _folder, "synthetic_streets": _synthetic_streets}

@@ -37,6 +37,7 @@ class Source(abc.ABC):
         name: name of the dataset, e.g. "camvid".
         split: which part of it, e.g. "train".
         label_space: classes, colours and ids.
+        note: what has to be said beside every score on this source; empty where nothing has.
 
     Example:
         ```python
@@ -54,6 +55,7 @@ class Source(abc.ABC):
     name: str
     split: str
     label_space: LabelSpace
+    note: str = ""
 
     @abc.abstractmethod
     def __len__(self) -> int:
@@ -78,7 +80,8 @@ class Source(abc.ABC):
         return (self.load(index) for index in range(len(self)))
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.name!r} {self.split!r}: {len(self)} samples>"
+        note = f"; {self.note}" if self.note else ""
+        return f"<{type(self).__name__} {self.name!r} {self.split!r}: {len(self)} samples{note}>"
 
 
 def check_sample(sample: Sample, source: Source) -> Sample:
@@ -116,12 +119,13 @@ def check_sample(sample: Sample, source: Source) -> Sample:
     return sample
 
 
-def existing_folder(path: str | Path, what: str) -> Path:
+def existing_folder(path: str | Path, what: str, fix: str = "") -> Path:
     """The folder, if it is there.
 
     Args:
         path: where it should be.
         what: what to call it in the error.
+        fix: what to do, as a sentence, for the error.
 
     Returns:
         The path.
@@ -134,7 +138,7 @@ def existing_folder(path: str | Path, what: str) -> Path:
         parent = folder.parent
         beside = sorted(p.name for p in parent.iterdir()) if parent.is_dir() else []
         there = f"{parent} holds {some(beside, 10)}" if beside else f"{parent} is empty or missing"
-        raise DataError(f"{folder}: {what} is not there; {there}.")
+        raise DataError(f"{folder}: {what} is not there; {there}.{fix and ' ' + fix}")
     return folder
 
 

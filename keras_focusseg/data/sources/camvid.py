@@ -7,11 +7,11 @@ from pathlib import Path, PureWindowsPath
 
 from keras_focusseg import label_spaces
 from keras_focusseg.data.errors import DataError
-from keras_focusseg.data.sources.base import Sample, Source, existing_folder, inside, some
-from keras_focusseg.data.sources.readers import read_pair
+from keras_focusseg.data.sources.base import existing_folder, inside, some
+from keras_focusseg.data.sources.pairs import Pair, PairSource
 
 
-class CamVid(Source):
+class CamVid(PairSource):
     """CamVid (Brostow et al. 2008), the 480x360 copy with 11 classes of the SegNet tutorial.
 
     Expected below the root, for each split: images `train/*.png`, masks `trainannot/*.png` with
@@ -48,21 +48,12 @@ class CamVid(Source):
     ) -> None:
         self.root = existing_folder(root, "the CamVid folder").resolve()
         self.split = split
-        self.label_space = label_spaces.get("camvid11")
+        self.label_space = self.encoding = label_spaces.get("camvid11")
         pairs = [pair for part in split.split("+") for pair in _pairs(self.root, part.strip())]
-        self._pairs = _choose(pairs, _names(sequences), _names(exclude_sequences) or (), split)
-
-    def __len__(self) -> int:
-        return len(self._pairs)
-
-    def load(self, index: int) -> Sample:
-        """Read frame `index`: image (H, W, 3) uint8, mask (H, W) uint8, name of the frame."""
-        image_path, mask_path = self._pairs[index]
-        image, mask = read_pair(image_path, mask_path, self.label_space)
-        return Sample(image, mask, image_path.stem)
+        self.pairs = choose_sequences(pairs, sequences, exclude_sequences, split)
 
 
-def _pairs(root: Path, split: str) -> list[tuple[Path, Path]]:
+def _pairs(root: Path, split: str) -> list[Pair]:
     """Image and mask of each line of the split's list, all checked to be there."""
     if not split or PureWindowsPath(split).name != split:
         raise DataError(f"A split is a name such as 'train', or several as 'train+val': {split!r}.")
@@ -84,8 +75,9 @@ def _pairs(root: Path, split: str) -> list[tuple[Path, Path]]:
                     f"{list_file}, line {number}: {name!r} is listed but not in {folder}."
                     f"{_similar(name, on_disk[folder])} Restore the file or delete the line."
                 )
-        pairs.append((inside(images / image_name, root), inside(masks / mask_name, root)))
-    listed = {images: {i.name for i, _ in pairs}, masks: {m.name for _, m in pairs}}
+        image, mask = inside(images / image_name, root), inside(masks / mask_name, root)
+        pairs.append((image.stem, image, mask))
+    listed = {images: {i.name for _, i, _ in pairs}, masks: {m.name for _, _, m in pairs}}
     for folder in (images, masks):
         pictures = {n for n in on_disk[folder] if n.lower().endswith(".png") and n[0] != "."}
         if unlisted := sorted(pictures - listed[folder]):
@@ -127,22 +119,36 @@ def _read_list(list_file: Path) -> list[tuple[int, tuple[str, str]]]:
     return entries
 
 
-def _choose(
-    pairs: list[tuple[Path, Path]],
-    wanted: tuple[str, ...] | None,
-    unwanted: tuple[str, ...],
+def choose_sequences(
+    pairs: list[Pair],
+    sequences: Sequence[str] | None,
+    exclude_sequences: Sequence[str],
     split: str,
-) -> list[tuple[Path, Path]]:
-    """The pairs whose sequence is wanted."""
-    present = sorted({_sequence(image) for image, _ in pairs})
+) -> list[Pair]:
+    """The pairs whose sequence is wanted.
+
+    Args:
+        pairs: pairs named by their frame; its sequence is what stands before the first "_".
+        sequences: keep only these, or this one; None keeps all.
+        exclude_sequences: leave these out, or this one.
+        split: where the pairs come from, for the error.
+
+    Returns:
+        Those that stay, in order.
+
+    Raises:
+        DataError: if there is no such sequence, or no frame stays.
+    """
+    wanted, unwanted = _names(sequences), _names(exclude_sequences) or ()
+    present = sorted({_sequence(name) for name, _, _ in pairs})
     if unknown := [s for s in (*(wanted or ()), *unwanted) if s not in present]:
         raise DataError(
             f"CamVid split {split!r} has no sequence {some(unknown)}; it has {some(present, 10)}."
         )
     kept = [
-        (image, mask)
-        for image, mask in pairs
-        if (wanted is None or _sequence(image) in wanted) and _sequence(image) not in unwanted
+        pair
+        for pair in pairs
+        if (wanted is None or _sequence(pair[0]) in wanted) and _sequence(pair[0]) not in unwanted
     ]
     if not kept:
         raise DataError(
@@ -152,8 +158,8 @@ def _choose(
     return kept
 
 
-def _sequence(image: Path) -> str:
-    return image.stem.split("_")[0]
+def _sequence(frame: str) -> str:
+    return frame.split("_")[0]
 
 
 def _names(value: Sequence[str] | None) -> tuple[str, ...] | None:

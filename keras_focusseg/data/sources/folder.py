@@ -6,11 +6,12 @@ from pathlib import Path
 
 from keras_focusseg import label_spaces
 from keras_focusseg.data.errors import DataError
-from keras_focusseg.data.sources.base import Sample, Source, existing_folder, inside, some
-from keras_focusseg.data.sources.readers import SUFFIXES, read_pair
+from keras_focusseg.data.sources.base import existing_folder, inside
+from keras_focusseg.data.sources.pairs import PairSource, paired
+from keras_focusseg.data.sources.readers import SUFFIXES
 
 
-class Folder(Source):
+class Folder(PairSource):
     """Images in one folder, masks in another, paired by the name without its suffix.
 
     Subfolders are searched as well, and belong to the name: `images/a/1.jpg` goes with
@@ -47,38 +48,22 @@ class Folder(Source):
     ) -> None:
         self.name = name
         self.split = split
-        self.label_space = (
+        self.label_space = self.encoding = (
             label_spaces.get(label_space) if isinstance(label_space, str) else label_space
         )
         self.images = existing_folder(images, "the image folder").resolve()
         self.masks = existing_folder(masks, "the mask folder").resolve()
         image_files = _pictures(self.images, "")
         mask_files = _pictures(self.masks, mask_suffix)
-        for files, folder, partners, other in (
-            (image_files, self.images, mask_files, self.masks),
-            (mask_files, self.masks, image_files, self.images),
-        ):
-            if alone := sorted(set(files) - set(partners)):
-                names = some(str(files[stem].relative_to(folder)) for stem in alone)
-                raise DataError(
-                    f"{folder}: {len(alone)} of {len(files)} files have no partner of the same "
-                    f"name in {other}: {names}. {other} holds "
-                    f"{some(p.name for p in list(partners.values())[:3]) or 'no picture'}. Add "
-                    "the partners, move the files away, or say mask_suffix=... if the masks' "
-                    "names have an ending."
-                )
-        if not image_files:
+        self.pairs = paired(
+            image_files,
+            mask_files,
+            (self.images, self.masks),
+            "Add the partners, move the files away, or say mask_suffix=... if the masks' names "
+            "have an ending.",
+        )
+        if not self.pairs:
             raise DataError(f"{self.images}: no picture there; looked for {', '.join(SUFFIXES)}.")
-        self._pairs = [(stem, image_files[stem], mask_files[stem]) for stem in sorted(image_files)]
-
-    def __len__(self) -> int:
-        return len(self._pairs)
-
-    def load(self, index: int) -> Sample:
-        """Read pair `index`: image (H, W, 3) uint8, mask (H, W) uint8, name without suffix."""
-        name, image_path, mask_path = self._pairs[index]
-        image, mask = read_pair(image_path, mask_path, self.label_space)
-        return Sample(image, mask, name)
 
 
 def _pictures(folder: Path, ending: str) -> dict[str, Path]:

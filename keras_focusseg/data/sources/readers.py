@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from keras_focusseg.data.errors import DataError
-from keras_focusseg.label_spaces import LabelSpace
+from keras_focusseg.label_spaces import Grouping, LabelSpace
 
 MAX_PIXELS = 89_000_000
 """Larger pictures are refused: just under the size at which Pillow itself warns of a bomb."""
@@ -56,14 +56,7 @@ def read_image(path: str | Path) -> np.ndarray:
             f"{path}: the image has mode {picture.mode!r}; expected 8 bits a channel in RGB or "
             "grey. Convert it to an 8-bit RGB file."
         )
-    if picture.has_transparency_data:
-        lowest = int(np.asarray(picture.convert("RGBA"))[..., 3].min())
-        if lowest < 255:
-            raise DataError(
-                f"{path}: the image is partly transparent (alpha down to {lowest}), so its "
-                "colours are not defined. Flatten it onto a background and save it as RGB."
-            )
-    return np.asarray(picture.convert("RGB"))
+    return _to_rgb(path, picture, "image")
 
 
 def read_mask(path: str | Path) -> np.ndarray:
@@ -80,11 +73,7 @@ def read_mask(path: str | Path) -> np.ndarray:
             if it is a JPEG, whose compression alters ids.
     """
     picture = _open(Path(path), "mask")
-    if picture.format in _LOSSY:
-        raise DataError(
-            f"{path}: the mask is a JPEG, whose compression alters the ids at every edge. "
-            "Save the mask as PNG from the original labels."
-        )
+    _refuse_jpeg(path, picture)
     if picture.mode not in _ID_MODES:
         raise DataError(
             f"{path}: the mask has mode {picture.mode!r} with {len(picture.getbands())} channels "
@@ -98,29 +87,58 @@ def read_mask(path: str | Path) -> np.ndarray:
     return ids
 
 
+def read_color_mask(path: str | Path) -> np.ndarray:
+    """Read a mask whose colours are the classes.
+
+    Args:
+        path: colour file, with or without a palette.
+
+    Returns:
+        (H, W, 3) uint8, RGB, not yet train ids (see `Grouping.to_train_ids`).
+
+    Raises:
+        DataError: if the file cannot be read (see `read_image`), if it has one channel and
+            therefore no colours, or if it is a JPEG, whose compression alters colours.
+    """
+    picture = _open(Path(path), "mask")
+    _refuse_jpeg(path, picture)
+    if picture.mode not in ("RGB", "RGBA", "P", "PA"):
+        raise DataError(
+            f"{path}: the mask has mode {picture.mode!r}, one channel of numbers; expected the "
+            "colours of the classes. Restore the label image of the dataset."
+        )
+    return _to_rgb(path, picture, "mask")
+
+
 def read_pair(
-    image_path: str | Path, mask_path: str | Path, label_space: LabelSpace
+    image_path: str | Path,
+    mask_path: str | Path,
+    encoding: LabelSpace | Grouping,
+    max_stray: int = 0,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Read an image and its mask, and hold them against each other and the label space.
+    """Read an image and its mask, and hold them against each other and what the mask may hold.
 
     Args:
         image_path: picture, see `read_image`.
-        mask_path: ids, see `read_mask`.
-        label_space: says what the ids on disk mean.
+        mask_path: ids, see `read_mask`, or colours, see `read_color_mask`.
+        encoding: what the ids on disk mean (a label space), or the colours (a grouping).
+        max_stray: up to so many pixels of colours without a class are ignored.
 
     Returns:
         image (H, W, 3) uint8 and mask (H, W) uint8 of train ids, 255 where ignored.
 
     Raises:
-        DataError: if either cannot be read, if the sizes differ, or if an id is unknown.
+        DataError: if either cannot be read, if the sizes differ, or if an id or colour is
+            unknown.
     """
     image = read_image(image_path)
-    raw = read_mask(mask_path)
-    if image.shape[:2] != raw.shape:
+    read = read_color_mask if isinstance(encoding, Grouping) else read_mask
+    raw = read(mask_path)
+    if image.shape[:2] != raw.shape[:2]:
         turned = (
             " The image was turned upright by its EXIF orientation; make the mask for the "
             "upright image, or remove the tag."
-            if image.shape[:2] == raw.shape[::-1]
+            if image.shape[:2] == raw.shape[1::-1]
             else ""
         )
         raise DataError(
@@ -128,7 +146,9 @@ def read_pair(
             f"{_size(image)} (width x height). Both must have the same size.{turned}"
         )
     try:
-        return image, label_space.to_train_ids(raw, where=str(mask_path))
+        if isinstance(encoding, Grouping):
+            return image, encoding.to_train_ids(raw, str(mask_path), max_stray)
+        return image, encoding.to_train_ids(raw, str(mask_path))
     except ValueError as error:
         raise DataError(str(error)) from error
 
@@ -168,6 +188,26 @@ def _open(path: Path, role: str) -> Image.Image:
             f"{path}: the {role} cannot be read, it is broken, truncated or not one of "
             f"{', '.join(FORMATS)} ({type(error).__name__}: {error}). Restore it from its source."
         ) from error
+
+
+def _to_rgb(path: str | Path, picture: Image.Image, role: str) -> np.ndarray:
+    """The colours (H, W, 3) uint8, if nothing shines through."""
+    if picture.has_transparency_data:
+        lowest = int(np.asarray(picture.convert("RGBA"))[..., 3].min())
+        if lowest < 255:
+            raise DataError(
+                f"{path}: the {role} is partly transparent (alpha down to {lowest}), so its "
+                "colours are not defined. Flatten it onto a background and save it as RGB."
+            )
+    return np.asarray(picture.convert("RGB"))
+
+
+def _refuse_jpeg(path: str | Path, picture: Image.Image) -> None:
+    if picture.format in _LOSSY:
+        raise DataError(
+            f"{path}: the mask is a JPEG, whose compression alters the ids at every edge. "
+            "Save the mask as PNG from the original labels."
+        )
 
 
 def _bit_depth(path: str | Path, picture: Image.Image) -> int | None:

@@ -1,0 +1,152 @@
+"""Coarser classes from a fine labelling that stands on disk in colours: CamVid's 32 to 11."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+
+import numpy as np
+
+from keras_focusseg.label_spaces.benchmarks import get, table
+from keras_focusseg.label_spaces.label_space import IGNORE, LabelSpace
+
+_TARGETS = {"camvid32": "camvid11"}
+_UNKNOWN = -1
+
+
+@dataclass(frozen=True)
+class Grouping:
+    """How the colours of a label image become the train ids of a label space.
+
+    Attributes:
+        name: name of the grouping, such as "mathworks"; "none" keeps every class.
+        source: the fine label space, such as "camvid32".
+        names: names of the fine classes, in the order of its table; void is among them.
+        colors: the colour of each, (red, green, blue).
+        train_ids: the class of `label_space` that each becomes, or 255 where it is ignored.
+        label_space: what the train ids mean.
+
+    Example:
+        ```python
+        groups = grouping("camvid32", "mathworks")
+        groups.to_train_ids(np.array([[[64, 128, 192], [0, 0, 0]]], "uint8"))
+        # array([[  8, 255]], dtype=uint8)  SUVPickupTruck is a car, Void is ignored
+        ```
+    """
+
+    name: str
+    source: str
+    names: tuple[str, ...]
+    colors: tuple[tuple[int, int, int], ...]
+    train_ids: tuple[int, ...]
+    label_space: LabelSpace
+
+    def to_train_ids(
+        self, colors: np.ndarray, where: str = "mask", max_stray: int = 0
+    ) -> np.ndarray:
+        """Map the colours of a label image to train ids.
+
+        Args:
+            colors: (H, W, 3) uint8, RGB.
+            where: what to call the image in an error, normally its path.
+            max_stray: up to so many pixels of colours that no class has are ignored.
+
+        Returns:
+            (H, W) uint8: 0..C-1, or 255 where ignored.
+
+        Raises:
+            ValueError: if more pixels have a colour of no class; names colours and counts.
+        """
+        if colors.dtype != np.uint8 or colors.ndim != 3 or colors.shape[-1] != 3:
+            raise ValueError(
+                f"{where}: expected colours uint8 (H, W, 3), got {colors.dtype} {colors.shape}."
+            )
+        codes, train_ids = _sorted_codes(self.colors, self.train_ids)
+        found = _code(colors)
+        place = np.searchsorted(codes, found).clip(max=len(codes) - 1)
+        result = np.where(codes[place] == found, train_ids[place], _UNKNOWN)
+        stray = result == _UNKNOWN
+        if (count := int(stray.sum())) > max_stray:
+            raise ValueError(self._stray_message(colors[stray], count, stray.size, where))
+        result[stray] = IGNORE
+        return result.astype("uint8")
+
+    def _stray_message(self, colors: np.ndarray, count: int, size: int, where: str) -> str:
+        values, counts = np.unique(colors, axis=0, return_counts=True)
+        order = np.argsort(-counts, kind="stable")
+        listed = ", ".join(f"{tuple(values[i].tolist())} ({counts[i]})" for i in order[:5])
+        more = f" and {len(order) - 5} other colours" if len(order) > 5 else ""
+        return (
+            f"{where}: {count} of {size} pixels have a colour that no class of {self.source!r} "
+            f"has: {listed}{more}. Resizing with blending or JPEG compression makes such colours: "
+            "restore the original label image, or allow that many stray pixels."
+        )
+
+
+@functools.cache
+def grouping(name: str, how: str | None = None) -> Grouping:
+    """A named way from the colours of a fine label space to train ids.
+
+    CamVid has three in use that lead to its 11 classes, and they differ in what is ignored:
+
+    - "segnet": what is baked into the 480x360 masks of the SegNet tutorial. Nine rare classes,
+      bridges, children and cones among them, are ignored; the shoulder of a road is road.
+    - "mathworks": that of MathWorks' CamVid example, which SERNet-Former's figures use. Every
+      class but void has a place; the shoulder of a road is pavement.
+    - "exact_colour": only the 11 head classes count, all others are ignored, lane markings too.
+
+    Args:
+        name: the fine label space: "camvid32".
+        how: name of the grouping; None keeps all classes: 31, void ignored.
+
+    Returns:
+        The grouping; its `label_space` is "camvid11", or "camvid32" for None.
+
+    Raises:
+        ValueError: if there is no such grouping.
+
+    Example:
+        ```python
+        groups = grouping("camvid32", "mathworks")
+        dict(zip(groups.names, groups.train_ids))["Bridge"]
+        # 1, which is Building
+        ```
+    """
+    if name not in _TARGETS:
+        raise ValueError(f"There are no groupings of {name!r}, only of {', '.join(_TARGETS)}.")
+    content = table(name)
+    classes = content["classes"]
+    if how is None:
+        space = get(name)
+        train_ids = space.to_train_ids(np.array([c["index"] for c in classes])).tolist()
+    elif how in content["groupings"]:
+        space = get(_TARGETS[name])
+        train_ids = [c[f"to{space.num_classes}_{how}"] for c in classes]
+    else:
+        raise ValueError(
+            f"{name!r} has no grouping {how!r}; it has {', '.join(content['groupings'])}, and "
+            "None for all of its classes."
+        )
+    return Grouping(
+        name=how or "none",
+        source=name,
+        names=tuple(c["name"] for c in classes),
+        colors=tuple(tuple(c["color"]) for c in classes),
+        train_ids=tuple(train_ids),
+        label_space=space,
+    )
+
+
+def _code(colors: np.ndarray) -> np.ndarray:
+    """One number a colour, so that colours can be compared and sorted."""
+    red, green, blue = (colors[..., i].astype("uint32") for i in range(3))
+    return (red << 16) | (green << 8) | blue
+
+
+@functools.lru_cache(maxsize=16)
+def _sorted_codes(
+    colors: tuple[tuple[int, int, int], ...], train_ids: tuple[int, ...]
+) -> tuple[np.ndarray, np.ndarray]:
+    codes = _code(np.array(colors, "uint8"))
+    order = np.argsort(codes)
+    return codes[order], np.array(train_ids, "int16")[order]
