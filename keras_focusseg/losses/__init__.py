@@ -1,6 +1,7 @@
 """Losses on integer masks and logits: all take `ignore_class`, all are float32 inside."""
 
 from keras_focusseg.losses.boundary import BoundaryTargetBCE, boundary_target
+from keras_focusseg.losses.contrastive import PixelContrast
 from keras_focusseg.losses.cross_entropy import CrossEntropy
 from keras_focusseg.losses.dice import Dice
 from keras_focusseg.losses.focal import Focal
@@ -13,6 +14,7 @@ __all__ = [
     "Dice",
     "Focal",
     "Lovasz",
+    "PixelContrast",
     "Tversky",
     "boundary_target",
 ]
