@@ -1,6 +1,6 @@
 """Metrics of segmentation: exact counts first, then the figures that are read off them."""
 
-from keras_focusseg.metrics.boundary import BoundaryScores
+from keras_focusseg.metrics.boundary import BoundaryScores, trimap
 from keras_focusseg.metrics.confusion import (
     ConfusionMatrix,
     accuracy_per_class,
@@ -26,4 +26,5 @@ __all__ = [
     "per_class_table",
     "percent",
     "pixel_accuracy",
+    "trimap",
 ]

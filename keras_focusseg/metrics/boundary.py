@@ -66,6 +66,43 @@ def _near_other_class(
     return near & valid
 
 
+def trimap(masks: np.ndarray, width: int, ignore_class: int | None = 255) -> np.ndarray:
+    """Pixels near a boundary between two classes: where segmentation is hard.
+
+    The IoU inside such a band says how exact boundaries are (Kohli et al., IJCV 2009): count
+    only these pixels, by setting the others of the truth to the ignored label.
+
+    Args:
+        masks: Integer ids (H, W).
+        width: Largest distance in pixels to a pixel of another class, in rows or columns, >= 1.
+        ignore_class: Label that is left out: no part of the band, and no boundary of it.
+
+    Returns:
+        (H, W) bool.
+
+    Raises:
+        TypeError: The masks do not hold integers.
+        ValueError: Not one image, or `width` below 1.
+
+    Example:
+        >>> import numpy as np
+        >>> from keras_focusseg import metrics
+        >>> metrics.trimap(np.array([[0, 0, 0, 1, 1, 1]]), width=2).astype(int)
+        array([[0, 1, 1, 1, 1, 0]])
+    """
+    masks = np.asarray(masks)
+    if masks.dtype.kind not in "ui":
+        raise TypeError(f"trimap: expected integer ids, got {masks.dtype}.")
+    if masks.ndim != 2 or width < 1:
+        raise ValueError(
+            "trimap: expected one image (height, width) and a width of at least 1 pixel, got shape "
+            f"{masks.shape} and width {width}."
+        )
+    valid = np.ones(masks.shape, bool) if ignore_class is None else masks != ignore_class
+    labels = masks.astype(np.int64)
+    return _near_other_class(labels, valid, int(labels.max(initial=0)) + 1, width, False)
+
+
 def _within_disc(bits: np.ndarray, radius: float) -> np.ndarray:
     """Each pixel's bits joined with those of all pixels within Euclidean distance `radius`."""
     joined = np.zeros_like(bits)

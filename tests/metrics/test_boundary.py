@@ -193,3 +193,17 @@ def test_wrong_input_is_refused():
     for options in ({"tolerance": -1}, {"band": 0}, {"band_pixels": 0}):
         with pytest.raises(ValueError, match=next(iter(options))):
             metrics.BoundaryScores(3, **options)
+
+
+@pytest.mark.parametrize("width", [1, 3])
+def test_trimap_is_what_lies_near_another_class(width):
+    rng = np.random.default_rng(0)
+    masks = rng.integers(0, 3, (5, 6)).repeat(4, axis=0).repeat(4, axis=1).astype("uint8")
+    masks[:3, :5] = 255
+    found = metrics.trimap(masks, width)
+    for i, j in np.ndindex(masks.shape):
+        around = masks[max(0, i - width) : i + width + 1, max(0, j - width) : j + width + 1]
+        other = (around != masks[i, j]) & (around != 255)
+        assert found[i, j] == (masks[i, j] != 255 and other.any()), (i, j)
+    with pytest.raises(ValueError, match="at least 1 pixel, got shape .* and width 0"):
+        metrics.trimap(masks, 0)
