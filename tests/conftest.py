@@ -10,6 +10,10 @@ import pytest
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
+# Most of the suite's time on JAX is spent compiling functions that run once: compile them fast.
+os.environ.setdefault(
+    "XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+)
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 # Real CamVid frames and ImageNet weights cannot be part of the project; whoever has them points

@@ -18,12 +18,21 @@ import keras
 import numpy as np
 
 from keras_focusseg.backbones.backbone import Backbone, check_pyramid, pyramid_stride
+from keras_focusseg.backbones.bridges import (
+    BridgedBackbone,
+    from_keras_cv,
+    from_keras_hub,
+    is_keras_cv,
+    is_keras_hub,
+)
 from keras_focusseg.backbones.mobilenet_v2 import (
     MobileNetV2,
     load_mobilenet_v2_folded,
     load_mobilenet_v2_keras,
 )
+from keras_focusseg.backbones.mscan import MSCAN, MSCAN_SIZES, load_mscan_checkpoint
 from keras_focusseg.backbones.resnet import ResNet, load_resnet_checkpoint
+from keras_focusseg.backbones.van import VAN, VAN_SIZES, load_van_checkpoint
 
 _CONSTRUCTORS: dict[str, Callable[..., Backbone]] = {
     "mobilenet_v2": MobileNetV2,
@@ -32,6 +41,8 @@ _CONSTRUCTORS: dict[str, Callable[..., Backbone]] = {
     "resnet50": partial(ResNet, 50),
     "resnet101": partial(ResNet, 101),
     "resnet152": partial(ResNet, 152),
+    **{name: partial(MSCAN, name=name, **size) for name, size in MSCAN_SIZES.items()},
+    **{name: partial(VAN, name=name, **size) for name, size in VAN_SIZES.items()},
 }
 
 
@@ -75,7 +86,8 @@ def as_pyramid(
     """Return the encoder that a network's ``backbone=`` argument means.
 
     Args:
-        backbone: One of ``names()``, or a built Keras model with outputs "P2" ... "P5".
+        backbone: One of ``names()``, a built Keras model with outputs "P2" ... "P5", or a backbone
+            with a pyramid of KerasHub or keras-cv (see ``from_keras_hub``, ``from_keras_cv``).
         weights: As for ``build``; for names only.
         **options: Arguments of a named backbone's constructor; a model is taken as it is.
 
@@ -94,6 +106,10 @@ def as_pyramid(
         return build(backbone, weights=weights, **options)
     if weights is not None:
         raise ValueError("backbone_weights goes with a backbone's name; load a model's yourself.")
+    if is_keras_hub(backbone):
+        return from_keras_hub(backbone)
+    if is_keras_cv(backbone):
+        return from_keras_cv(backbone)
     return check_pyramid(backbone)
 
 
@@ -110,7 +126,9 @@ def load_weights(
         source: For MobileNetV2 ``"imagenet"`` (downloads through Keras Applications), a path to
             the ``.h5`` without top that Keras Applications offers, or a path to an ``.npz`` with
             folded batch norm. For ResNet a torchvision or timm checkpoint: ``"imagenet"``, a path
-            to a ``.safetensors`` or ``.pth`` file, or ``hf://owner/repo[/file][@revision]``.
+            to a ``.safetensors`` or ``.pth`` file, or ``hf://owner/repo[/file][@revision]``. For
+            MSCAN and VAN a checkpoint of the authors or of mmsegmentation, from the same kinds of
+            source; ``"imagenet"`` for VAN-B0 to B3 only.
         calibration_images: (N, H, W, 3) in 0..255, needed by the folded ``.npz`` only.
 
     Raises:
@@ -127,6 +145,10 @@ def load_weights(
         _load_mobilenet_v2(model, source, calibration_images)
     elif isinstance(model, ResNet):
         load_resnet_checkpoint(model, source)
+    elif isinstance(model, MSCAN):
+        load_mscan_checkpoint(model, source)
+    elif isinstance(model, VAN):
+        load_van_checkpoint(model, source)
     else:
         raise ValueError(f"No pretrained weights are known for {type(model).__name__}.")
 
@@ -150,14 +172,21 @@ def _load_mobilenet_v2(
 
 
 __all__ = [
+    "MSCAN",
+    "VAN",
     "Backbone",
+    "BridgedBackbone",
     "MobileNetV2",
     "ResNet",
     "as_pyramid",
     "build",
+    "from_keras_cv",
+    "from_keras_hub",
     "load_mobilenet_v2_folded",
     "load_mobilenet_v2_keras",
+    "load_mscan_checkpoint",
     "load_resnet_checkpoint",
+    "load_van_checkpoint",
     "load_weights",
     "names",
     "pyramid_stride",

@@ -6,10 +6,16 @@ from collections.abc import Mapping
 from typing import Any
 
 import keras
+import numpy as np
 from keras import KerasTensor
 
 PYRAMID_LEVELS = ("P2", "P3", "P4", "P5")
 OUTPUT_STRIDES = (8, 16, 32)
+_IMAGENET_MEAN = np.array([0.485, 0.456, 0.406])
+_IMAGENET_STD = np.array([0.229, 0.224, 0.225])
+# x * scale + offset gives images in 0..255 ImageNet's mean 0 and deviation 1.
+IMAGENET_SCALE = tuple((1 / (255 * _IMAGENET_STD)).tolist())
+IMAGENET_OFFSET = tuple((-_IMAGENET_MEAN / _IMAGENET_STD).tolist())
 
 
 class Backbone(keras.Model):
@@ -71,6 +77,13 @@ def check_output_stride(output_stride: int) -> None:
         raise ValueError(
             f"output_stride must be one of {OUTPUT_STRIDES}, received {output_stride!r}."
         )
+
+
+def imagenet_rescaling() -> keras.layers.Rescaling:
+    """The layer that normalises images in 0..255 by ImageNet's statistics, in float32."""
+    return keras.layers.Rescaling(
+        scale=list(IMAGENET_SCALE), offset=list(IMAGENET_OFFSET), dtype="float32", name="rescaling"
+    )
 
 
 class StrideBudget:

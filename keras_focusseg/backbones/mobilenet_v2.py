@@ -17,6 +17,7 @@ import numpy as np
 from keras import KerasTensor, layers, ops
 
 from keras_focusseg.backbones.backbone import Backbone, StrideBudget, check_output_stride
+from keras_focusseg.layers import attention_boost
 
 BATCH_NORM_EPSILON = 1e-3
 
@@ -66,6 +67,12 @@ class MobileNetV2(Backbone):
             classifier. ``"P5"`` is then its output, otherwise that of the last block.
         batch_norm_momentum: Share of the old value that the moving statistics keep at a step. The
             original 0.999 is too slow for a run of a few thousand steps.
+        dilate: Put dilation in place of strides that are taken out.
+        attention_boosting: Add SERNet-Former's gates, where its ResNet has them: to the first
+            convolution, and to the last block at each of the strides 4, 8, 16 and 32, whose
+            output stays linear (our extension). There are no further weights. The outputs then
+            hold "boost1" ... "boost5" as well, what each gate adds, and "norm1" ... "norm5", the
+            normalised maps it was made from.
         dtype: Dtype policy of the layers; None takes the global policy.
         name: Name of the model.
         trainable: Whether the weights can be trained.
@@ -84,6 +91,8 @@ class MobileNetV2(Backbone):
         include_rescaling: bool = True,
         include_top_conv: bool = False,
         batch_norm_momentum: float = 0.9,
+        dilate: bool = True,
+        attention_boosting: bool = False,
         dtype: str | Mapping[str, Any] | keras.DTypePolicy | None = None,
         name: str = "mobilenet_v2",
         trainable: bool = True,
@@ -100,23 +109,28 @@ class MobileNetV2(Backbone):
         if include_rescaling:
             x = layers.Rescaling(1 / 127.5, offset=-1.0, dtype="float32", name="rescaling")(x)
         stride, _ = budget.take(2)
-        x = build.stem(x, _round_channels(32 * alpha), stride)  # (B, H/2, W/2, 32 alpha)
+        x, b = build.stem(x, _round_channels(32 * alpha), stride)  # (B, H/2, W/2, 32 alpha)
+        if attention_boosting:
+            x = build.boost(x, b)
         pyramid = {}
         for index, block in enumerate(_BLOCKS):
             channels = _round_channels(int(block.channels * alpha))
             stride, dilation = budget.take(block.stride)
-            x = build.inverted_residual(x, index, block.expansion, channels, stride, dilation)
+            rate = dilation if dilate else 1
+            x, b = build.inverted_residual(x, index, block.expansion, channels, stride, rate)
             if index in _LEVEL_OF_BLOCK:
-                pyramid[_LEVEL_OF_BLOCK[index]] = x
+                pyramid[_LEVEL_OF_BLOCK[index]] = x = build.boost(x, b) if attention_boosting else x
         if include_top_conv:
             top_channels = _round_channels(1280 * max(1.0, alpha))
             pyramid["P5"] = build.top(x, top_channels)
 
-        super().__init__(inputs, pyramid, output_stride, policy, name)
+        super().__init__(inputs, {**pyramid, **build.boosts}, output_stride, policy, name)
         self.alpha = alpha
         self.include_rescaling = include_rescaling
         self.include_top_conv = include_top_conv
         self.batch_norm_momentum = batch_norm_momentum
+        self.dilate = dilate
+        self.attention_boosting = attention_boosting
         self.trainable = trainable
 
     def get_config(self) -> dict[str, Any]:
@@ -126,6 +140,8 @@ class MobileNetV2(Backbone):
             "include_rescaling": self.include_rescaling,
             "include_top_conv": self.include_top_conv,
             "batch_norm_momentum": self.batch_norm_momentum,
+            "dilate": self.dilate,
+            "attention_boosting": self.attention_boosting,
             **super().get_config(),
         }
 
@@ -136,10 +152,20 @@ class _Builder:
     def __init__(self, policy: keras.DTypePolicy, momentum: float) -> None:
         self.policy = policy
         self.momentum = momentum
+        self.boosts: dict[str, KerasTensor] = {}
 
-    def stem(self, x: KerasTensor, channels: int, stride: int) -> KerasTensor:
+    def boost(self, x: KerasTensor, b: KerasTensor) -> KerasTensor:
+        """x + sigmoid(b) * b, and both b and the product kept as outputs."""
+        n = len(self.boosts) // 2 + 1
+        x, added = attention_boost(x, b, name=f"abm{n}", dtype=self.policy)
+        self.boosts |= {f"norm{n}": b, f"boost{n}": added}
+        return x
+
+    def stem(self, x: KerasTensor, channels: int, stride: int) -> tuple[KerasTensor, KerasTensor]:
+        """3x3 convolution: after and before its ReLU."""
         x = self._conv(x, "Conv1", channels, kernel_size=3, strides=stride)
-        return self._relu6(self._norm(x, "bn_Conv1"), "Conv1_relu")
+        b = self._norm(x, "bn_Conv1")
+        return self._relu6(b, "Conv1_relu"), b
 
     def top(self, x: KerasTensor, channels: int) -> KerasTensor:
         x = self._conv(x, "Conv_1", channels, kernel_size=1)
@@ -153,8 +179,12 @@ class _Builder:
         channels: int,
         stride: int,
         dilation: int,
-    ) -> KerasTensor:
-        """1x1 expansion, depthwise 3x3, linear 1x1 projection; a residual where shapes allow."""
+    ) -> tuple[KerasTensor, KerasTensor]:
+        """1x1 expansion, depthwise 3x3, linear 1x1 projection; with a residual where shapes allow.
+
+        Returns:
+            The block's output, and the projection without the residual.
+        """
         prefix = f"block_{index}_" if index else "expanded_conv_"
         in_channels = inputs.shape[-1]
         x = inputs
@@ -172,12 +202,12 @@ class _Builder:
         )(x)
         x = self._relu6(self._norm(x, f"{prefix}depthwise_BN"), f"{prefix}depthwise_relu")
         x = self._conv(x, f"{prefix}project", channels, kernel_size=1)
-        x = self._norm(x, f"{prefix}project_BN")
+        b = self._norm(x, f"{prefix}project_BN")
         # The table decides, not the dilated stride: a block that strides at output stride 32 has
         # no residual at 8 either, or its weights would mean another function.
         if in_channels == channels and _BLOCKS[index].stride == 1:
-            x = layers.Add(dtype=self.policy, name=f"{prefix}add")([inputs, x])
-        return x
+            return layers.Add(dtype=self.policy, name=f"{prefix}add")([inputs, b]), b
+        return b, b
 
     def _conv(self, x: KerasTensor, name: str, channels: int, **options: Any) -> KerasTensor:
         return layers.Conv2D(

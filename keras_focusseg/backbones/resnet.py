@@ -13,8 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import keras
-import numpy as np
-from keras import KerasTensor, layers
+from keras import KerasTensor, layers, ops
 
 from keras_focusseg.backbones import weights as checkpoints
 from keras_focusseg.backbones.backbone import (
@@ -22,7 +21,9 @@ from keras_focusseg.backbones.backbone import (
     Backbone,
     StrideBudget,
     check_output_stride,
+    imagenet_rescaling,
 )
+from keras_focusseg.layers import attention_boost
 
 # Blocks of layer1..layer4.
 _STAGES = {
@@ -33,8 +34,6 @@ _STAGES = {
     152: (3, 8, 36, 3),
 }
 _FIRST_BOTTLENECK_DEPTH = 50
-_IMAGENET_MEAN = np.array([0.485, 0.456, 0.406])
-_IMAGENET_STD = np.array([0.229, 0.224, 0.225])
 # What a classifier's checkpoint holds beyond the backbone: the classifier, and PyTorch's counter
 # of batches, which plays no part at a fixed momentum.
 _LEFT_ASIDE = re.compile(r"fc\.(weight|bias)|.*\.num_batches_tracked")
@@ -57,6 +56,12 @@ class ResNet(Backbone):
         include_rescaling: Subtract ImageNet's mean and divide by its standard deviation inside
             the network, for images in 0..255. If False, the input must be normalised already.
         batch_norm_momentum: Share of the old value that the moving statistics keep at a step.
+        dilate: Put dilation in place of strides that are taken out. If False, what follows sees
+            less of the image than it was trained to.
+        attention_boosting: Add SERNet-Former's gates, which makes this its Efficient-ResNet: to
+            the first convolution, before the pooling, and to the last block of every stage. There
+            are no further weights. The outputs then hold "boost1" ... "boost5" as well, what each
+            gate adds, and "norm1" ... "norm5", the normalised maps it was made from.
         dtype: Dtype policy of the layers; None takes the global policy.
         name: Name of the model; None for ``"resnet<depth>"``.
         trainable: Whether the weights can be trained.
@@ -74,6 +79,8 @@ class ResNet(Backbone):
         output_stride: int = 32,
         include_rescaling: bool = True,
         batch_norm_momentum: float = 0.9,
+        dilate: bool = True,
+        attention_boosting: bool = False,
         dtype: str | Mapping[str, Any] | keras.DTypePolicy | None = None,
         name: str | None = None,
         trainable: bool = True,
@@ -88,26 +95,28 @@ class ResNet(Backbone):
         inputs = keras.Input((None, None, 3), dtype="float32", name="images")
         x = inputs  # (B, H, W, 3)
         if include_rescaling:
-            x = layers.Rescaling(
-                scale=(1 / (255 * _IMAGENET_STD)).tolist(),
-                offset=(-_IMAGENET_MEAN / _IMAGENET_STD).tolist(),
-                dtype="float32",
-                name="rescaling",
-            )(x)
-        x = build.stem(x)  # (B, H/4, W/4, 64)
+            x = imagenet_rescaling()(x)
+        x, b = build.stem(x)  # (B, H/2, W/2, 64)
+        if attention_boosting:
+            x = build.boost(x, b)
+        x = build.pool(x)  # (B, H/4, W/4, 64)
         budget = StrideBudget(output_stride, stride=4)
         pyramid = {}
         for stage, (level, blocks) in enumerate(zip(PYRAMID_LEVELS, _STAGES[depth], strict=True)):
             for index in range(blocks):
                 stride, dilation = budget.take(2 if stage > 0 and index == 0 else 1)
+                rates = (dilation, budget.dilation) if dilate else (1, 1)
                 prefix = f"layer{stage + 1}_{index}_"
-                x = block(x, prefix, 64 * 2**stage, stride, dilation, budget.dilation)
-            pyramid[level] = x
+                x, b = block(x, prefix, 64 * 2**stage, stride, *rates)
+            pyramid[level] = x = build.boost(x, b) if attention_boosting else x
 
-        super().__init__(inputs, pyramid, output_stride, policy, name or f"resnet{depth}")
+        outputs = {**pyramid, **build.boosts}
+        super().__init__(inputs, outputs, output_stride, policy, name or f"resnet{depth}")
         self.depth = depth
         self.include_rescaling = include_rescaling
         self.batch_norm_momentum = batch_norm_momentum
+        self.dilate = dilate
+        self.attention_boosting = attention_boosting
         self.trainable = trainable
 
     def get_config(self) -> dict[str, Any]:
@@ -116,6 +125,8 @@ class ResNet(Backbone):
             "depth": self.depth,
             "include_rescaling": self.include_rescaling,
             "batch_norm_momentum": self.batch_norm_momentum,
+            "dilate": self.dilate,
+            "attention_boosting": self.attention_boosting,
             **super().get_config(),
         }
 
@@ -126,13 +137,30 @@ class _Builder:
     def __init__(self, policy: keras.DTypePolicy, momentum: float) -> None:
         self.policy = policy
         self.momentum = momentum
+        self.boosts: dict[str, KerasTensor] = {}
 
-    def stem(self, x: KerasTensor) -> KerasTensor:
+    def stem(self, x: KerasTensor) -> tuple[KerasTensor, KerasTensor]:
+        """7x7 convolution with stride 2: after and before its ReLU."""
         x = self._conv(x, "conv1", 64, kernel_size=7, stride=2)
-        x = self._relu(self._norm(x, "bn1"), "relu")
-        # Zeros are as good as minus infinity here: nothing after a ReLU is below them.
-        x = layers.ZeroPadding2D(1, dtype=self.policy, name="maxpool_pad")(x)
+        b = self._norm(x, "bn1")
+        return self._relu(b, "relu"), b
+
+    def pool(self, x: KerasTensor) -> KerasTensor:
+        """3x3 maxima at stride 2, of the map alone."""
+        if self.boosts:
+            # What is added to a gate's border must lie below its minimum, -0.279.
+            x = ops.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)), constant_values=-1.0)
+        else:
+            # Zeros are as good as minus infinity here: nothing after a ReLU is below them.
+            x = layers.ZeroPadding2D(1, dtype=self.policy, name="maxpool_pad")(x)
         return layers.MaxPooling2D(3, strides=2, dtype=self.policy, name="maxpool")(x)
+
+    def boost(self, x: KerasTensor, b: KerasTensor) -> KerasTensor:
+        """x + sigmoid(b) * b, and both b and the product kept as outputs."""
+        n = len(self.boosts) // 2 + 1
+        x, added = attention_boost(x, b, name=f"abm{n}", dtype=self.policy)
+        self.boosts |= {f"norm{n}": b, f"boost{n}": added}
+        return x
 
     def basic_block(
         self,
@@ -142,7 +170,7 @@ class _Builder:
         stride: int,
         first_dilation: int,
         dilation: int,
-    ) -> KerasTensor:
+    ) -> tuple[KerasTensor, KerasTensor]:
         """Two 3x3 convolutions; the stride, or the dilation before it, is on the first."""
         x = self._conv(inputs, f"{prefix}conv1", channels, 3, stride, first_dilation)
         x = self._relu(self._norm(x, f"{prefix}bn1"), f"{prefix}relu1")
@@ -158,7 +186,7 @@ class _Builder:
         stride: int,
         first_dilation: int,
         dilation: int,
-    ) -> KerasTensor:
+    ) -> tuple[KerasTensor, KerasTensor]:
         """1x1, 3x3 with the stride, 1x1 to four times the channels."""
         del dilation  # It applies from the next 3x3 on, which is in the next block.
         x = self._conv(inputs, f"{prefix}conv1", channels, 1)
@@ -171,15 +199,15 @@ class _Builder:
 
     def _residual(
         self, inputs: KerasTensor, x: KerasTensor, prefix: str, stride: int
-    ) -> KerasTensor:
-        """Add the shortcut, projected by a 1x1 convolution where the channels change; ReLU."""
+    ) -> tuple[KerasTensor, KerasTensor]:
+        """ReLU(x + shortcut), the shortcut projected where the channels change; and x."""
         shortcut = inputs
         if inputs.shape[-1] != x.shape[-1]:
             name = f"{prefix}downsample_"
             shortcut = self._conv(inputs, f"{name}conv", x.shape[-1], 1, stride)
             shortcut = self._norm(shortcut, f"{name}bn")
-        x = layers.Add(dtype=self.policy, name=f"{prefix}add")([x, shortcut])
-        return self._relu(x, f"{prefix}out")
+        y = layers.Add(dtype=self.policy, name=f"{prefix}add")([x, shortcut])
+        return self._relu(y, f"{prefix}out"), x
 
     def _conv(
         self,

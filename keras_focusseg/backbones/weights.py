@@ -6,6 +6,7 @@ by PyTorch's restricted reader, which knows tensors and containers only.
 
 from __future__ import annotations
 
+import argparse
 import os
 import re
 from collections.abc import Mapping
@@ -18,7 +19,9 @@ from safetensors.numpy import load_file
 
 _HUB = re.compile(r"hf://([^/@]+/[^/@]+)(?:/([^@]+))?(?:@(.+))?")
 _DEFAULT_HUB_FILE = "model.safetensors"
-_PICKLED = (".pth", ".pt", ".bin")
+_PICKLED = (".pth", ".pt", ".bin", ".pth.tar")
+# Training loops wrap the state dict, beside the epoch, the optimizer and the like.
+_WRAPPER = "state_dict"
 # Before 2.6 the restricted reader could be made to run code (CVE-2025-32434).
 _SAFE_TORCH = (2, 6)
 
@@ -81,8 +84,9 @@ def read_state_dict(path: str | os.PathLike[str], at_least_bytes: int = 1) -> di
     """Read a checkpoint as {key: array} without running any code it may hold.
 
     Args:
-        path: A ``.safetensors`` file, or a state dict saved by PyTorch as ``.pth``, ``.pt`` or
-            ``.bin``. The latter needs PyTorch 2.6 or newer, whatever the Keras backend.
+        path: A ``.safetensors`` file, or a state dict saved by PyTorch as ``.pth``, ``.pth.tar``,
+            ``.pt`` or ``.bin``, by itself or as ``"state_dict"`` of a training run's checkpoint.
+            PyTorch's need PyTorch 2.6 or newer, whatever the Keras backend.
         at_least_bytes: A smaller file is refused as incomplete.
 
     Returns:
@@ -105,7 +109,7 @@ def read_state_dict(path: str | os.PathLike[str], at_least_bytes: int = 1) -> di
         )
     if path.suffix == ".safetensors":
         return _read_safetensors(path)
-    if path.suffix in _PICKLED:
+    if path.name.endswith(_PICKLED):
         return _read_pickled(path)
     raise ValueError(
         f"{path} is of an unknown kind: expected .safetensors or {', '.join(_PICKLED)}."
@@ -135,12 +139,16 @@ def _read_pickled(path: Path) -> dict[str, np.ndarray]:
             "Update it, or convert the file to .safetensors."
         )
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        # Plain attributes, in which many training loops keep the options of their command line.
+        with torch.serialization.safe_globals([argparse.Namespace]):
+            state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # The restricted reader raises many kinds, its own pickle's too.
         raise ValueError(
             f"{path} was refused: it is damaged, or holds more than tensors. Expected a plain "
             f"state dict. PyTorch said: {error}"
         ) from error
+    if isinstance(state, Mapping) and isinstance(state.get(_WRAPPER), Mapping):
+        state = state[_WRAPPER] or state
     if not isinstance(state, Mapping) or not all(
         isinstance(value, torch.Tensor) for value in state.values()
     ):
@@ -203,7 +211,12 @@ def assign(
         "not finite": [key for key, value in values.items() if not np.all(np.isfinite(value))],
     }
     if any(problems.values()):
-        told = "; ".join(f"{what}: {', '.join(keys)}" for what, keys in problems.items() if keys)
+        told = "; ".join(f"{what}: {_first(keys)}" for what, keys in problems.items() if keys)
         raise ValueError(f"The checkpoint does not fit ({where}). Keys {told}.")
     for key, variable in plan.items():
         variable.assign(values[key])
+
+
+def _first(keys: list[str], count: int = 8) -> str:
+    more = len(keys) - count
+    return ", ".join(keys[:count]) + (f" and {more} more" if more > 0 else "")

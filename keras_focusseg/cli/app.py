@@ -13,7 +13,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow's own start-up 
 def build_app() -> typer.Typer:
     """The program with all its verbs."""
     # Imported here: `keras_focusseg.cli` itself must not wait for Keras to load.
-    from keras_focusseg.cli import demo, evaluate, presets, segment, train
+    from keras_focusseg.cli import demo, evaluate, presets, profile, segment, train
 
     app = typer.Typer(
         name="focusseg",
@@ -23,7 +23,15 @@ def build_app() -> typer.Typer:
         pretty_exceptions_enable=False,
         rich_markup_mode="markdown",
     )
-    for verb in (train.train, evaluate.evaluate, segment.segment, presets.presets, demo.demo):
+    verbs = (
+        train.train,
+        evaluate.evaluate,
+        segment.segment,
+        profile.profile,
+        presets.presets,
+        demo.demo,
+    )
+    for verb in verbs:
         app.command()(verb)
     return app
 

@@ -21,7 +21,10 @@ def train(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on after the last finished epoch.")
     ] = False,
-    epochs: Annotated[int | None, typer.Option(help="Passes over the training split.")] = None,
+    epochs: Annotated[
+        int | None,
+        typer.Option(help="Passes over the training split, also where a recipe has steps."),
+    ] = None,
     batch_size: Annotated[int | None, typer.Option(help="Images a step.")] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Highest learning rate.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of weights, order, augmentation.")] = None,

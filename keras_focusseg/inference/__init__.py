@@ -1,6 +1,17 @@
-"""Networks at work: class maps of pictures, and scores on labelled ones."""
+"""Networks at work: class maps of pictures, scores on labelled ones, and what it all costs."""
 
 from keras_focusseg.inference.evaluate import Evaluation, evaluate
+from keras_focusseg.inference.profile import Latency, Part, Profile, profile
 from keras_focusseg.inference.segment import Segmentation, predict_logits, segment
 
-__all__ = ["Evaluation", "Segmentation", "evaluate", "predict_logits", "segment"]
+__all__ = [
+    "Evaluation",
+    "Latency",
+    "Part",
+    "Profile",
+    "Segmentation",
+    "evaluate",
+    "predict_logits",
+    "profile",
+    "segment",
+]

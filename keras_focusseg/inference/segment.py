@@ -104,7 +104,7 @@ def predict_logits(model: Segmenter, image: np.ndarray, name: str = "image") -> 
         check_image_shape((1, *image.shape))
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from error
-    outputs = model.predict_on_batch(image[None])
+    outputs = model.logits_model.predict_on_batch(image[None])
     return np.asarray(outputs["logits"])[0]
 
 

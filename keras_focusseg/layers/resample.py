@@ -1,4 +1,4 @@
-"""Resizing of feature maps to sizes that are known only at run time."""
+"""Resizing, sampling, padding and cropping of maps whose size is known only at run time."""
 
 from __future__ import annotations
 
@@ -69,3 +69,145 @@ class ResizeLike(keras.layers.Layer):
     def get_config(self) -> dict[str, Any]:
         """Constructor arguments."""
         return {**super().get_config(), "interpolation": self.interpolation}
+
+
+def sample_bilinear(x: Any, coordinates: Any, padding: str = "border") -> Any:
+    """Reads maps at fractional positions, differentiably in the maps and in the positions.
+
+    Four lookups of the flattened map, one a neighbour, blended in float32 whatever the dtype of
+    the map: half precision cannot hold pixel coordinates above 256. (`map_coordinates` of Keras
+    gives the same values; `benchmarks/bilinear_sampling.py` has the ratio of the times.)
+
+    Args:
+        x: Maps (B, H, W, C).
+        coordinates: Where to read, (B, h, w, 2): column and row in pixels of `x`, the centre of
+            the first pixel at (0, 0). Any finite value.
+        padding: `"border"` continues the map beyond its border by its outermost pixels (the
+            gradient of such a coordinate is 0); `"zeros"` by zeros.
+
+    Returns:
+        Values (B, h, w, C) in the dtype of `x`.
+
+    Raises:
+        ValueError: Unknown `padding`.
+
+    Example:
+        ```python
+        ramp = keras.ops.reshape(keras.ops.arange(4.0), (1, 1, 4, 1))
+        sample_bilinear(ramp, keras.ops.array([[[[2.5, 0.0]]]]))    # [[[[2.5]]]]
+        ```
+    """
+    if padding not in ("border", "zeros"):
+        raise ValueError(f"padding must be 'border' or 'zeros', got {padding!r}.")
+    x, coordinates = ops.convert_to_tensor(x), ops.cast(coordinates, "float32")
+    batch, height, width, channels = ops.shape(x)
+    margin = 0.0 if padding == "border" else 1.0  # one ring outside decides all that lies there
+    last_column, last_row = ops.cast(width - 1, "float32"), ops.cast(height - 1, "float32")
+    column = ops.clip(coordinates[..., 0], -margin, last_column + margin)  # (B, h, w)
+    row = ops.clip(coordinates[..., 1], -margin, last_row + margin)
+    left, top = ops.floor(column), ops.floor(row)
+    along, down = column - left, row - top  # (B, h, w), in [0, 1)
+
+    flat = ops.reshape(x, (-1, channels))  # (B H W, C)
+    first = ops.reshape(ops.arange(batch, dtype="int32") * (height * width), (-1, 1, 1))
+
+    def corner(column: Any, row: Any, weight: Any) -> Any:
+        inside = (column >= 0) & (column <= last_column) & (row >= 0) & (row <= last_row)
+        if padding == "zeros":
+            weight = weight * ops.cast(inside, "float32")
+        column = ops.cast(ops.clip(column, 0.0, last_column), "int32")
+        row = ops.cast(ops.clip(row, 0.0, last_row), "int32")
+        values = ops.take(flat, first + row * width + column, axis=0)  # (B, h, w, C)
+        return ops.cast(values, "float32") * weight[..., None]
+
+    result = corner(left, top, (1.0 - along) * (1.0 - down))
+    result = result + corner(left + 1.0, top, along * (1.0 - down))
+    result = result + corner(left, top + 1.0, (1.0 - along) * down)
+    result = result + corner(left + 1.0, top + 1.0, along * down)
+    return ops.cast(result, x.dtype)
+
+
+def pixel_grid(like: Any) -> Any:
+    """Column and row of every pixel of maps (B, H, W, C), as (1, H, W, 2) in float32."""
+    height, width = ops.shape(like)[1:3]
+    columns, rows = ops.meshgrid(
+        ops.arange(width, dtype="float32"), ops.arange(height, dtype="float32")
+    )
+    return ops.stack([columns, rows], axis=-1)[None]
+
+
+@keras.saving.register_keras_serializable(package="keras_focusseg")
+class PadToMultiple(keras.layers.Layer):
+    """Continues maps at the bottom and the right until a number divides both sides.
+
+    The last row and the last column are repeated: unlike zeros, they bring no edge into the
+    picture.
+
+    Args:
+        multiple: What height and width become multiples of.
+        **kwargs: `name`, `dtype` and the like, for `keras.layers.Layer`.
+
+    Example:
+        ```python
+        PadToMultiple(32)(keras.ops.ones((1, 360, 480, 3))).shape    # (1, 384, 480, 3)
+        ```
+    """
+
+    def __init__(self, multiple: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.multiple = multiple
+
+    def call(self, x: Any) -> Any:
+        """Maps (B, H, W, C) to (B, H', W', C), the smallest multiples that hold them."""
+        for axis in (1, 2):
+            side = ops.shape(x)[axis]
+            missing = (-side) % self.multiple
+            if isinstance(missing, int) and missing == 0:
+                continue
+            x = ops.take(x, ops.minimum(ops.arange(side + missing), side - 1), axis=axis)
+        return x
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        """Height and width rounded up."""
+        batch, height, width, channels = input_shape
+        up = [None if side is None else side + (-side) % self.multiple for side in (height, width)]
+        return (batch, *up, channels)
+
+    def get_config(self) -> dict[str, Any]:
+        """Constructor arguments."""
+        return {**super().get_config(), "multiple": self.multiple}
+
+
+@keras.saving.register_keras_serializable(package="keras_focusseg")
+class CropLike(keras.layers.Layer):
+    """Cuts maps down to what covers an image: the counterpart of `PadToMultiple`.
+
+    Args:
+        stride: Pixels of the image a cell of the maps stands for.
+        **kwargs: `name`, `dtype` and the like, for `keras.layers.Layer`.
+
+    Example:
+        ```python
+        logits = CropLike(stride=4)(padded_logits, images)    # (B, ceil(H / 4), ceil(W / 4), C)
+        ```
+    """
+
+    def __init__(self, stride: int = 1, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.stride = stride
+
+    def call(self, x: Any, like: Any) -> Any:
+        """Maps (B, h', w', C) to the first ceil(H / stride) rows and ceil(W / stride) columns."""
+        height, width = (-(-side // self.stride) for side in ops.shape(like)[1:3])
+        return x[:, :height, :width]
+
+    def compute_output_shape(
+        self, x_shape: tuple[int | None, ...], like_shape: tuple[int | None, ...]
+    ) -> tuple[int | None, ...]:
+        """Height and width of `like`, divided by the stride and rounded up."""
+        sides = [None if side is None else -(-side // self.stride) for side in like_shape[1:3]]
+        return (x_shape[0], *sides, x_shape[3])
+
+    def get_config(self) -> dict[str, Any]:
+        """Constructor arguments."""
+        return {**super().get_config(), "stride": self.stride}

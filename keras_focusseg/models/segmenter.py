@@ -11,7 +11,7 @@ import numpy as np
 from keras import ops
 
 from keras_focusseg.metrics import MeanIoU
-from keras_focusseg.models.optimizer import AdamW
+from keras_focusseg.models.optimizer import AdamW, tell_backbone
 
 SMALLEST_SIDE = 16
 
@@ -102,6 +102,7 @@ class Segmenter(keras.Model):
             )
         if optimizer == "auto":
             optimizer = AdamW(2e-4, weight_decay=0.05, global_clipnorm=1.0)
+        tell_backbone(optimizer, getattr(self, "backbone", None))
         if metrics == "auto":
             chosen_metrics = [MeanIoU(self.num_classes, self.ignore_class)]
         else:
@@ -195,6 +196,16 @@ class Segmenter(keras.Model):
         check_image_shape(tuple(inputs.shape))
         return super().call(inputs, training=training, mask=mask)
 
+    @property
+    def logits_model(self) -> keras.Model:
+        """The same network and weights with `{"logits"}` alone, without heads for training only."""
+        plain = self._plain
+        if plain.logits_model is None:
+            outputs = {"logits": self.output["logits"]}
+            plain.logits_model = keras.Model(self.input, outputs, name=f"{self.name}_logits")
+            plain.logits_model.input_spec = None
+        return plain.logits_model
+
     def inspect(self, images: Any) -> dict[str, np.ndarray]:
         """Every named intermediate worth looking at, as NumPy arrays.
 
@@ -244,6 +255,7 @@ class _Untracked:
     def __init__(self, signals: dict[str, Any]) -> None:
         self.signals = signals
         self.inspector: keras.Model | None = None
+        self.logits_model: keras.Model | None = None
         self.loss: Any = None
         self.mask_metrics: list[keras.metrics.Metric] = []
         self.term_means: list[keras.metrics.Metric] = []

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from keras_focusseg.label_spaces import LabelSpace
-from keras_focusseg.models import FoRNet, Segmenter
+from keras_focusseg.models import FoRNet, SCRNet, Segmenter, SERNetFormer
 from keras_focusseg.presets.record import PresetRecord
 from keras_focusseg.presets.weights_file import load_weights as read_weights
 from keras_focusseg.presets.weights_file import save_weights, sha256
@@ -17,7 +17,11 @@ from keras_focusseg.presets.weights_file import save_weights, sha256
 HERE = Path(__file__).resolve().parent
 CATALOG = HERE / "catalog"
 WEIGHTS = HERE / "weights"
-NETWORKS: dict[str, type[Segmenter]] = {"FoRNet": FoRNet}
+NETWORKS: dict[str, type[Segmenter]] = {
+    "FoRNet": FoRNet,
+    "SCRNet": SCRNet,
+    "SERNetFormer": SERNetFormer,
+}
 
 
 def names(pattern: str = "*") -> list[str]:

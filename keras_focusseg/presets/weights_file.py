@@ -45,7 +45,9 @@ def save_weights(model: keras.Model, path: str | Path, dtype: str = "float32") -
     """
     arrays = {}
     for name, weight in named_weights(model).items():
-        arrays[name] = np.ascontiguousarray(keras.ops.convert_to_numpy(weight).astype(dtype))
+        # In memory as safetensors writes it; `np.ascontiguousarray` would give scalars an axis.
+        array = keras.ops.convert_to_numpy(weight)
+        arrays[name] = np.asarray(array.astype(dtype), order="C")
         if not np.isfinite(arrays[name]).all():
             raise ValueError(f"Weight {name!r} is not finite in {dtype}; {path} is not written.")
     path = Path(path)

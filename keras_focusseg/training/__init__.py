@@ -3,7 +3,7 @@
 from keras_focusseg.training.callbacks import MovingAverage, RunFolder, StopOnNaN, TrainingDiverged
 from keras_focusseg.training.fit import build_model, make_optimizer, train
 from keras_focusseg.training.recipe import Recipe, load_recipe
-from keras_focusseg.training.schedules import WarmupPoly
+from keras_focusseg.training.schedules import WarmupPoly, WarmupStep
 
 __all__ = [
     "MovingAverage",
@@ -12,6 +12,7 @@ __all__ = [
     "StopOnNaN",
     "TrainingDiverged",
     "WarmupPoly",
+    "WarmupStep",
     "build_model",
     "load_recipe",
     "make_optimizer",

@@ -17,7 +17,7 @@ from keras_focusseg.training.callbacks import (
     newest_checkpoint,
 )
 from keras_focusseg.training.recipe import Recipe
-from keras_focusseg.training.schedules import WarmupPoly
+from keras_focusseg.training.schedules import WarmupPoly, WarmupStep
 
 CALIBRATION_IMAGES = 32
 
@@ -45,7 +45,8 @@ def train(
         The folder `best/`.
 
     Raises:
-        ValueError: `run_folder` holds another run, or the data do not fit the recipe.
+        ValueError: `run_folder` holds another run, the data do not fit the recipe, or there are
+            no best weights.
         TrainingDiverged: The loss is no longer finite.
 
     Example:
@@ -66,6 +67,8 @@ def train(
         recipe.train_split,
         **{**recipe.dataset_options, **recipe.train_options},
     )
+    if recipe.cache == "memory":
+        train_source = data.Cached(train_source)
     val_source = data.open_source(
         recipe.dataset,
         data_root,
@@ -78,6 +81,9 @@ def train(
             f"{recipe.dataset} {recipe.train_split} has {len(train_source)} images, fewer than "
             f"one batch of {recipe.batch_size}; lower batch_size."
         )
+    epochs = recipe.num_epochs(steps)
+    if recipe.class_weights is not None and verbose != 0:
+        print(f"Reading {len(train_source)} masks for the class weights.", flush=True)
     resumed = resume and newest_checkpoint(run_folder) is not None
     model = build_model(recipe, train_source, load_weights=not resumed)
     model.compile(optimizer=make_optimizer(recipe, steps))
@@ -106,7 +112,7 @@ def train(
         epochs_done = folder.restore()
     run_folder.mkdir(parents=True, exist_ok=True)
     (run_folder / "recipe.json").write_text(json.dumps(recipe.to_config(), indent=1) + "\n")
-    if epochs_done < recipe.epochs:
+    if epochs_done < epochs:
         callbacks: list[keras.callbacks.Callback] = [StopOnNaN(), folder]
         if average is not None:
             callbacks.insert(1, average)
@@ -117,13 +123,17 @@ def train(
                 data.Augment(**recipe.augment),
                 shuffle=True,
                 seed=recipe.seed,
-                cache="memory",
+                cache=recipe.cache,
                 drop_remainder=True,
                 start_epoch=epochs_done,
             ),
-            validation_data=data.batches(val_source, recipe.val_batch_size, cache="memory"),
-            validation_freq=recipe.validate_every,
-            epochs=recipe.epochs,
+            validation_data=data.batches(val_source, recipe.val_batch_size, cache=recipe.cache),
+            validation_freq=[
+                epoch
+                for epoch in range(1, epochs + 1)
+                if epoch % recipe.validate_every == 0 or epoch == epochs
+            ],
+            epochs=epochs,
             initial_epoch=epochs_done,
             callbacks=callbacks,
             shuffle=False,  # the data come shuffled
@@ -131,8 +141,8 @@ def train(
         )
     if not (best / "preset.json").is_file():
         raise ValueError(
-            f"No validation of {run_folder} gave a mIoU: the run had {recipe.epochs} epochs and "
-            f"validates every {recipe.validate_every}. Lower validate_every."
+            f"{best} is not there: no validation on {recipe.dataset} {recipe.val_split} gave a "
+            "mIoU, or the folder was removed. Look at val_mean_iou in log.csv, then train anew."
         )
     return best
 
@@ -141,14 +151,19 @@ def build_model(recipe: Recipe, source: data.Source, load_weights: bool = True) 
     """The network of a recipe for the classes of a source, with the weights it starts from."""
     num_classes = source.label_space.num_classes
     if recipe.pretrained is not None:
-        return presets.load(recipe.pretrained, num_classes=num_classes)
-    network = getattr(models, recipe.network)
-    model = network(num_classes=num_classes, **recipe.network_config)
-    if load_weights and recipe.backbone_weights is not None:
-        images = None
-        if str(recipe.backbone_weights).endswith(".npz"):  # folded norms need calibration
-            images = _calibration_images(recipe, source)
-        backbones.load_weights(model.backbone, recipe.backbone_weights, calibration_images=images)
+        model: Any = presets.load(recipe.pretrained, num_classes=num_classes)
+    else:
+        config = dict(recipe.network_config)
+        if recipe.class_weights is not None:
+            config["class_weights"] = data.class_weights(source, recipe.class_weights)
+        model = getattr(models, recipe.network)(num_classes=num_classes, **config)
+        if load_weights and recipe.backbone_weights is not None:
+            images = None
+            if str(recipe.backbone_weights).endswith(".npz"):  # folded norms need calibration
+                images = _calibration_images(recipe, source)
+            backbones.load_weights(
+                model.backbone, recipe.backbone_weights, calibration_images=images
+            )
     if recipe.freeze_backbone_norm:
         for layer in model.backbone.layers:
             if isinstance(layer, keras.layers.BatchNormalization):
@@ -156,15 +171,24 @@ def build_model(recipe: Recipe, source: data.Source, load_weights: bool = True) 
     return model
 
 
-def make_optimizer(recipe: Recipe, steps_per_epoch: int) -> models.AdamW:
-    """AdamW with warm-up and polynomial decay over all steps of the recipe."""
-    total = steps_per_epoch * recipe.epochs
-    schedule = WarmupPoly(
-        recipe.learning_rate, total, min(recipe.warmup_steps, total - 1), recipe.power
-    )
-    return models.AdamW(
-        schedule, weight_decay=recipe.weight_decay, global_clipnorm=recipe.clip_norm
-    )
+def make_optimizer(recipe: Recipe, steps_per_epoch: int) -> models.AdamW | models.SGD:
+    """The optimizer of a recipe, with its schedule over all steps of the run."""
+    total = steps_per_epoch * recipe.num_epochs(steps_per_epoch)
+    peak, warmup = recipe.learning_rate, min(recipe.warmup_steps, total - 1)
+    schedule: WarmupPoly | WarmupStep
+    if recipe.schedule == "step":
+        every = recipe.step_epochs * steps_per_epoch
+        schedule = WarmupStep(peak, every, recipe.step_factor, warmup, recipe.warmup_start)
+    else:
+        schedule = WarmupPoly(peak, total, warmup, recipe.power, warmup_start=recipe.warmup_start)
+    options: dict[str, Any] = {
+        "weight_decay": recipe.weight_decay,
+        "head_learning_rate_factor": recipe.head_learning_rate_factor,
+        "global_clipnorm": recipe.clip_norm or None,
+    }
+    if recipe.optimizer == "sgd":
+        return models.SGD(schedule, recipe.momentum, **options)
+    return models.AdamW(schedule, **options)
 
 
 def _calibration_images(recipe: Recipe, source: data.Source) -> Any:
@@ -186,12 +210,14 @@ def _check_run_folder(recipe: Recipe, folder: Path, resume: bool) -> None:
         raise ValueError(
             f"{folder} holds a run already. Give --resume to go on with it, or another folder."
         )
-    before = json.loads(stored.read_text())
+    # What a recipe of an earlier version did not say yet was done by the default.
+    defaults = Recipe(name="", network="", dataset="").to_config()
+    before = {**defaults, **json.loads(stored.read_text())}
     now = json.loads(json.dumps(recipe.to_config()))
-    changed = sorted(key for key in now if now[key] != before.get(key))
+    changed = sorted(key for key in now if now[key] != before[key])
     if resume and changed:
         raise ValueError(
             f"{folder} was started with another recipe: {', '.join(changed)} differ, for example "
-            f"{changed[0]} was {before.get(changed[0])!r} and is {now[changed[0]]!r} now. Resume "
+            f"{changed[0]} was {before[changed[0]]!r} and is {now[changed[0]]!r} now. Resume "
             "with the same recipe, or start another folder."
         )

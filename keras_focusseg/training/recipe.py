@@ -6,7 +6,24 @@ import dataclasses
 import importlib.util
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
+
+CHOICES: dict[str, tuple[str | None, ...]] = {
+    "optimizer": ("adamw", "sgd"),
+    "schedule": ("poly", "step"),
+    "class_weights": ("median_frequency", None),
+    "cache": ("memory", None),
+}
+ABOVE_0 = (
+    "batch_size",
+    "epochs",
+    "steps",
+    "validate_every",
+    "learning_rate",
+    "head_learning_rate_factor",
+    "step_epochs",
+    "step_factor",
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -17,7 +34,7 @@ class Recipe:
         name: Name of the run and of the preset it makes.
         network: Name of a class of `keras_focusseg.models`, such as `"FoRNet"`.
         network_config: Its constructor arguments; `num_classes` comes from the data.
-        dataset: Name that `data.open_source` knows: `"camvid"`, `"folder"`, `"synthetic_streets"`.
+        dataset: Name that `data.open_source` knows, such as `"camvid"`, `"cityscapes"`, `"folder"`.
         dataset_options: Further arguments of the source, for both splits.
         train_options: Further arguments of the training source alone.
         val_options: Further arguments of the validation source alone.
@@ -27,15 +44,31 @@ class Recipe:
         batch_size: Images a training step.
         val_batch_size: Images a validation step; 1 where the images differ in size.
         epochs: Passes over the training split.
-        learning_rate: Highest rate of AdamW.
-        weight_decay: Decay of the kernels.
-        clip_norm: Largest global gradient norm.
+        steps: Training steps in all, in place of `epochs`; rounded up to whole epochs.
+        optimizer: `"adamw"` (`models.AdamW`) or `"sgd"` (`models.SGD`, not Nesterov's).
+        momentum: Momentum of SGD.
+        learning_rate: Highest rate.
+        head_learning_rate_factor: What is not in the backbone learns at this multiple of the rate.
+        weight_decay: Decay of the kernels; norms and biases are spared. Decoupled in AdamW, an L2
+            penalty in SGD; either way as strong as the same number is in PyTorch.
+        clip_norm: Largest global gradient norm; 0 for any.
+        schedule: `"poly"`, the polynomial decay of `WarmupPoly`, or `"step"`, the drops of
+            `WarmupStep`.
         warmup_steps: Steps of linear warm-up.
+        warmup_start: Share of the rate that the warm-up starts from; by default one over
+            `warmup_steps`.
         power: Exponent of the polynomial decay.
+        step_epochs: Epochs between two drops of schedule `"step"`.
+        step_factor: What the rate is multiplied by at a drop.
+        class_weights: `"median_frequency"` gives the network the `class_weights` that
+            `data.class_weights` finds on the training split; `None` leaves it to
+            `network_config`.
         ema: Momentum of the moving average of the weights that is validated and kept; 0 for none.
         freeze_backbone_norm: Batch-norm statistics of the backbone stay as loaded; do this where
             a device sees fewer than 4 images.
-        validate_every: Epochs between validations.
+        validate_every: Epochs between validations; the last epoch is validated as well.
+        cache: `"memory"` keeps the decoded samples of both splits (`data.Cached` says how much
+            that takes), `None` reads them in each epoch.
         seed: Seed of weights, order and augmentation.
         backbone_weights: What the backbone starts from: `"imagenet"`, a checkpoint that
             `backbones.load_weights` reads, or `None`.
@@ -61,14 +94,24 @@ class Recipe:
     batch_size: int = 8
     val_batch_size: int = 1
     epochs: int = 40
+    steps: int | None = None
+    optimizer: str = "adamw"
+    momentum: float = 0.9
     learning_rate: float = 2e-4
+    head_learning_rate_factor: float = 1.0
     weight_decay: float = 0.05
     clip_norm: float = 1.0
+    schedule: str = "poly"
     warmup_steps: int = 0
+    warmup_start: float | None = None
     power: float = 0.9
+    step_epochs: int = 10
+    step_factor: float = 0.3
+    class_weights: str | None = None
     ema: float = 0.999
     freeze_backbone_norm: bool = False
     validate_every: int = 1
+    cache: Literal["memory"] | None = "memory"
     seed: int = 0
     backbone_weights: str | None = None
     pretrained: str | None = None
@@ -77,8 +120,12 @@ class Recipe:
         """The recipe as a dict that JSON can hold."""
         return dataclasses.asdict(self)
 
+    def num_epochs(self, steps_per_epoch: int) -> int:
+        """Passes over a training split that makes so many steps."""
+        return self.epochs if self.steps is None else -(-self.steps // steps_per_epoch)
+
     def replace(self, **changes: Any) -> Recipe:
-        """A copy with some values changed.
+        """A copy with some values changed; `epochs` alone also takes the place of `steps`.
 
         Raises:
             ValueError: A name is not a value of recipes, or a number has the wrong sign.
@@ -87,14 +134,30 @@ class Recipe:
         if unknown:
             known = ", ".join(field.name for field in dataclasses.fields(self))
             raise ValueError(f"A recipe has no {sorted(unknown)}; it has {known}.")
+        if "epochs" in changes:
+            changes = {"steps": None, **changes}
         return dataclasses.replace(self, **changes)
 
     def __post_init__(self) -> None:
-        for name in ("batch_size", "epochs", "validate_every", "learning_rate"):
-            if getattr(self, name) <= 0:
-                raise ValueError(f"{name} must be above 0, got {getattr(self, name)}.")
-        if not 0 <= self.ema < 1:
-            raise ValueError(f"ema must be in [0, 1), got {self.ema}.")
+        for name, choices in CHOICES.items():
+            if getattr(self, name) not in choices:
+                known = " or ".join(repr(choice) for choice in choices)
+                raise ValueError(f"{name} must be {known}, got {getattr(self, name)!r}.")
+        for name in ABOVE_0:
+            value = getattr(self, name)
+            if value is not None and value <= 0:
+                raise ValueError(f"{name} must be above 0, got {value}.")
+        for name in ("clip_norm", "weight_decay", "warmup_steps"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must be 0 or more, got {getattr(self, name)}.")
+        for name in ("ema", "momentum"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"{name} must be in [0, 1), got {getattr(self, name)}.")
+        if self.class_weights and (self.pretrained or "class_weights" in self.network_config):
+            raise ValueError(
+                f"class_weights={self.class_weights!r} cannot be had: network_config has "
+                "class_weights of its own, or the network comes from a preset. Leave out one."
+            )
 
 
 def load_recipe(path: str | Path) -> Recipe:

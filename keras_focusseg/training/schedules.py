@@ -1,4 +1,4 @@
-"""Learning-rate schedules that Keras lacks."""
+"""Learning-rate schedules that Keras lacks: a warm-up, then what segmentation networks use."""
 
 from __future__ import annotations
 
@@ -8,8 +8,41 @@ import keras
 from keras import ops
 
 
+class _Warmup(keras.optimizers.schedules.LearningRateSchedule):
+    """A linear warm-up before whatever a subclass says in `after_warmup`."""
+
+    def __init__(self, peak: float, warmup_steps: int, warmup_start: float | None) -> None:
+        super().__init__()
+        if warmup_start is not None and not 0 <= warmup_start <= 1:
+            raise ValueError(f"warmup_start must be None or in 0..1, got {warmup_start}.")
+        self.peak, self.warmup_steps, self.warmup_start = peak, warmup_steps, warmup_start
+
+    def after_warmup(self, step: Any) -> Any:
+        """Rate at an optimizer step (int32 scalar) that is not below `warmup_steps`."""
+        raise NotImplementedError
+
+    def __call__(self, step: Any) -> Any:
+        """Rate at an optimizer step (scalar tensor or number)."""
+        step = ops.cast(step, "int32")
+        done = ops.cast(step, "float32")
+        steps = max(1, self.warmup_steps)
+        if self.warmup_start is None:
+            warm = (done + 1.0) / steps
+        else:
+            warm = self.warmup_start + (1.0 - self.warmup_start) * done / steps
+        return ops.where(step < self.warmup_steps, self.peak * warm, self.after_warmup(step))
+
+    def get_config(self) -> dict[str, Any]:
+        """Constructor arguments."""
+        return {
+            "peak": self.peak,
+            "warmup_steps": self.warmup_steps,
+            "warmup_start": self.warmup_start,
+        }
+
+
 @keras.saving.register_keras_serializable(package="keras_focusseg")
-class WarmupPoly(keras.optimizers.schedules.LearningRateSchedule):
+class WarmupPoly(_Warmup):
     """Linear warm-up, then polynomial decay to `end`: the habit of segmentation networks.
 
     At step s the rate is `peak * (s + 1) / warmup_steps` during warm-up, then
@@ -23,9 +56,11 @@ class WarmupPoly(keras.optimizers.schedules.LearningRateSchedule):
         warmup_steps: Steps of the warm-up, fewer than `total_steps`.
         power: Exponent of the decay.
         end: Rate at the end.
+        warmup_start: Share r of the peak that the warm-up starts from, in 0..1: the rate is
+            then `peak * (r + (1 - r) * s / warmup_steps)` during warm-up.
 
     Raises:
-        ValueError: The steps do not fit each other.
+        ValueError: The steps do not fit each other, or `warmup_start` is no share.
 
     Example:
         ```python
@@ -40,31 +75,76 @@ class WarmupPoly(keras.optimizers.schedules.LearningRateSchedule):
         warmup_steps: int = 0,
         power: float = 0.9,
         end: float = 0.0,
+        warmup_start: float | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(peak, warmup_steps, warmup_start)
         if not 0 <= warmup_steps < total_steps:
             raise ValueError(
                 f"warmup_steps must be in 0..total_steps - 1, got warmup_steps={warmup_steps} and "
                 f"total_steps={total_steps}."
             )
-        self.peak, self.end, self.power = peak, end, power
-        self.total_steps, self.warmup_steps = total_steps, warmup_steps
+        self.total_steps, self.end, self.power = total_steps, end, power
 
-    def __call__(self, step: Any) -> Any:
-        """Rate at an optimizer step (scalar tensor or number)."""
-        step = ops.cast(step, "float32")
-        warm = (step + 1.0) / max(1, self.warmup_steps)
-        progress = (step - self.warmup_steps) / (self.total_steps - self.warmup_steps)
+    def after_warmup(self, step: Any) -> Any:
+        """The polynomial."""
+        done = ops.cast(step - self.warmup_steps, "float32")
+        progress = done / (self.total_steps - self.warmup_steps)
         decay = ops.power(1.0 - ops.clip(progress, 0.0, 1.0), self.power)
-        decayed = self.end + (self.peak - self.end) * decay
-        return ops.where(step < self.warmup_steps, self.peak * warm, decayed)
+        return self.end + (self.peak - self.end) * decay
 
     def get_config(self) -> dict[str, Any]:
         """Constructor arguments."""
         return {
-            "peak": self.peak,
+            **super().get_config(),
             "total_steps": self.total_steps,
-            "warmup_steps": self.warmup_steps,
             "power": self.power,
             "end": self.end,
         }
+
+
+@keras.saving.register_keras_serializable(package="keras_focusseg")
+class WarmupStep(_Warmup):
+    """Linear warm-up, then `peak * factor ** floor(s / every)` at step s.
+
+    The drops are counted from step 0, so a warm-up does not shift them.
+
+    Args:
+        peak: Rate before the first drop, > 0.
+        every: Steps between two drops.
+        factor: What the rate is multiplied by at a drop, in (0, 1].
+        warmup_steps: Steps of the warm-up.
+        warmup_start: As for `WarmupPoly`.
+
+    Raises:
+        ValueError: A value is out of its range.
+
+    Example:
+        ```python
+        schedule = WarmupStep(1e-3, every=10 * 122, factor=0.3)  # 10 epochs of 122 steps
+        ```
+    """
+
+    def __init__(
+        self,
+        peak: float,
+        every: int,
+        factor: float = 0.3,
+        warmup_steps: int = 0,
+        warmup_start: float | None = None,
+    ) -> None:
+        super().__init__(peak, warmup_steps, warmup_start)
+        if every < 1 or not 0 < factor <= 1 or warmup_steps < 0:
+            raise ValueError(
+                "every must be at least 1, factor in (0, 1] and warmup_steps at least 0, got "
+                f"every={every}, factor={factor} and warmup_steps={warmup_steps}."
+            )
+        self.every, self.factor = every, factor
+
+    def after_warmup(self, step: Any) -> Any:
+        """The stairs."""
+        drops = ops.floor_divide(step, self.every)  # of integers: exact on every backend
+        return self.peak * ops.power(self.factor, ops.cast(drops, "float32"))
+
+    def get_config(self) -> dict[str, Any]:
+        """Constructor arguments."""
+        return {**super().get_config(), "every": self.every, "factor": self.factor}

@@ -131,3 +131,130 @@ def torch_pyramid(network: Any, images: np.ndarray) -> Arrays:
         level: stage.numpy().transpose(0, 2, 3, 1)
         for level, stage in zip(LEVELS, stages[1:], strict=True)
     }
+
+
+# MSCAN and VAN, written from their papers over a state dict with the public names.
+
+LARGE_KERNEL_SIZES = {
+    "mscan_t": {"channels": (32, 64, 160, 256), "depths": (3, 3, 5, 2)},
+    "van_b0": {"channels": (32, 64, 160, 256), "depths": (3, 3, 5, 2)},
+}
+
+
+def large_kernel_state(
+    kind: str,
+    channels: tuple[int, ...],
+    depths: tuple[int, ...],
+    mlp_ratios: tuple[int, ...] = (8, 8, 4, 4),
+) -> Arrays:
+    """A random state dict of an MSCAN or a VAN, statistics of batch norm included."""
+    rng = np.random.default_rng(0)
+    state: Arrays = {}
+
+    def conv(key: str, inputs: int, outputs: int, height: int = 1, width: int = 1) -> None:
+        deviation = 1 / np.sqrt(inputs * height * width)
+        state[f"{key}.weight"] = rng.normal(0, deviation, (outputs, inputs, height, width))
+        state[f"{key}.bias"] = rng.normal(0, 0.1, outputs)
+
+    def norm(key: str, size: int, statistics: bool = True) -> None:
+        state[f"{key}.weight"] = rng.uniform(0.8, 1.2, size)
+        state[f"{key}.bias"] = rng.normal(0, 0.1, size)
+        if statistics:
+            state[f"{key}.running_mean"] = rng.normal(0, 0.1, size)
+            state[f"{key}.running_var"] = rng.uniform(0.5, 1.5, size)
+
+    before = 3
+    stages = zip(channels, depths, mlp_ratios, strict=True)
+    for stage, (size, depth, ratio) in enumerate(stages, start=1):
+        embedding = f"patch_embed{stage}"
+        if stage == 1 and kind == "mscan":
+            conv(f"{embedding}.proj.0", 3, size // 2, 3, 3)
+            norm(f"{embedding}.proj.1", size // 2)
+            conv(f"{embedding}.proj.3", size // 2, size, 3, 3)
+            norm(f"{embedding}.proj.4", size)
+        else:
+            side = 7 if stage == 1 else 3
+            conv(f"{embedding}.proj", before, size, side, side)
+            norm(f"{embedding}.norm", size)
+        for index in range(depth):
+            block = f"block{stage}.{index}"
+            unit = f"{block}.attn.spatial_gating_unit"
+            norm(f"{block}.norm1", size)
+            norm(f"{block}.norm2", size)
+            conv(f"{block}.attn.proj_1", size, size)
+            conv(f"{block}.attn.proj_2", size, size)
+            conv(f"{unit}.conv0", 1, size, 5, 5)
+            if kind == "mscan":
+                for number, length in enumerate((7, 11, 21)):
+                    conv(f"{unit}.conv{number}_1", 1, size, 1, length)
+                    conv(f"{unit}.conv{number}_2", 1, size, length, 1)
+                conv(f"{unit}.conv3", size, size)
+            else:
+                conv(f"{unit}.conv_spatial", 1, size, 7, 7)
+                conv(f"{unit}.conv1", size, size)
+            conv(f"{block}.mlp.fc1", size, ratio * size)
+            conv(f"{block}.mlp.dwconv.dwconv", 1, ratio * size, 3, 3)
+            conv(f"{block}.mlp.fc2", ratio * size, size)
+            for number in (1, 2):
+                state[f"{block}.layer_scale_{number}"] = rng.uniform(0.2, 0.6, size)
+        norm(f"norm{stage}", size, statistics=False)
+        before = size
+    return {key: array.astype("float32") for key, array in state.items()}
+
+
+def torch_large_kernel(
+    kind: str, state: Arrays, depths: tuple[int, ...], images: np.ndarray, epsilon: float = 1e-5
+) -> Arrays:
+    """Stages of an MSCAN or a VAN for images in 0..255, channels last, by PyTorch's functions."""
+    import torch
+    from torch.nn import functional
+
+    tensors = {key: torch.from_numpy(array) for key, array in state.items()}
+
+    def conv(x: Any, key: str, padding: Any = 0, **options: Any) -> Any:
+        kernel, bias = tensors[f"{key}.weight"], tensors[f"{key}.bias"]
+        groups = x.shape[1] if kernel.shape[1] == 1 else 1
+        return functional.conv2d(x, kernel, bias, padding=padding, groups=groups, **options)
+
+    def norm(x: Any, key: str) -> Any:
+        mean, variance = tensors[f"{key}.running_mean"], tensors[f"{key}.running_var"]
+        scale, shift = tensors[f"{key}.weight"], tensors[f"{key}.bias"]
+        return functional.batch_norm(x, mean, variance, scale, shift, eps=1e-5)
+
+    def gate(u: Any, unit: str) -> Any:
+        a = conv(u, f"{unit}.conv0", 2)
+        if kind == "van":
+            return u * conv(conv(a, f"{unit}.conv_spatial", 9, dilation=3), f"{unit}.conv1")
+        total = a
+        for number, pad in enumerate((3, 5, 10)):
+            row = conv(a, f"{unit}.conv{number}_1", (0, pad))
+            total = total + conv(row, f"{unit}.conv{number}_2", (pad, 0))
+        return u * conv(total, f"{unit}.conv3")
+
+    def block(x: Any, key: str) -> Any:
+        y = norm(x, f"{key}.norm1")
+        u = functional.gelu(conv(y, f"{key}.attn.proj_1"))
+        y = y + conv(gate(u, f"{key}.attn.spatial_gating_unit"), f"{key}.attn.proj_2")
+        x = x + tensors[f"{key}.layer_scale_1"][:, None, None] * y
+        y = conv(norm(x, f"{key}.norm2"), f"{key}.mlp.fc1")
+        y = conv(functional.gelu(conv(y, f"{key}.mlp.dwconv.dwconv", 1)), f"{key}.mlp.fc2")
+        return x + tensors[f"{key}.layer_scale_2"][:, None, None] * y
+
+    mean, std = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
+    x = torch.from_numpy(((images / 255 - mean) / std).astype("float32").transpose(0, 3, 1, 2))
+    outputs = {}
+    for stage, (level, depth) in enumerate(zip(LEVELS, depths, strict=True), start=1):
+        key = f"patch_embed{stage}"
+        if stage == 1 and kind == "mscan":
+            x = functional.gelu(norm(conv(x, f"{key}.proj.0", 1, stride=2), f"{key}.proj.1"))
+            x = norm(conv(x, f"{key}.proj.3", 1, stride=2), f"{key}.proj.4")
+        else:
+            padding, stride = (3, 4) if stage == 1 else (1, 2)
+            x = norm(conv(x, f"{key}.proj", padding, stride=stride), f"{key}.norm")
+        for index in range(depth):
+            x = block(x, f"block{stage}.{index}")
+        scale, shift = tensors[f"norm{stage}.weight"], tensors[f"norm{stage}.bias"]
+        last = functional.layer_norm(x.permute(0, 2, 3, 1), scale.shape, scale, shift, epsilon)
+        outputs[level] = last.numpy()
+        x = last.permute(0, 3, 1, 2)
+    return outputs

@@ -12,12 +12,13 @@ from keras_focusseg import models
 Arrays = dict[str, np.ndarray]
 
 
-def backbone(width: int = 8) -> keras.Model:
-    """A pyramid of four convolutions at strides 4, 8, 8, 8, made of Keras' own layers."""
+def backbone(width: int = 8, strides: tuple[int, ...] = (4, 2, 1, 1)) -> keras.Model:
+    """A pyramid of four convolutions, by default at strides 4, 8, 8, 8, of Keras' own layers."""
     images = keras.Input((None, None, 3), name="pixels")
     x = keras.layers.Rescaling(1 / 127.5, offset=-1.0, name="centre")(images)
     pyramid = {}
-    for level, stride, kernel in (("P2", 4, 5), ("P3", 2, 3), ("P4", 1, 3), ("P5", 1, 3)):
+    levels = zip(("P2", "P3", "P4", "P5"), strides, (5, 3, 3, 3), strict=True)
+    for level, stride, kernel in levels:
         x = keras.layers.Conv2D(width, kernel, strides=stride, padding="same", name=level)(x)
         x = keras.layers.BatchNormalization(momentum=0.9, name=f"{level}_norm")(x)
         pyramid[level] = x = keras.layers.ReLU(name=f"{level}_out")(x)

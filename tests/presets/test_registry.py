@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from keras_focusseg import label_spaces, models, presets
+from keras_focusseg import label_spaces, layers, models, presets
 from keras_focusseg.presets.registry import WEIGHTS
 from keras_focusseg.presets.weights_file import load_weights, save_weights, sha256
 from tests.testers import randomize_weights, tiny_fornet
@@ -71,6 +71,17 @@ def test_saved_folder_loads_with_the_same_logits(saved: tuple[models.FoRNet, Pat
     loaded = presets.load(folder)
     np.testing.assert_allclose(logits(loaded, images()), logits(model, images()), atol=1e-6)
     assert loaded.label_space == SPACE
+
+
+def test_scalar_weights_keep_their_shape(tmp_path: Path) -> None:
+    """SCRNet's channel attention has one."""
+    images_in = keras.Input((None, None, 3))
+    model = keras.Model(images_in, layers.ChannelAttention(name="channel")(images_in))
+    model.get_layer("channel").gamma.assign(0.25)
+    save_weights(model, tmp_path / "scalar.safetensors")
+    model.get_layer("channel").gamma.assign(0.0)
+    load_weights(model, tmp_path / "scalar.safetensors")
+    assert float(model.get_layer("channel").gamma) == 0.25
 
 
 def test_half_precision_is_half_the_size_and_close(

@@ -1,16 +1,17 @@
 """Whole runs on a few small scenes: what they write, how they resume, what they refuse."""
 
 import csv
-import dataclasses
 import json
+import warnings
 from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
 
-from keras_focusseg import backbones, presets, training
+from keras_focusseg import backbones, data, models, presets, training
 from keras_focusseg.training.callbacks import RunFolder, newest_checkpoint
+from keras_focusseg.training.fit import _check_run_folder
 from tests.testers import tiny_backbone
 
 RECIPE = training.Recipe(
@@ -129,32 +130,79 @@ def test_too_few_images_for_a_batch() -> None:
     assert not Path("unused").exists()
 
 
-def test_optimizer_spares_norms_and_biases_and_follows_the_schedule() -> None:
-    optimizer = training.make_optimizer(RECIPE, steps_per_epoch=2)
-    inputs = keras.Input((4, 4, 2))
-    outputs = keras.layers.BatchNormalization()(keras.layers.Conv2D(2, 1)(inputs))
-    model = keras.Model(inputs, outputs)
-    optimizer.build(model.trainable_variables)
-    decayed = {v.name for v in model.trainable_variables if optimizer._use_weight_decay(v)}
-    assert decayed == {"kernel"}
-    restored = keras.optimizers.deserialize(keras.optimizers.serialize(optimizer))
-    restored.build(model.trainable_variables)
-    assert {v.name for v in model.trainable_variables if restored._use_weight_decay(v)} == decayed
-    assert json.dumps(RECIPE.to_config())
-    assert dataclasses.asdict(RECIPE) == RECIPE.to_config()
+def test_a_recipe_says_optimizer_and_schedule() -> None:
+    adamw = training.make_optimizer(RECIPE.replace(head_learning_rate_factor=10.0), 2)
+    assert type(adamw) is models.AdamW
+    assert (adamw.kernel_decay, adamw.head_learning_rate_factor) == (0.05, 10.0)
+    assert (adamw.beta_1, adamw.beta_2, adamw.global_clipnorm) == (0.9, 0.999, 1.0)
+
+    changes = {"momentum": 0.8, "weight_decay": 5e-4, "clip_norm": 0.0, "step_epochs": 3}
+    recipe = RECIPE.replace(optimizer="sgd", schedule="step", warmup_start=0.5, **changes)
+    sgd = training.make_optimizer(recipe, steps_per_epoch=2)
+    assert type(sgd) is models.SGD
+    assert (sgd.momentum, sgd.nesterov, sgd.kernel_decay) == (0.8, False, 5e-4)
+    assert sgd.global_clipnorm is None
+    rates = []
+    for step in (0, 1, 5, 6, 12):
+        sgd.iterations.assign(step)
+        rates.append(float(keras.ops.convert_to_numpy(sgd.learning_rate)))
+    np.testing.assert_allclose(rates, [5e-4, 1e-3, 1e-3, 3e-4, 9e-5], rtol=1e-5)
 
 
-def test_frozen_backbone_norms_stay_as_they_are() -> None:
-    from keras_focusseg import data
+def test_steps_take_the_place_of_epochs() -> None:
+    recipe = RECIPE.replace(steps=5)
+    assert [recipe.num_epochs(n) for n in (1, 2, 5, 92)] == [5, 3, 1, 1]
+    assert (
+        training.make_optimizer(recipe, 2).get_config()["learning_rate"]["config"]["total_steps"]
+        == 6
+    )
+    assert recipe.replace(epochs=4).num_epochs(2) == 4
 
+
+def test_a_run_by_published_settings_and_its_resumption(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    changes = {"steps": 4, "optimizer": "sgd", "head_learning_rate_factor": 4.0, "ema": 0.0}
+    recipe = RECIPE.replace(schedule="step", step_epochs=1, cache=None, **changes)
+    recipe = recipe.replace(validate_every=5)  # the last epoch is validated all the same
+    recipe = recipe.replace(class_weights="median_frequency")
+    best = training.train(recipe, run_folder=tmp_path)
+    assert "Reading 4 masks for the class weights." in capsys.readouterr().out
+    found = [float(row["learning_rate"]) for row in rows(tmp_path)]
+    np.testing.assert_allclose(found, [3e-4, 9e-5], rtol=1e-3)  # after the epoch's last step
+    source = data.open_source("synthetic_streets", None, "train", count=4, size=(64, 64))
+    weights = presets.record(best).config["class_weights"]
+    np.testing.assert_allclose(weights, data.class_weights(source))
+    assert len(set(weights)) > 3
+    with warnings.catch_warnings():  # that the optimizer's state did not fit
+        warnings.filterwarnings("error", "Skipping variable loading")
+        assert training.train(recipe, run_folder=tmp_path, resume=True, verbose=0) == best
+
+    # A folder that an earlier version wrote, before recipes had these values.
+    stored = json.loads((tmp_path / "recipe.json").read_text())
+    plain = RECIPE.to_config()
+    new = ("steps", "optimizer", "momentum", "head_learning_rate_factor", "schedule", "cache")
+    new += ("warmup_start", "step_epochs", "step_factor", "class_weights")
+    old = {name: value for name, value in plain.items() if name not in new}
+    assert set(stored) == set(plain) == set(old) | set(new)
+    (tmp_path / "recipe.json").write_text(json.dumps(old))
+    _check_run_folder(RECIPE, tmp_path, resume=True)
+    with pytest.raises(ValueError, match="steps differ.*was None and is 4 now"):
+        _check_run_folder(RECIPE.replace(steps=4), tmp_path, resume=True)
+
+
+def test_frozen_backbone_norms_stay_as_they_are(tmp_path: Path) -> None:
     source = data.open_source("synthetic_streets", None, "train", count=2, size=(64, 64))
     config = {**RECIPE.network_config, "backbone": "mobilenet_v2", "neck": "fpn"}
     recipe = RECIPE.replace(freeze_backbone_norm=True, network_config=config)
     model = training.build_model(recipe, source)
-    norms = [
-        layer
-        for layer in model.backbone.layers
-        if isinstance(layer, keras.layers.BatchNormalization)
-    ]
-    assert norms and not any(layer.trainable for layer in norms)
-    assert any(layer.trainable for layer in model.layers if layer.name.endswith("_bn"))
+    presets.save(model, tmp_path, name="made", label_space=source.label_space)
+    again = training.build_model(recipe.replace(pretrained=str(tmp_path)), source)
+    for one in (model, again):
+        norms = [
+            layer
+            for layer in one.backbone.layers
+            if isinstance(layer, keras.layers.BatchNormalization)
+        ]
+        assert norms and not any(layer.trainable for layer in norms)
+        assert any(layer.trainable for layer in one.layers if layer.name.endswith("_bn"))

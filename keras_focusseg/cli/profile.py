@@ -1,0 +1,66 @@
+"""`focusseg profile`."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from keras_focusseg import inference
+
+
+def profile(
+    preset: Annotated[
+        str, typer.Argument(help="Name of a preset, or a folder such as runs/x/best.")
+    ],
+    size: Annotated[str, typer.Option(help="Height and width of the image.")] = "512x1024",
+    runs: Annotated[int, typer.Option(help="Timed forward passes, after warm-up.")] = 10,
+    no_latency: Annotated[
+        bool, typer.Option("--no-latency", help="Count only, without running the network.")
+    ] = False,
+    all_outputs: Annotated[
+        bool, typer.Option("--all-outputs", help="Also what only the training needs.")
+    ] = False,
+    output: Annotated[Path | None, typer.Option(help="JSON file for the figures.")] = None,
+) -> None:
+    """Count parameters and multiply-accumulates by part, peak activations; measure the latency.
+
+    One image. No weights are needed: the network is built with random ones, since costs do not
+    depend on them.
+
+    Example: focusseg profile fornet_resnet101_cityscapes --size 1024x2048 --no-latency
+    """
+    sides = re.fullmatch(r"(\d+)x(\d+)", size)
+    if sides is None:
+        raise ValueError(f"--size must be HEIGHTxWIDTH, such as 1024x2048; got {size!r}.")
+    if runs < 1 and not no_latency:
+        raise ValueError(f"--runs must be 1 or more, got {runs}; --no-latency leaves them out.")
+    costs = inference.profile(
+        preset,
+        (int(sides[1]), int(sides[2])),
+        outputs=None if all_outputs else "logits",
+        runs=0 if no_latency else runs,
+    )
+    table = Table("part")
+    for column in ("parameters", "trainable", "GMACs"):
+        table.add_column(column, justify="right")
+    *parts, total = costs.rows()
+    for row in parts:
+        table.add_row(*row)
+    table.add_section()
+    table.add_row(*total)
+    print(costs.title())
+    Console(width=max(100, Console().width)).print(table)
+    for remark in costs.remarks():
+        print(remark)
+    if output is not None:
+        temporary = output.with_name(f".{output.name}.tmp")
+        temporary.write_text(json.dumps(costs.to_dict(), indent=1) + "\n")
+        os.replace(temporary, output)
+        print(f"Written: {output}")

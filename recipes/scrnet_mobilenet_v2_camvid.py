@@ -1,0 +1,44 @@
+"""SCRNet, compact form on MobileNetV2, on CamVid train (367 frames, 480x360, 11 classes).
+
+Run it with `focusseg train recipes/scrnet_mobilenet_v2_camvid.py --data-root CamVid`. Paper:
+arXiv 2412.08671; the MobileNetV2 form and these settings are this library's. The class weights are
+the square roots of the median-frequency weights of the training split; the contrastive loss sets
+in after an eighth of the run.
+"""
+
+from keras_focusseg.training import Recipe
+
+recipe = Recipe(
+    name="scrnet_mobilenet_v2_camvid",
+    network="SCRNet",
+    network_config={
+        "backbone": "mobilenet_v2",
+        "filters": 64,
+        "context_filters": 128,
+        "embedding_filters": 64,
+        "contrast_warmup": 225,
+        # sky, building, pole, road, pavement, tree, sign, fence, car, pedestrian, bicyclist
+        "class_weights": (0.52, 0.44, 2.14, 0.38, 1.0, 0.68, 1.96, 2.0, 0.88, 2.65, 3.92),
+    },
+    dataset="camvid",
+    augment={
+        "crop_size": (256, 320),
+        "scale": (0.5, 2.0),
+        "rotate": 5.0,
+        "brightness": 0.3,
+        "contrast": 0.3,
+        "saturation": 0.3,
+        "hue": 0.03,
+        "max_class_share": 0.75,
+    },
+    batch_size=8,
+    val_batch_size=1,
+    epochs=40,
+    learning_rate=8e-4,
+    weight_decay=0.02,
+    warmup_steps=90,
+    ema=0.99,
+    validate_every=2,
+    seed=0,
+    backbone_weights="imagenet",
+)
