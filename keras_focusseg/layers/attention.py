@@ -118,7 +118,7 @@ class DisentangledNonLocal(keras.layers.Layer):
 
     and the result is `x + BN(Conv1x1(y))` (Yin et al., arXiv 2006.06668, in the form of
     mmsegmentation: d = C / 2, temperature 0.05). The gamma of the batch normalisation starts at 0
-    (ours), so that a fresh layer is the identity. Products of q and k and the softmaxes are float32.
+    (ours), so that a fresh layer is the identity. Products of q and k and softmaxes are float32.
 
     Args:
         reduction: Channels of the map per channel of q, k and v.

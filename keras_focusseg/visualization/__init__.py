@@ -1,5 +1,15 @@
 """What networks saw, as pictures."""
 
+from keras_focusseg.visualization.flow import flow_arrows, flow_colors, flow_wheel
 from keras_focusseg.visualization.pictures import colorize, heatmap, legend, overlay, region_map
 
-__all__ = ["colorize", "heatmap", "legend", "overlay", "region_map"]
+__all__ = [
+    "colorize",
+    "flow_arrows",
+    "flow_colors",
+    "flow_wheel",
+    "heatmap",
+    "legend",
+    "overlay",
+    "region_map",
+]

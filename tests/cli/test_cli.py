@@ -16,7 +16,7 @@ from PIL import Image
 from keras_focusseg import label_spaces, models, presets
 from keras_focusseg.cli import main
 
-VERBS = ("train", "evaluate", "segment", "presets", "demo")
+VERBS = ("train", "evaluate", "segment", "profile", "presets", "demo")
 
 
 @dataclasses.dataclass
@@ -113,6 +113,23 @@ def test_evaluate_prints_and_writes_the_same_figures(
     assert scores["frames"] == 2 and scores["resolution"] == "64x96"
     assert f"{100 * scores['mean_iou']:.2f}" in done.stdout
     assert "Bicyclist" in done.stdout
+
+
+def test_profile_prints_and_writes_the_same_figures(
+    run: Callable[..., Done], preset: Path, tmp_path: Path
+) -> None:
+    options = ("--size", "64x96", "--runs", 1, "--output", tmp_path / "costs.json")
+    done = run("profile", preset, *options)
+    assert done.returncode == 0, done.stderr
+    costs = json.loads((tmp_path / "costs.json").read_text())
+    assert (costs["height"], costs["width"], costs["latency"]["runs"]) == (64, 96, 1)
+    assert costs["macs"] == sum(part["macs"] for part in costs["parts"])
+    assert f"{costs['parameters']:,}" in done.stdout and f"{costs['macs'] / 1e9:.2f}" in done.stdout
+    assert "resnet18" in done.stdout and "median of 1 runs" in done.stdout
+    counted = run("profile", preset, "--size", "64x96", "--no-latency")
+    assert counted.returncode == 0 and "latency" not in counted.stdout
+    wrong = run("profile", preset, "--size", "64")
+    assert wrong.returncode == 2 and "--size must be HEIGHTxWIDTH" in wrong.stderr
 
 
 def test_demo_writes_a_page_with_all_its_pictures(
