@@ -14,8 +14,8 @@ class AttentionBoostingGate(keras.layers.Layer):
 
     The paper takes b from the batch normalisation that follows the last convolution of a block. The
     gate has no parameters, keeps the shape, and is the function known as SiLU or Swish: it is 0
-    at 0, never below -0.27847 (at b = -1.2785), and close to b where b is large. Arguments are those
-    of `keras.layers.Layer`.
+    at 0, never below -0.27847 (at b = -1.2785), and close to b where b is large. Its arguments are
+    those of `keras.layers.Layer`.
 
     Example:
         ```python
