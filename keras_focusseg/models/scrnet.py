@@ -159,7 +159,10 @@ class SCRNet(Segmenter):
                 offset_filters, upsampling, offset_mask, offset_padding, name=f"srm_{level.lower()}"
             )
             aligned, fields = srm(p, lateral, return_fields=True)
-            signals |= {f"{field}_{level.lower()}": value for field, value in fields.items()}
+            cells = backbones.pyramid_stride(encoder, level)
+            for field, value in fields.items():
+                signal = f"{field}_{level.lower()}"
+                signals[signal] = CropLike(cells, dtype="float32", name=signal)(value, images)
             p = keras.layers.Add(name=f"add_{level.lower()}")([lateral, aligned])
         p = conv_norm_act(p, filters, 3, name="smooth")  # (B, H'/4, W'/4, D)
         signals["decoded"] = p

@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from keras_focusseg.visualization.flow import flow_wheel
 from keras_focusseg.visualization.pictures import (
     colorize,
-    heatmap,
     legend,
     overlay,
-    region_map,
 )
+from keras_focusseg.visualization.signals import signal_pictures
 
 _PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>keras_focusseg: demo</title>
@@ -39,16 +39,20 @@ p {{ max-width: 60rem; }}
 <h1>Street scenes, segmented</h1>
 <p>{intro}</p>
 {table}
-<p><img src="legend.png" alt="Colours of the classes"></p>
+<p><img src="legend.png" alt="Colours of the classes">
+<img src="wheel.png" alt="Colours of the offsets: the direction from the middle"></p>
 {scenes}
 </body></html>
 """
 
 _INTRO = (
-    "The scenes were drawn by the synthetic source from a seed that no training saw. "
-    "<b>Importance</b> is the selector's score, dark 0 to light 1: it was taught to find class "
-    "boundaries. <b>Regions</b> are the cells that the branches look at again: the lightest go to "
-    "every branch, the dark violet ones to the last branch alone, grey ones to none."
+    "The scenes were drawn by the synthetic source from a seed that no training saw. Maps run from "
+    "dark to light, in the range that their caption gives. <b>Importance</b> (FoR-Net) is the "
+    "selector's score: it was taught to find class boundaries. <b>Regions</b> are the cells that "
+    "the branches look at again: the lightest go to every branch, the dark violet ones to the last "
+    "branch alone, grey ones to none. <b>Offsets</b> (SCRNet) say where an enlarged map is read "
+    "instead: the hue is the direction, as on the wheel, and the strength the length. <b>Gates</b> "
+    "(SERNet-Former) say how much of a stage's map is added to it once more."
 )
 
 
@@ -82,6 +86,7 @@ def write(folder: str | Path, source: Any, columns: Sequence[Column]) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     space = source.label_space
     legend(space, columns=6).save(folder / "legend.png")
+    flow_wheel(64).save(folder / "wheel.png")
     scenes = []
     for i in range(len(source)):
         sample = source.load(i)
@@ -101,9 +106,7 @@ def write(folder: str | Path, source: Any, columns: Sequence[Column]) -> Path:
                 f"{column.name}: prediction": overlay(sample.image, labels, space, 0.75),
                 f"errors ({100 * wrong.mean():.1f} % of the pixels)": _errors(sample.image, wrong),
             }
-            if "importance" in seen:
-                pictures["importance"] = heatmap(seen["importance"][0], labels.shape)
-                pictures["regions"] = region_map(sample.image, seen["masks"][0])
+            pictures |= signal_pictures(sample.image, seen)
             rows.append(_row(folder, f"scene{i:02d}_{column.name}", pictures))
         scenes.append(f"<h2>Scene {i + 1}</h2>\n" + "\n".join(rows))
     page = folder / "index.html"
