@@ -43,7 +43,7 @@ comma := ,
 DESCRIPTION := pyproject.toml constraints-test.txt
 
 .NOTPARALLEL:
-.PHONY: help demo test lint format docs clean distclean ci
+.PHONY: help demo test lint format docs bridges clean distclean ci
 
 help: ## list these verbs
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
@@ -84,18 +84,27 @@ docs: $(VENV)/.docs-installed ## build the documentation into site/, a warning i
 ci: ## everything that .ci/run checks: lint, test, docs
 	.ci/run
 
+# In an environment of its own: KerasHub brings the full `tensorflow` wheel.
+bridges: $(VENV)-bridges/.installed ## run the tests of KerasHub and keras-cv backbones, in .venv-bridges
+	KERAS_BACKEND=tensorflow $(VENV)-bridges/bin/python -m pytest $(ARGS) tests/backbones/test_bridges.py
+
 clean: ## remove what was built or cached; keeps .venv and runs/
 	rm -rf build dist site demo *.egg-info .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -not -path './$(VENV)/*' -prune -exec rm -rf {} +
 
 distclean: clean ## clean, and remove .venv too
-	rm -rf $(VENV)
+	rm -rf $(VENV) $(VENV)-bridges
 
 $(VENV)/.demo-installed: $(DESCRIPTION)
 	$(call install,tensorflow-cpu)
 
 $(VENV)/.test-installed: $(DESCRIPTION)
 	$(call install,tensorflow-cpu$(comma)jax$(comma)torch$(comma)dev)
+
+$(VENV)-bridges/.installed: pyproject.toml
+	$(PYTHON) -m venv --clear $(VENV)-bridges
+	$(VENV)-bridges/bin/python -m pip install --quiet $(PIP_ARGS) --editable '.[tensorflow,hub,cv]' pytest
+	touch $@
 
 $(VENV)/.lint-installed: $(DESCRIPTION)
 	$(call install,lint)

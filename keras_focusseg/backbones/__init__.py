@@ -20,6 +20,7 @@ import numpy as np
 from keras_focusseg.backbones.backbone import Backbone, check_pyramid, pyramid_stride
 from keras_focusseg.backbones.bridges import (
     BridgedBackbone,
+    check_any_size,
     from_keras_cv,
     from_keras_hub,
     is_keras_cv,
@@ -95,8 +96,8 @@ def as_pyramid(
         A model from images (B, H, W, 3) to the dict ``{"P2", "P3", "P4", "P5"}``.
 
     Raises:
-        ValueError: If the name is not known, the model has no pyramid, or ``weights`` is given
-            beside a model.
+        ValueError: If the name is not known, the model has no pyramid or a fixed size where it is
+            another package's, or ``weights`` is given beside a model.
 
     Example:
         >>> as_pyramid("resnet18", output_stride=16).pyramid_strides["P5"]
@@ -107,9 +108,11 @@ def as_pyramid(
     if weights is not None:
         raise ValueError("backbone_weights goes with a backbone's name; load a model's yourself.")
     if is_keras_hub(backbone):
-        return from_keras_hub(backbone)
-    if is_keras_cv(backbone):
-        return from_keras_cv(backbone)
+        backbone = from_keras_hub(backbone)
+    elif is_keras_cv(backbone):
+        backbone = from_keras_cv(backbone)
+    if isinstance(backbone, BridgedBackbone):
+        return check_any_size(backbone)
     return check_pyramid(backbone)
 
 

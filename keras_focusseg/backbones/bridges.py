@@ -2,16 +2,18 @@
 
 Neither package is imported here: a KerasHub backbone is known by its ``pyramid_outputs``, one of
 keras-cv by its ``pyramid_level_inputs``. A ``.keras`` file of a network on such a backbone loads
-where that package was imported before.
+wherever that package is installed.
 """
 
 from __future__ import annotations
 
 import copy
+import importlib.util
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
+import numpy as np
 from keras import KerasTensor
 
 from keras_focusseg.backbones.backbone import IMAGENET_OFFSET, IMAGENET_SCALE, PYRAMID_LEVELS
@@ -29,8 +31,8 @@ class BridgedBackbone(keras.Model):
 
     Args:
         backbone: A backbone of KerasHub or keras-cv with one image input, channels last.
-        scale: What images in 0..255 are multiplied by, one number or one a channel.
-        offset: What is added after that, one number or one a channel.
+        scale: What images in 0..255 are multiplied by: one number, one a channel, or None.
+        offset: What is added after that: one number, one a channel, or None.
         name: Name of the model; None for the backbone's.
         trainable: Whether the weights can be trained.
 
@@ -41,8 +43,8 @@ class BridgedBackbone(keras.Model):
     def __init__(
         self,
         backbone: keras.Model,
-        scale: Factor = 1.0,
-        offset: Factor = 0.0,
+        scale: Factor | None = None,
+        offset: Factor | None = None,
         name: str | None = None,
         trainable: bool = True,
     ) -> None:
@@ -54,15 +56,14 @@ class BridgedBackbone(keras.Model):
             backbone.inputs[0], {level: found[key] for level, key in levels.items()}, name="levels"
         )
         inputs = keras.Input(backbone.inputs[0].shape[1:], dtype="float32", name="images")
-        x = keras.layers.Rescaling(
-            _plain(scale), _plain(offset), dtype="float32", name="rescaling"
-        )(inputs)
+        scale, offset = _plain(scale, 1.0), _plain(offset, 0.0)
+        x = keras.layers.Rescaling(scale, offset, dtype="float32", name="rescaling")(inputs)
         super().__init__(inputs, extractor(x), name=name or backbone.name)
         self.pyramid_strides = {level: strides[key] for level, key in levels.items()}
         self._config = {
             "backbone": keras.saving.serialize_keras_object(backbone),
-            "scale": _plain(scale),
-            "offset": _plain(offset),
+            "scale": scale,
+            "offset": offset,
             "name": self.name,
         }
         self.trainable = trainable
@@ -76,14 +77,25 @@ class BridgedBackbone(keras.Model):
         """Build the backbone inside, then this model around it."""
         # A copy, because Keras empties what it deserialises.
         inner = copy.deepcopy(config["backbone"])
-        backbone = keras.saving.deserialize_keras_object(inner, custom_objects=custom_objects)
+        package = str(inner.get("module")).partition(".")[0]
+        try:
+            # Keras imports the package if it is there.
+            backbone = keras.saving.deserialize_keras_object(inner, custom_objects=custom_objects)
+        except TypeError as error:
+            if importlib.util.find_spec(package) is not None:
+                raise
+            raise ImportError(
+                f"The backbone inside is a {config['backbone']['class_name']} of {package}, which "
+                "is not installed. KerasHub comes with pip install 'keras-focusseg[hub]', keras-cv "
+                "with 'keras-focusseg[cv]'."
+            ) from error
         return cls(**{**config, "backbone": backbone})
 
 
 def from_keras_hub(
     backbone: keras.Model,
-    scale: Factor = IMAGENET_SCALE,
-    offset: Factor = IMAGENET_OFFSET,
+    scale: Factor | None = IMAGENET_SCALE,
+    offset: Factor | None = IMAGENET_OFFSET,
     name: str | None = None,
 ) -> BridgedBackbone:
     """Make a KerasHub `FeaturePyramidBackbone` an encoder for images in 0..255.
@@ -93,11 +105,10 @@ def from_keras_hub(
 
     Args:
         backbone: The backbone, with levels at strides 4, 8, 16 and 32, whatever their names.
-        scale: What images are multiplied by, one number or one a channel. The default, with that
-            of the offset, is ImageNet's mean and deviation, as most presets want it. Of another
-            preset take both from
-            ``keras_hub.layers.ImageConverter.from_preset(...)``: its ``scale`` and ``offset``.
-        offset: What is added after that, one number or one a channel.
+        scale: What images are multiplied by: one number, one a channel, or None. What a preset
+            wants stands in its ``keras_hub.layers.ImageConverter.from_preset(...)``, as ``scale``
+            and ``offset``. The defaults normalise by ImageNet's mean and deviation.
+        offset: What is added after that: one number, one a channel, or None.
         name: Name of the model; None for the backbone's.
 
     Returns:
@@ -121,7 +132,7 @@ def from_keras_hub(
 def from_keras_cv(
     backbone: keras.Model,
     scale: Factor | None = None,
-    offset: Factor = 0.0,
+    offset: Factor | None = None,
     name: str | None = None,
 ) -> BridgedBackbone:
     """Make a keras-cv backbone with a pyramid an encoder for images in 0..255.
@@ -133,7 +144,7 @@ def from_keras_cv(
         backbone: The backbone, with levels at strides 4, 8, 16 and 32, whatever their names.
         scale: What images are multiplied by, one number or one a channel. None for 1 where the
             backbone was built with ``include_rescaling=True``, else for 1 / 255.
-        offset: What is added after that, one number or one a channel.
+        offset: What is added after that: one number, one a channel, or None.
         name: Name of the model; None for the backbone's.
 
     Returns:
@@ -155,6 +166,22 @@ def from_keras_cv(
     if scale is None:
         scale = 1.0 if getattr(backbone, "include_rescaling", False) else 1 / 255
     return BridgedBackbone(backbone, scale, offset, name)
+
+
+def check_any_size(bridge: BridgedBackbone) -> BridgedBackbone:
+    """Return the bridge if it takes images of any size, as our networks do.
+
+    Raises:
+        ValueError: If its height or width is fixed.
+    """
+    height, width = bridge.input_shape[1:3]
+    if (height, width) != (None, None):
+        raise ValueError(
+            f"backbone {bridge.name!r} is built for images of {height}x{width} (height x width), "
+            "and our networks take any size. Build it for (None, None, 3): KerasHub's argument is "
+            "image_shape, keras-cv's input_shape. The MiT of both cannot be built so."
+        )
+    return bridge
 
 
 def is_keras_hub(backbone: Any) -> bool:
@@ -219,8 +246,8 @@ def _check_input(backbone: keras.Model) -> None:
         )
 
 
-def _plain(factor: Factor) -> float | list[float]:
-    return [float(x) for x in factor] if isinstance(factor, Sequence) else float(factor)
+def _plain(factor: Factor | None, neutral: float) -> float | list[float]:
+    return np.asarray(neutral if factor is None else factor, "float64").tolist()
 
 
 def _describe(backbone: Any) -> str:

@@ -156,7 +156,7 @@ class FoRNet(Segmenter):
         self.backbone = encoder
         self._config = {
             "num_classes": num_classes,
-            "backbone": backbone,
+            "backbone": backbone if isinstance(backbone, str) else encoder,
             "output_stride": output_stride,
             "neck": neck,
             "filters": filters,

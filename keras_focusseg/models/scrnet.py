@@ -191,7 +191,7 @@ class SCRNet(Segmenter):
         self.backbone = encoder
         self._config: dict[str, Any] = {
             "num_classes": num_classes,
-            "backbone": backbone,
+            "backbone": backbone if isinstance(backbone, str) else encoder,
             "output_stride": output_stride,
             "filters": filters,
             "context": context,

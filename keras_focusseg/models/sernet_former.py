@@ -161,7 +161,7 @@ class SERNetFormer(Segmenter):
         self.backbone = encoder
         self._config = {
             "num_classes": num_classes,
-            "backbone": backbone,
+            "backbone": backbone if isinstance(backbone, str) else encoder,
             "output_stride": output_stride,
             "dilate_backbone": dilate_backbone,
             "attention_boosting": attention_boosting,

@@ -2,7 +2,7 @@
 
 from keras_focusseg.visualization.flow import flow_arrows, flow_colors, flow_wheel
 from keras_focusseg.visualization.pictures import colorize, heatmap, legend, overlay, region_map
-from keras_focusseg.visualization.signals import signal_pictures
+from keras_focusseg.visualization.signals import signal_notes, signal_pictures
 
 __all__ = [
     "colorize",
@@ -13,5 +13,6 @@ __all__ = [
     "legend",
     "overlay",
     "region_map",
+    "signal_notes",
     "signal_pictures",
 ]

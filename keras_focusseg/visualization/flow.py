@@ -85,9 +85,8 @@ def flow_arrows(
 ) -> Image.Image:
     """Offsets as arrows over a dimmed picture, one every `step` pixels.
 
-    An arrow starts at a pixel and ends where its offset points; it has the colour of
-    `flow_colors`, at full saturation. Offsets below half a pixel of the picture are dots, unknown
-    ones (NaN, infinite) are left out.
+    An arrow starts at a pixel and ends where its offset points; it has the hue of `flow_colors`.
+    Offsets below half a pixel of the picture are dots, unknown ones (NaN, infinite) are left out.
 
     Args:
         image: (H, W, 3) uint8.
@@ -129,9 +128,9 @@ def flow_arrows(
 
 
 def dimmed(image: np.ndarray) -> np.ndarray:
-    """A picture (H, W, 3) in dark, half grey, as ground to draw on."""
+    """A picture (H, W, 3), darker and greyer, as ground to draw on."""
     grey = image.mean(-1, keepdims=True)
-    return (0.45 * (0.6 * grey + 0.4 * image)).round().astype("uint8")
+    return (0.55 * (0.6 * grey + 0.4 * image)).round().astype("uint8")
 
 
 def _centred(side: int, step: int) -> np.ndarray:
@@ -156,12 +155,12 @@ def _arrow(
     tip = start + (dx, dy)
     head = min(max(0.4 * length, 3.5), 7.0, longest_head)
     neck = tip - head * along
-    color = tuple(int(c) for c in flow_colors(along, limit=1.0))
+    color = tuple(int(c) for c in flow_colors(0.75 * along, limit=1.0))  # pure blue is too dark
     for fill, extra in (((0, 0, 0, 255), 0.8), ((*color, 255), 0.0)):
         base = neck - extra * along
         points = (tip + 1.8 * extra * along, base + (0.5 * head + 1.2 * extra) * across,
                   base - (0.5 * head + 1.2 * extra) * across)  # fmt: skip
         if length > head:
             ends = [tuple(_SMOOTH * (start - extra * along)), tuple(_SMOOTH * neck)]
-            draw.line(ends, fill=fill, width=round(_SMOOTH * (1.4 + 2 * extra)))
+            draw.line(ends, fill=fill, width=round(_SMOOTH * (1.8 + 2 * extra)))
         draw.polygon([tuple(_SMOOTH * point) for point in points], fill=fill)

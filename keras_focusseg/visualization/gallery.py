@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import html
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from keras_focusseg.visualization.pictures import (
     legend,
     overlay,
 )
-from keras_focusseg.visualization.signals import signal_pictures
+from keras_focusseg.visualization.signals import signal_notes, signal_pictures
 
 _PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>keras_focusseg: demo</title>
@@ -35,25 +36,17 @@ table.scores {{ border-collapse: collapse; margin: 1rem 0; background: white; }}
 figure {{ margin: 0; }} figure img {{ width: 100%; display: block; border-radius: 4px; }}
 figcaption {{ font-size: .8rem; color: #556; padding: .2rem 0 .3rem; }}
 p {{ max-width: 60rem; }}
+.legends {{ display: flex; flex-wrap: wrap; gap: 1.5rem; align-items: center; max-width: none; }}
 </style></head><body>
 <h1>Street scenes, segmented</h1>
 <p>{intro}</p>
 {table}
-<p><img src="legend.png" alt="Colours of the classes">
-<img src="wheel.png" alt="Colours of the offsets: the direction from the middle"></p>
+<p class="legends"><img src="legend.png" alt="Colours of the classes">{wheel}</p>
 {scenes}
 </body></html>
 """
 
-_INTRO = (
-    "The scenes were drawn by the synthetic source from a seed that no training saw. Maps run from "
-    "dark to light, in the range that their caption gives. <b>Importance</b> (FoR-Net) is the "
-    "selector's score: it was taught to find class boundaries. <b>Regions</b> are the cells that "
-    "the branches look at again: the lightest go to every branch, the dark violet ones to the last "
-    "branch alone, grey ones to none. <b>Offsets</b> (SCRNet) say where an enlarged map is read "
-    "instead: the hue is the direction, as on the wheel, and the strength the length. <b>Gates</b> "
-    "(SERNet-Former) say how much of a stage's map is added to it once more."
-)
+_INTRO = "The scenes were drawn by the synthetic source from a seed that no training saw."
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,7 +65,7 @@ class Column:
 
 
 def write(folder: str | Path, source: Any, columns: Sequence[Column]) -> Path:
-    """Writes `index.html` and its pictures.
+    """Writes `index.html` and its pictures: scene by scene and network by network.
 
     Args:
         folder: Folder to write into; made if absent.
@@ -86,8 +79,8 @@ def write(folder: str | Path, source: Any, columns: Sequence[Column]) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     space = source.label_space
     legend(space, columns=6).save(folder / "legend.png")
-    flow_wheel(64).save(folder / "wheel.png")
     scenes = []
+    signals: set[str] = set()
     for i in range(len(source)):
         sample = source.load(i)
         truth = Image.fromarray(colorize(sample.mask, space))
@@ -107,12 +100,23 @@ def write(folder: str | Path, source: Any, columns: Sequence[Column]) -> Path:
                 f"errors ({100 * wrong.mean():.1f} % of the pixels)": _errors(sample.image, wrong),
             }
             pictures |= signal_pictures(sample.image, seen)
+            signals |= set(seen)
             rows.append(_row(folder, f"scene{i:02d}_{column.name}", pictures))
         scenes.append(f"<h2>Scene {i + 1}</h2>\n" + "\n".join(rows))
+    notes = [f"<b>{title}</b> {html.escape(text)}" for title, text in signal_notes(signals)]
+    wheel = ""
+    if any(re.fullmatch(r"offsets_p\d", name) for name in signals):
+        flow_wheel().save(folder / "wheel.png")
+        wheel = '<img src="wheel.png" alt="Colours of the directions">'
     page = folder / "index.html"
     temporary = folder / ".index.html.tmp"
     temporary.write_text(
-        _PAGE.format(intro=_INTRO, table=_table(columns), scenes="\n".join(scenes)),
+        _PAGE.format(
+            intro=" ".join([_INTRO, *notes]),
+            table=_table(columns),
+            wheel=wheel,
+            scenes="\n".join(scenes),
+        ),
         encoding="utf-8",
     )
     os.replace(temporary, page)

@@ -24,6 +24,8 @@ def test_names() -> None:
     assert backbones.names() == [
         "mobilenet_v2",
         *(f"resnet{depth}" for depth in (18, 34, 50, 101, 152)),
+        *(f"mscan_{size}" for size in "tsbl"),
+        *(f"van_b{size}" for size in range(7)),
     ]
     with pytest.raises(ValueError, match="'resnet20'. Known are: mobilenet_v2, resnet18"):
         backbones.build("resnet20")

@@ -225,6 +225,22 @@ def test_fornet_as_its_page_says() -> None:
     assert costs.not_counted == ()
 
 
+def test_scrnet_as_published() -> None:
+    """137.9 G at 1024x2048 (arXiv 2412.08671), attention products included, no embedding head."""
+    model = presets.load("scrnet_mscan_s_cityscapes", load_weights=False)
+    costs = of(model, (1024, 2048))
+    assert costs.macs / 1e9 == pytest.approx(137.9, rel=0.01)
+    assert costs.trainable == 14_852_918 and costs.not_counted == ()
+    parts = {part.name: part.macs for part in costs.parts}
+    cells, width = 32 * 64, 512  # at stride 32, channels of CRM
+    products = 2 * cells * width**2 + 2 * cells**2 * width // 2  # channels, then pairs of cells
+    pointwise = cells * width * (1024 + 4 * width // 2 + 1) + cells * width // 2
+    assert parts["context"] == products + pointwise
+    everything = {part.name: part.macs for part in of(model, (1024, 2048), outputs=None).parts}
+    assert everything.pop("embedding") == 256 * 512 * 128 * 256
+    assert everything == parts
+
+
 def test_presets_need_no_weights_and_mistakes_are_told() -> None:
     costs = inference.profile("fornet_mobilenet_v2_synthetic_streets", (64, 96), runs=0)
     assert costs.network == "fornet_mobilenet_v2_synthetic_streets"

@@ -52,3 +52,24 @@ def test_arrows_change_the_picture_where_something_moves() -> None:
     changed = np.abs(moving - still).max(-1) > 20
     assert changed[:24, :44].any()
     assert not changed[36:].any() and not changed[:, 52:].any()
+
+
+def test_an_arrow_ends_where_its_offset_points() -> None:
+    """An offset of 5 cells in a map of a quarter of the size is 20 pixels of the picture."""
+    image = np.full((60, 100, 3), 120, "uint8")
+    for offset, rows, columns in (
+        ((5, 0), (30, 30), (50, 70)),
+        ((0, -5), (10, 30), (50, 50)),
+        ((-2.5, 0), (30, 30), (40, 50)),
+    ):
+        field = np.full((15, 25, 2), np.nan)
+        field[7, 12] = offset  # the cell of the picture's middle, (30, 50)
+        ground = np.asarray(visualization.flow_arrows(image, np.full((15, 25, 2), np.nan), 60))
+        drawn = np.asarray(visualization.flow_arrows(image, field, 60))
+        y, x = np.nonzero((drawn != ground).any(-1))
+        for found, (low, high) in ((y, rows), (x, columns)):
+            assert low - 7 <= found.min() <= low + 1 and high - 1 <= found.max() <= high + 7
+        along, across = (x, y) if offset[1] == 0 else (y, x)
+        assert np.ptp(along) > np.ptp(across)
+    with pytest.raises(ValueError, match="step and scale must be above 0, got 0 and 1.0"):
+        visualization.flow_arrows(image, field, 0)

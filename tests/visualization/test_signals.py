@@ -29,12 +29,12 @@ def test_scrnet_draws_its_offsets_where_they_are() -> None:
     srm = model.get_layer("srm_p2")
     srm.offset.bias.assign([1.5, 0.0])
     found = pictures(model)
-    assert {"offsets p2", "offsets p3", "offsets p4", "mask p2", "saliency"} <= set(found)
-    assert any(caption.startswith("offsets p2 as arrows") for caption in found)
-    assert any(caption.startswith("position attention") for caption in found)
-    assert any(caption.startswith("channel attention, 8 x 8") for caption in found)
-    assert (found["offsets p2"] == (255, 0, 0)).all()  # to the right, at full length
-    assert (found["offsets p4"] == 255).all()
+    fields = {f"{kind} offsets P{n}" for kind in ("initial", "refined") for n in (2, 3, 4)}
+    masks = {f"neighbours' weights P{n}" for n in (2, 3, 4)}
+    attention = {"pairwise attention", "unary attention", "channel attention"}
+    assert fields | masks | attention == set(found)
+    assert (found["initial offsets P2"] == (255, 0, 0)).all()  # to the right, at full length
+    assert (found["refined offsets P4"] == 255).all()
     assert model.inspect(IMAGE[None])["offsets_p2"].shape == (1, 13, 18, 2)
 
 
@@ -43,15 +43,58 @@ def test_sernet_former_draws_its_gates() -> None:
         3, "mobilenet_v2", bridge_filters=8, skip_filters=8, decoder_filters=8
     )
     found = pictures(model)
-    assert set(found) == {f"{kind} {n}" for kind in ("gate", "boost") for n in range(1, 6)}
+    assert set(found) == {f"{kind}gate {n}" for kind in ("", "added by ") for n in range(1, 6)}
 
 
-@pytest.mark.parametrize("missing", ["masks", "unary_attention"])
-def test_absent_signals_are_left_out(missing: str) -> None:
+def test_absent_signals_are_left_out_and_wrong_ones_told() -> None:
     seen = {"importance": np.full((1, 7, 9, 1), 0.5), "offsets_p2": np.ones((1, 13, 18, 2))}
-    assert missing not in seen
-    found = visualization.signal_pictures(IMAGE, seen)
-    assert [caption.split(" ")[0] for caption in found] == ["importance", "offsets", "offsets"]
+    found = visualization.signal_pictures(IMAGE, {**seen, "features": np.ones((1, 7, 9, 4))})
+    assert [caption.split(":")[0] for caption in found] == [
+        "importance",
+        "refined offsets P2",
+        "refined offsets P2",
+    ]
+    titles = [title for title, _ in visualization.signal_notes(seen)]
+    assert titles == ["Importance", "Offsets"]
+    with pytest.raises(ValueError, match="give what inspect returned for one image"):
+        visualization.signal_pictures(IMAGE, {"importance": np.ones((2, 7, 9, 1))})
+
+
+def brightness(picture: object) -> np.ndarray:
+    return np.asarray(picture, "float32").sum(-1)
+
+
+def test_brightness_says_what_the_captions_tell() -> None:
+    """A picture of 60 x 90 that was padded to 64 x 96: two by three cells of stride 32."""
+    image = np.full((60, 90, 3), 120, "uint8")
+    pairs = np.full((1, 6, 6), 0.1, "float32")
+    pairs[..., 4] = 0.5  # all look at the second row, second column
+    weights = np.full((1, 15, 23, 9), 1 / 9, "float32")
+    weights[:, :, 12:] = np.eye(9)[3]
+    gate = np.linspace(0.25, 0.75, 23, dtype="float32")[None, None, :, None].repeat(15, 1)
+    found = visualization.signal_pictures(
+        image,
+        {
+            "spatial_attention": pairs,
+            "channel_attention": np.eye(4, dtype="float32")[None] / 2,
+            "offsets_p2": np.full((1, 15, 23, 2), np.nan, "float32"),
+            "offset_weights_p2": weights,
+            "gate3": gate.repeat(2, -1),
+            "boost3": np.concatenate([-8 * gate, 0 * gate], -1),  # sizes, not signs: 1 to 3
+        },
+    )
+    received = brightness(found["pairwise attention: up to 3.0 times the mean"])
+    assert np.unravel_index(received.argmax(), received.shape) == pytest.approx((48, 48), abs=2)
+    channels = brightness(found["channel attention: 4 x 4, 0 to 0.5"])
+    assert channels[5, 20] > channels[5, 35] and channels[5, 2] > 600  # diagonal, other, frame
+    decided = brightness(found["neighbours' weights P2: dark alike, light one alone"])
+    assert decided[:, :40].max() < 50 and decided[:, 55:].min() > 600
+    assert not np.asarray(found["refined offsets P2: all 0"]).any()  # unknown ones are black
+    for caption in ("gate 3: 0.25 dark to 0.75 light", "added by gate 3: 0 dark to 3 light"):
+        across = brightness(found[caption])[30]
+        assert (np.diff(across) >= -1).all() and across[85] > across[5] + 100
+    with pytest.raises(ValueError, match="among 6 positions; expected 3 x 3"):
+        visualization.signal_pictures(np.zeros((90, 90, 3), "uint8"), {"spatial_attention": pairs})
 
 
 def test_the_gallery_takes_any_network(tmp_path) -> None:
@@ -67,5 +110,6 @@ def test_the_gallery_takes_any_network(tmp_path) -> None:
 
         columns.append(gallery.Column(model.name, model, Scores))
     page = gallery.write(tmp_path, source, columns).read_text()
-    assert "regions" in page and "offsets p3" in page and "wheel.png" in page
+    assert "regions" in page and "refined offsets P3" in page and "wheel.png" in page
+    assert "<b>Importance</b>" in page and "<b>Gates</b>" not in page
     assert len(list(tmp_path.glob("scene00_scrnet_*.png"))) > 8
