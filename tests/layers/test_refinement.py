@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from keras import ops
 
+from keras_focusseg import metrics
 from keras_focusseg.layers import SemanticRefinement, refine_offsets, resize_to
 from tests.testers import check_config_round_trip, compiled, to_numpy
 
@@ -154,6 +155,22 @@ def test_srm_beats_bilinear_where_maps_are_misaligned():
     losses = train(layer, low, high, target, steps=150, rate=1e-2)
     assert losses[0] == pytest.approx(bilinear, rel=1e-4)
     assert losses[-1] < 0.5 * bilinear
+
+    # Item 24: what it gains lies at the boundaries.
+    truth = (target > 0.5).astype("uint8")
+    gains = []
+    for inside in (True, False):
+        scores = []
+        for prediction in (resize_to(low, (32, 32)), layer(low, high)):
+            predicted = (to_numpy(prediction) > 0.5).astype("uint8")
+            counts = metrics.ConfusionMatrix(2)
+            for b, c in np.ndindex(len(truth), 2):
+                band = metrics.trimap(truth[b, ..., c], 3) == inside
+                counts.update(np.where(band, truth[b, ..., c], 255), predicted[b, ..., c])
+            scores.append(float(metrics.mean_iou(counts.matrix)))
+        gains.append(scores[1] - scores[0])
+    assert gains[0] > 0.1
+    assert gains[0] > 3 * gains[1]
 
 
 # The others
