@@ -1,4 +1,4 @@
-"""Draws docs/images: scenes of the renderer and what a shipped preset makes of them.
+"""Draws docs/images: scenes of the renderer and what shipped presets make of them.
 
 python docs/make_pictures.py
 """
@@ -16,6 +16,25 @@ IMAGES = Path(__file__).resolve().parent / "images"
 PRESET = "fornet_mobilenet_v2_synthetic_streets"
 SCENES = (0, 4, 7)
 SIZE = (240, 320)
+# What the pages of these networks show of one scene: starts of the captions.
+SIGNALS = {
+    "scrnet_mobilenet_v2_camvid": (
+        "refined offsets P3",
+        "refined offsets P2: pure",
+        "refined offsets P2: arrows",
+        "neighbours' weights P2",
+        "pairwise attention",
+        "unary attention",
+    ),
+    "sernet_former_mobilenet_v2_camvid": (
+        "gate 1",
+        "added by gate 1",
+        "gate 2",
+        "added by gate 2",
+        "gate 5",
+        "added by gate 5",
+    ),
+}
 
 
 def main() -> None:
@@ -40,6 +59,31 @@ def main() -> None:
     sheet = Image.fromarray(np.concatenate(rows))
     sheet.save(IMAGES / "streets.jpg", quality=90, optimize=True)
     visualization.legend(model.label_space, columns=6).save(IMAGES / "legend.png")
+    visualization.flow_wheel(96).save(IMAGES / "wheel.png")
+    image = source.load(SCENES[0]).image
+    for preset, captions in SIGNALS.items():
+        _signal_sheet(preset, captions, image).save(
+            IMAGES / f"{preset}.jpg", quality=88, optimize=True
+        )
+
+
+def _signal_sheet(preset: str, captions: tuple[str, ...], image: np.ndarray) -> Image.Image:
+    """Scene, prediction and six signals, four a row."""
+    model = presets.load(preset)
+    seen = model.inspect(image[None])
+    drawn = visualization.signal_pictures(image, seen)
+    labels = seen["logits"][0].argmax(-1).astype("uint8")
+    pictures = [
+        Image.fromarray(image),
+        visualization.overlay(image, labels, model.label_space, 0.75),
+    ]
+    for start in captions:
+        pictures.append(next(p for caption, p in drawn.items() if caption.startswith(start)))
+    height, width = SIZE
+    tiles = [np.asarray(p.resize((width, height), Image.Resampling.LANCZOS)) for p in pictures]
+    return Image.fromarray(
+        np.concatenate([np.concatenate(tiles[i : i + 4], axis=1) for i in (0, 4)])
+    )
 
 
 if __name__ == "__main__":
