@@ -184,7 +184,7 @@ def contrast(
 
 
 @keras.saving.register_keras_serializable(package="keras_focusseg")
-class PixelContrast:
+class PixelContrast(keras.losses.Loss):
     """Pixel contrastive loss: same-class embeddings close, those of other classes apart.
 
     The second term of SCRNet's loss (arXiv 2412.08671), from ContrastiveSeg (Wang et al.,
@@ -199,6 +199,7 @@ class PixelContrast:
         max_samples: At most so many anchors in a batch.
         max_views: At most so many anchors of one class in one image. A class with no more pixels
             than this takes no part.
+        name: Name of the loss.
 
     Raises:
         ValueError: An argument is out of its range.
@@ -221,7 +222,10 @@ class PixelContrast:
         base_temperature: float = 0.07,
         max_samples: int = 1024,
         max_views: int = 100,
+        name: str = "pixel_contrast",
     ) -> None:
+        # A Keras loss for its scaling under `tf.distribute`; float32 whatever the policy.
+        super().__init__(name=name, reduction="sum_over_batch_size", dtype="float32")
         if temperature <= 0 or base_temperature <= 0 or max_samples < 1 or max_views < 1:
             raise ValueError(
                 "PixelContrast needs temperatures > 0, max_samples >= 1 and max_views >= 1, got "
@@ -283,8 +287,16 @@ class PixelContrast:
         )
         vectors = ops.take(ops.reshape(embedding, (-1, features)), positions, axis=0)
         classes = ops.take(ops.reshape(labels, (-1,)), positions)
-        value = contrast(vectors, classes, anchors, self.temperature, self.base_temperature)
+        value = super().__call__({"classes": classes, "anchors": anchors}, vectors)
         return nan_unless(whole, value)
+
+    def call(self, y_true: dict[str, Any], y_pred: Any) -> Any:
+        """`contrast` as one value of shape (1,) for Keras to reduce; it casts all to float32."""
+        anchors = y_true["anchors"] > 0.5
+        value = contrast(
+            y_pred, y_true["classes"], anchors, self.temperature, self.base_temperature
+        )
+        return ops.reshape(value, (1,))
 
     def get_config(self) -> dict[str, Any]:
         """Plain arguments."""
@@ -294,12 +306,8 @@ class PixelContrast:
             "base_temperature": self.base_temperature,
             "max_samples": self.max_samples,
             "max_views": self.max_views,
+            "name": self.name,
         }
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> PixelContrast:
-        """The loss of a `get_config`."""
-        return cls(**config)
 
 
 def _check_shapes(labels: Any, embedding: Any, logits: Any, where: str) -> None:
