@@ -103,7 +103,8 @@ $(VENV)/.test-installed: $(DESCRIPTION)
 
 $(VENV)-bridges/.installed: pyproject.toml
 	$(PYTHON) -m venv --clear $(VENV)-bridges
-	$(VENV)-bridges/bin/python -m pip install --quiet $(PIP_ARGS) --editable '.[tensorflow,hub,cv]' pytest
+	$(VENV)-bridges/bin/python -m pip install --quiet $(PIP_ARGS) --constraint constraints-test.txt \
+	    --editable '.[tensorflow,hub,cv]' pytest
 	touch $@
 
 $(VENV)/.lint-installed: $(DESCRIPTION)
