@@ -53,7 +53,7 @@ def demo(
         page = gallery.write(out, source, columns)
     console.print(table)
     console.print(
-        "The CamVid presets learned from photographs: on drawn scenes they show how far that carries."
+        "The CamVid presets learned from photographs: drawn scenes show how far that carries."
     )
     print(f"{len(source)} scenes in {time.perf_counter() - start:.0f} s. Gallery: {page}")
 
