@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 import keras
@@ -46,11 +47,20 @@ class Cached(Source):
         self.split = source.split
         self.label_space = source.label_space
         self.note = source.note
+        self.layout = source.layout
         self._source = source
         self._samples: dict[int, Sample] = {}
 
     def __len__(self) -> int:
         return len(self._source)
+
+    def sample_name(self, index: int) -> str:
+        """Name of one sample."""
+        return self._source.sample_name(index)
+
+    def files(self, index: int) -> tuple[Path, ...]:
+        """The files of one sample."""
+        return self._source.files(index)
 
     def load(self, index: int) -> Sample:
         """The sample, from memory if it was read before; its arrays cannot be written to."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -38,6 +38,8 @@ class Source(abc.ABC):
         split: which part of it, e.g. "train".
         label_space: classes, colours and ids.
         note: what has to be said beside every score on this source; empty where nothing has.
+        layout: what was found on disk, in a few words; empty where there is no disk.
+        unpaired: files that have no partner and were left out, as `strict=False` allows.
 
     Example:
         ```python
@@ -56,6 +58,8 @@ class Source(abc.ABC):
     split: str
     label_space: LabelSpace
     note: str = ""
+    layout: str = ""
+    unpaired: Sequence[Path] = ()
 
     @abc.abstractmethod
     def __len__(self) -> int:
@@ -75,13 +79,39 @@ class Source(abc.ABC):
             DataError: if what lies there is not a valid sample.
         """
 
+    def load_mask(self, index: int) -> np.ndarray:
+        """Read the mask of one sample alone, for what looks at classes only.
+
+        Args:
+            index: 0..len-1.
+
+        Returns:
+            (H, W) uint8, equal to `load(index).mask`; sources of files do not read the image.
+        """
+        return self.load(index).mask
+
+    def sample_name(self, index: int) -> str:
+        """Name of one sample, equal to `load(index).name`; sources of files do not read it."""
+        return self.load(index).name
+
+    def files(self, index: int) -> tuple[Path, ...]:
+        """The files of one sample: its image, then what its mask is made from.
+
+        Args:
+            index: 0..len-1.
+
+        Returns:
+            The paths; empty for a source that reads no files.
+        """
+        return ()
+
     def __iter__(self) -> Iterator[Sample]:
         """All samples in order, read one at a time."""
         return (self.load(index) for index in range(len(self)))
 
     def __repr__(self) -> str:
-        note = f"; {self.note}" if self.note else ""
-        return f"<{type(self).__name__} {self.name!r} {self.split!r}: {len(self)} samples{note}>"
+        said = "".join(f"; {text}" for text in (self.layout, self.note) if text)
+        return f"<{type(self).__name__} {self.name!r} {self.split!r}: {len(self)} samples{said}>"
 
 
 def check_sample(sample: Sample, source: Source) -> Sample:

@@ -9,10 +9,9 @@ import numpy as np
 
 from keras_focusseg import label_spaces
 from keras_focusseg.data.errors import DataError
-from keras_focusseg.data.sources.base import Sample, existing_folder, some
+from keras_focusseg.data.sources.base import existing_folder, some
 from keras_focusseg.data.sources.camvid import choose_sequences
 from keras_focusseg.data.sources.pairs import PairSource, listing, located, paired, split_parts
-from keras_focusseg.data.sources.readers import read_pair
 
 # Label images, and the images that go with them.
 _LAYOUTS = {"LabeledApproved_full": "701_StillsRaw_full", "labels": "images"}
@@ -123,12 +122,9 @@ class CamVid720(PairSource):
         chosen = [on_disk[frame] for part in parts for frame in split_frames(part)]
         self.pairs = choose_sequences(chosen, sequences, exclude_sequences, split)
 
-    def load(self, index: int) -> Sample:
-        """Read frame `index`: image (H, W, 3) uint8, mask (H, W) uint8, name of the frame."""
-        frame, image_path, mask_path = self.pairs[index]
-        stray = max(self.max_stray, _KNOWN_STRAY.get(frame, 0))
-        image, mask = read_pair(image_path, mask_path, self.encoding, stray)
-        return Sample(image, mask, frame)
+    def max_stray_of(self, name: str) -> int:
+        """`max_stray`, or more for the one frame that is known to need it."""
+        return max(self.max_stray, _KNOWN_STRAY.get(name, 0))
 
 
 def split_frames(split: str) -> list[str]:

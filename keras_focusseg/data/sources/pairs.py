@@ -6,9 +6,11 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
 from keras_focusseg.data.errors import DataError
 from keras_focusseg.data.sources.base import Sample, Source, existing_folder, inside, some
-from keras_focusseg.data.sources.readers import read_pair
+from keras_focusseg.data.sources.readers import read_labels, read_pair
 from keras_focusseg.label_spaces import Grouping, LabelSpace
 
 Pair = tuple[str, Path, Path]
@@ -34,8 +36,25 @@ class PairSource(Source):
     def load(self, index: int) -> Sample:
         """Read pair `index`: image (H, W, 3) uint8, mask (H, W) uint8, name."""
         name, image_path, mask_path = self.pairs[index]
-        image, mask = read_pair(image_path, mask_path, self.encoding)
+        image, mask = read_pair(image_path, mask_path, self.encoding, self.max_stray_of(name))
         return Sample(image, mask, name)
+
+    def load_mask(self, index: int) -> np.ndarray:
+        """Read the mask of pair `index` alone: (H, W) uint8."""
+        name, _, mask_path = self.pairs[index]
+        return read_labels(mask_path, self.encoding, self.max_stray_of(name))
+
+    def sample_name(self, index: int) -> str:
+        """Name of pair `index`."""
+        return self.pairs[index][0]
+
+    def files(self, index: int) -> tuple[Path, ...]:
+        """Image and mask of pair `index`."""
+        return self.pairs[index][1:]
+
+    def max_stray_of(self, name: str) -> int:
+        """How many pixels of that sample may have a colour that no class has; see `read_pair`."""
+        return 0
 
 
 def split_parts(split: str, known: Sequence[str], dataset: str, unlabelled: str = "") -> list[str]:

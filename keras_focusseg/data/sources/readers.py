@@ -132,25 +132,43 @@ def read_pair(
             unknown.
     """
     image = read_image(image_path)
-    read = read_color_mask if isinstance(encoding, Grouping) else read_mask
-    raw = read(mask_path)
-    if image.shape[:2] != raw.shape[:2]:
+    mask = read_labels(mask_path, encoding, max_stray)
+    if image.shape[:2] != mask.shape:
         turned = (
             " The image was turned upright by its EXIF orientation; make the mask for the "
             "upright image, or remove the tag."
-            if image.shape[:2] == raw.shape[1::-1]
+            if image.shape[:2] == mask.shape[::-1]
             else ""
         )
         raise DataError(
-            f"{mask_path}: the mask is {_size(raw)} but its image {image_path} is "
+            f"{mask_path}: the mask is {_size(mask)} but its image {image_path} is "
             f"{_size(image)} (width x height). Both must have the same size.{turned}"
         )
+    return image, mask
+
+
+def read_labels(
+    path: str | Path, encoding: LabelSpace | Grouping, max_stray: int = 0
+) -> np.ndarray:
+    """Read a mask as train ids.
+
+    Args:
+        path: ids, see `read_mask`, or colours, see `read_color_mask`.
+        encoding: what the ids on disk mean (a label space), or the colours (a grouping).
+        max_stray: up to so many pixels of colours without a class are ignored.
+
+    Returns:
+        (H, W) uint8: 0..C-1, 255 where ignored.
+
+    Raises:
+        DataError: if it cannot be read, or an id or colour is unknown.
+    """
     try:
         if isinstance(encoding, Grouping):
-            return image, encoding.to_train_ids(raw, str(mask_path), max_stray)
-        return image, encoding.to_train_ids(raw, str(mask_path))
+            return encoding.to_train_ids(read_color_mask(path), str(path), max_stray)
+        return encoding.to_train_ids(read_mask(path), str(path))
     except ValueError as error:
-        raise DataError(str(error)) from error
+        raise error if isinstance(error, DataError) else DataError(str(error)) from error
 
 
 def _open(path: Path, role: str) -> Image.Image:
