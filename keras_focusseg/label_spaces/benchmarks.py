@@ -44,7 +44,8 @@ def get(name: str) -> LabelSpace:
 
     Args:
         name: one of `names()`: "camvid11" (SegNet's 11 classes), "camvid32", "cityscapes" (raw
-            `labelIds` to the 19 train ids), "bdd100k", "ade20k" (1..150 to 0..149).
+            `labelIds` to the 19 train ids), "bdd100k", "ade20k" (1..150 to 0..149), "voc" (20
+            things and background).
 
     Returns:
         The label space; 255 stands for the ignored pixels.

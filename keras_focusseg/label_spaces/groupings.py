@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from keras_focusseg.label_spaces.benchmarks import get, table
+from keras_focusseg.label_spaces.benchmarks import get, names, table
 from keras_focusseg.label_spaces.label_space import IGNORE, LabelSpace
 
 _TARGETS = {"camvid32": "camvid11"}
@@ -62,9 +63,14 @@ class Grouping:
                 f"{where}: expected colours uint8 (H, W, 3), got {colors.dtype} {colors.shape}."
             )
         codes, train_ids = _sorted_codes(self.colors, self.train_ids)
-        found = _code(colors)
-        place = np.searchsorted(codes, found).clip(max=len(codes) - 1)
-        result = np.where(codes[place] == found, train_ids[place], _UNKNOWN)
+        # Neighbours are mostly equal: looking up runs is several times faster than pixels.
+        found = _code(colors).ravel()
+        starts = np.flatnonzero(np.diff(found, prepend=~found[:1]))
+        runs = found[starts]
+        place = np.searchsorted(codes, runs).clip(max=len(codes) - 1)
+        known = np.where(codes[place] == runs, train_ids[place], _UNKNOWN)
+        lengths = np.diff(starts, append=found.size)
+        result = np.repeat(known, lengths).reshape(colors.shape[:2])
         stray = result == _UNKNOWN
         if (count := int(stray.sum())) > max_stray:
             raise ValueError(self._stray_message(colors[stray], count, stray.size, where))
@@ -135,6 +141,88 @@ def grouping(name: str, how: str | None = None) -> Grouping:
         train_ids=tuple(train_ids),
         label_space=space,
     )
+
+
+def by_color(space: LabelSpace) -> Grouping:
+    """The way from the colours of a label space to its train ids, for masks drawn in them.
+
+    Args:
+        space: classes with the colours that the masks show. The ignore colour is ignored, unless
+            it is the colour of a class; a benchmark's own label space also brings the colours of
+            the classes that it ignores.
+
+    Returns:
+        The grouping, which the readers of masks take as encoding.
+
+    Raises:
+        ValueError: if two classes have the same colour.
+
+    Example:
+        ```python
+        space = from_names(["road", "car"], colors=[(128, 64, 128), (0, 0, 142)])
+        by_color(space).to_train_ids(np.array([[[0, 0, 142], [0, 0, 0]]], "uint8"))
+        # array([[  1, 255]], dtype=uint8)
+        ```
+    """
+    listed = list(zip(space.classes, space.colors, range(space.num_classes), strict=True))
+    taken = set(space.colors)
+    for name, color in [*_ignored_colors(space), (space.ignore_name, space.ignore_color)]:
+        if color not in taken:
+            listed.append((name, color, IGNORE))
+            taken.add(color)
+    return colors_to_ids(
+        space,
+        [name for name, _, _ in listed],
+        [color for _, color, _ in listed],
+        [train_id for _, _, train_id in listed],
+    )
+
+
+def colors_to_ids(
+    space: LabelSpace,
+    names: Sequence[str],
+    colors: Sequence[tuple[int, int, int]],
+    train_ids: Sequence[int],
+) -> Grouping:
+    """A grouping from lists.
+
+    Args:
+        space: what the train ids mean.
+        names: what is drawn, one name a colour.
+        colors: the colours.
+        train_ids: what each becomes: 0..C-1, or 255 where it is ignored.
+
+    Returns:
+        The grouping, with name "colors".
+
+    Raises:
+        ValueError: if one colour would become two things.
+    """
+    first: dict[tuple[int, int, int], int] = {}
+    for place, color in enumerate(colors):
+        before = first.setdefault(color, place)
+        if train_ids[before] != train_ids[place]:
+            raise ValueError(
+                f"{names[before]!r} and {names[place]!r} have the same colour {color}, so coloured "
+                "masks cannot tell them apart. Give each class a colour of its own."
+            )
+    kept = sorted(first.values())
+    return Grouping(
+        name="colors",
+        source=space.name,
+        names=tuple(names[place] for place in kept),
+        colors=tuple(colors[place] for place in kept),
+        train_ids=tuple(train_ids[place] for place in kept),
+        label_space=space,
+    )
+
+
+def _ignored_colors(space: LabelSpace) -> list[tuple[str, tuple[int, int, int]]]:
+    """Names and colours that a benchmark draws but does not count."""
+    if space.name not in names() or space != get(space.name):
+        return []
+    rows = table(space.name).get("raw", [])
+    return [(row["name"], tuple(row["color"])) for row in rows if row["ignore"]]
 
 
 def _code(colors: np.ndarray) -> np.ndarray:

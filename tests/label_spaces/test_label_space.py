@@ -12,7 +12,14 @@ from hypothesis import strategies as st
 from keras_focusseg import label_spaces
 from keras_focusseg.label_spaces import IGNORE, LabelSpace
 
-CLASS_COUNTS = {"ade20k": 150, "bdd100k": 19, "camvid11": 11, "camvid32": 31, "cityscapes": 19}
+CLASS_COUNTS = {
+    "ade20k": 150,
+    "bdd100k": 19,
+    "camvid11": 11,
+    "camvid32": 31,
+    "cityscapes": 19,
+    "voc": 21,
+}
 TOY = LabelSpace("toy", ("road", "car"), ((128, 64, 128), (0, 0, 142)), ids=(7, 26))
 
 
@@ -162,7 +169,7 @@ def test_unknown_name_lists_the_known_ones():
 
 
 @pytest.mark.shared
-@pytest.mark.parametrize("name", sorted(CLASS_COUNTS))
+@pytest.mark.parametrize("name", sorted(set(CLASS_COUNTS) - {"voc"}))
 def test_tables_are_those_of_the_survey(name, shared_dir):
     source = shared_dir / "labels" / f"{name}.json"
     assert label_spaces.table(name) == json.loads(source.read_text(encoding="utf-8"))

@@ -1,0 +1,492 @@
+"""Class tables that lie beside people's masks: names, colours and ids, in the forms in use."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from keras_focusseg.label_spaces.groupings import Grouping, by_color, colors_to_ids
+from keras_focusseg.label_spaces.label_space import IGNORE, LabelSpace, from_names
+
+Color = tuple[int, int, int]
+
+VOID_NAMES = ("void", "unlabeled", "unlabelled", "ignore", "__ignore__")
+"""Names that mean "no class here", in any case: such rows of a table are ignored."""
+
+TABLE_FILES = (
+    "label_space.json",
+    "class_dict.csv",
+    "class_dict_seg.csv",
+    "classes.csv",
+    "_classes.csv",
+    "labelmap.txt",
+    "label_colors.txt",
+    "classes.json",
+    "classes.txt",
+    "codes.txt",
+    "labels.txt",
+)
+"""Names of class tables, in the order in which they are looked for."""
+
+MAX_BYTES = 1_000_000
+"""Larger files are no class tables."""
+
+_LABELMAP = re.compile(r"^(?P<name>[^:]+):(?P<color>[^:]*):[^:]*:[^:]*$")
+_COLOR_FIRST = re.compile(r"^(?P<color>\d+[ \t]+\d+[ \t]+\d+)[ \t]+(?P<name>\S.*)$")
+_COLUMNS = {
+    "name": ("name", "class", "class_name", "class name", "label"),
+    "id": ("pixel value", "pixel_value", "id", "class_id", "value", "index"),
+    "r": ("r", "red"),
+    "g": ("g", "green"),
+    "b": ("b", "blue"),
+}
+
+
+@dataclass(frozen=True)
+class ClassTable:
+    """A class table as it stands in its file.
+
+    Attributes:
+        path: the file.
+        names: one name a row, void-like ones among them.
+        colors: one (red, green, blue) a row, or empty where the file has no colours.
+        ids: the number of each row in masks of ids; -1 where it has none.
+        ignored: rows that are no classes, by place.
+        stored: the label space, if the file is one that `LabelSpace.to_config` wrote.
+    """
+
+    path: Path
+    names: tuple[str, ...]
+    colors: tuple[Color, ...]
+    ids: tuple[int, ...]
+    ignored: frozenset[int]
+    stored: LabelSpace | None = None
+
+    def label_space(self) -> LabelSpace:
+        """The classes, without the ignored rows.
+
+        Returns:
+            The label space, named after the file; colours are chosen if the table has none.
+
+        Raises:
+            ValueError: if the rows are no label space; names the file.
+        """
+        if self.stored is not None:
+            return self.stored
+        kept = [row for row in range(len(self.names)) if row not in self.ignored]
+        if not kept:
+            listed = ", ".join(repr(name) for name in self.names[:5])
+            raise ValueError(
+                f"{self.path}: every row is ignored ({listed}), no class is left. Say ignored=() "
+                "to make classes of them."
+            )
+        first = min(self.ignored, default=None)
+        ignored_ids = {self.ids[row] for row in self.ignored if self.ids[row] >= 0}
+        if IGNORE not in self.ids:
+            ignored_ids.add(IGNORE)  # by convention, whether or not the table has a row for it
+        try:
+            return from_names(
+                [self.names[row] for row in kept],
+                colors=[self.colors[row] for row in kept] if self.colors else None,
+                ids=[self.ids[row] for row in kept],
+                ignored_ids=ignored_ids,
+                name=self.path.stem.strip("_"),
+                ignore_name="void" if first is None else self.names[first].strip("_"),
+                ignore_color=self.colors[first] if self.colors and first is not None else (0, 0, 0),
+            )
+        except ValueError as error:
+            raise ValueError(f"{self.path}: {error}") from error
+
+    def grouping(self) -> Grouping:
+        """The way from the table's colours to train ids, those of ignored rows included.
+
+        Raises:
+            ValueError: if the table has no colours, or two rows share one.
+        """
+        space = self.label_space()
+        if self.stored is not None:
+            return by_color(self.stored)
+        if not self.colors:
+            raise ValueError(
+                f"{self.path}: has names but no colours, so coloured masks cannot be read with it. "
+                "Add the columns r, g and b, as in class_dict.csv (name,r,g,b)."
+            )
+        place = {name: index for index, name in enumerate(space.classes)}
+        train_ids = [
+            IGNORE if row in self.ignored else place[name] for row, name in enumerate(self.names)
+        ]
+        try:
+            return colors_to_ids(space, self.names, self.colors, train_ids)
+        except ValueError as error:
+            raise ValueError(f"{self.path}: {error}") from error
+
+
+def read_class_table(
+    path: str | os.PathLike[str], ignored: Collection[str] = VOID_NAMES
+) -> LabelSpace:
+    """The classes that a table beside the masks of a dataset lists.
+
+    It reads, whatever the file is called:
+
+    - CSV with a header: `name,r,g,b` as Kaggle's `class_dict.csv` has it, `Pixel Value, Class` as
+      Roboflow's `_classes.csv` has it, or names alone; in any case; comma, semicolon or tab;
+    - `labelmap.txt` of CVAT and Datumaro: `name:r,g,b:parts:actions`, comments with `#`;
+    - `label_colors.txt` of CamVid: `r g b name`;
+    - plain text, one name a line: `classes.txt`, `codes.txt`, Labelme's `labels.txt`;
+    - JSON: what `LabelSpace.to_config` gives, a list of names, or a list of objects with `name`
+      and, if you like, `color` and `id`.
+
+    Where the file gives no ids, a row's number counts, from 0; Labelme's `__ignore__` in the first
+    line does not count, as in Labelme's own exports.
+
+    Args:
+        path: the file, UTF-8.
+        ignored: names of rows that are no classes, in any case; their ids and colours are
+            ignored. `()` makes a class of every row.
+
+    Returns:
+        The label space. 255 is ignored too, unless it is the id of a class.
+
+    Raises:
+        ValueError: if the file cannot be read or is no such table; names file, line and value.
+
+    Example:
+        ```python
+        space = read_class_table("class_dict.csv")
+        space.classes, space.colors, space.ids
+        ```
+    """
+    return load_table(path, ignored).label_space()
+
+
+def load_table(path: str | os.PathLike[str], ignored: Collection[str] = VOID_NAMES) -> ClassTable:
+    """A class table with all of its rows; see `read_class_table`.
+
+    Args:
+        path: the file, UTF-8.
+        ignored: names of rows that are no classes, in any case.
+
+    Returns:
+        The table; whether it has colours is to be seen, and ignored rows keep theirs.
+
+    Raises:
+        ValueError: if the file cannot be read or is no such table; names file, line and value.
+    """
+    path = Path(path)
+    if isinstance(ignored, str):
+        raise ValueError(f"ignored must be a list of names, got the single string {ignored!r}.")
+    text = _text(path)
+    suffix = path.suffix.lower()
+    if suffix == ".json":
+        content = _parse_json(path, text)
+        if isinstance(content, Mapping):
+            return _stored(path, content)
+        rows = _json_rows(path, content)
+    elif suffix == ".csv":
+        rows = _csv_rows(path, text)
+    else:
+        rows = _text_rows(path, text)
+    if not rows:
+        raise ValueError(f"{path}: lists no class. Write one name a line.")
+    return _table(path, rows, {name.casefold() for name in ignored})
+
+
+def find_table(folders: Collection[Path]) -> Path | None:
+    """The class table that lies in one of the folders.
+
+    Args:
+        folders: where to look, the first one first.
+
+    Returns:
+        The first file of one of the names in `TABLE_FILES`, or None.
+    """
+    for folder in folders:
+        for name in TABLE_FILES:
+            if (folder / name).is_file():
+                return folder / name
+    return None
+
+
+def write_class_dict(
+    path: str | os.PathLike[str], classes: LabelSpace | Grouping, overwrite: bool = False
+) -> Path:
+    """Write classes and colours as `class_dict.csv`, to be named in an editor.
+
+    Args:
+        path: file to write, usually `class_dict.csv` beside the folders of images and masks.
+        classes: a label space, or a grouping such as `discover_colors` finds.
+        overwrite: whether a file that is there may be replaced.
+
+    Returns:
+        The path. `read_class_table` gives back the classes and colours, in the same order.
+
+    Raises:
+        ValueError: if the file is there already and `overwrite` is False.
+
+    Example:
+        ```python
+        write_class_dict("class_dict.csv", get("camvid11"))
+        # name,r,g,b
+        # Sky,128,128,128 ...
+        ```
+    """
+    path = Path(path)
+    if path.exists() and not overwrite:
+        raise ValueError(f"{path}: is there already. Say overwrite=True to replace it.")
+    groups = by_color(classes) if isinstance(classes, LabelSpace) else classes
+    temporary = path.with_name(f".{path.name}.part")
+    with open(temporary, "w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["name", "r", "g", "b"])
+        for name, color, train_id in zip(
+            groups.names, groups.colors, groups.train_ids, strict=True
+        ):
+            void = train_id == IGNORE and name.casefold() not in VOID_NAMES
+            writer.writerow(["void" if void else name, *color])
+    temporary.replace(path)
+    return path
+
+
+@dataclass(frozen=True)
+class _Row:
+    line: str
+    name: str
+    color: Color | None = None
+    id: int | None = None
+
+
+def _table(path: Path, rows: list[_Row], void: set[str]) -> ClassTable:
+    seen: dict[str, str] = {}
+    for row in rows:
+        if row.name in seen and row.name.casefold() not in void:
+            raise ValueError(
+                f"{path}, {row.line}: {row.name!r} stands there twice, first in {seen[row.name]}. "
+                "Each class needs a name of its own."
+            )
+        seen[row.name] = row.line
+    colored = [row.color is not None for row in rows]
+    if any(colored) and not all(colored):
+        row = rows[colored.index(False)]
+        raise ValueError(
+            f"{path}, {row.line}: {row.name!r} has no colour while other rows have. Give every "
+            "row a colour, or none."
+        )
+    # Labelme counts from the row after `__ignore__`, which becomes 255 in what it exports.
+    labelme = rows[0].name == "__ignore__" and "__ignore__" in void and rows[0].color is None
+    start = 1 if labelme else 0
+    ids = [number - start if row.id is None else row.id for number, row in enumerate(rows)]
+    for row, value in zip(rows, ids, strict=True):
+        if value > IGNORE:
+            raise ValueError(
+                f"{path}, {row.line}: {row.name!r} has id {value}; ids are 0 to {IGNORE}, since "
+                "masks are 8-bit."
+            )
+    return ClassTable(
+        path=path,
+        names=tuple(row.name for row in rows),
+        colors=tuple(row.color for row in rows if row.color is not None),
+        ids=tuple(ids),
+        ignored=frozenset(i for i, row in enumerate(rows) if row.name.casefold() in void),
+    )
+
+
+def _text(path: Path) -> str:
+    try:
+        size = path.stat().st_size
+        if size > MAX_BYTES:
+            raise ValueError(
+                f"{path}: has {size:,} bytes; a class table has at most {MAX_BYTES:,}."
+            )
+        return path.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"{path}: is not UTF-8 text ({error.reason} at byte {error.start}). Save the class "
+            "table as UTF-8."
+        ) from error
+    except OSError as error:
+        raise ValueError(
+            f"{path}: the class table cannot be read ({error.strerror}). Look at the path and at "
+            "the rights."
+        ) from error
+
+
+def _csv_rows(path: Path, text: str) -> list[_Row]:
+    lines = text.splitlines()
+    header = lines[0] if lines else ""
+    delimiter = next((mark for mark in ",;\t" if mark in header), ",")
+    try:
+        cells = [
+            (f"line {number}", [cell.strip() for cell in row])
+            for number, row in enumerate(csv.reader(lines, delimiter=delimiter, strict=True), 1)
+            if any(cell.strip() for cell in row)
+        ]
+    except csv.Error as error:
+        raise ValueError(f"{path}: is not CSV ({error}). Write name,r,g,b.") from error
+    if not cells:
+        return []
+    columns = _columns(path, cells[0][1])
+    return [_csv_row(path, line, row, columns) for line, row in cells[1:]]
+
+
+def _columns(path: Path, header: list[str]) -> dict[str, int]:
+    lower = [title.lower() for title in header]
+    columns: dict[str, int] = {}
+    for key, titles in _COLUMNS.items():
+        places = [place for place, title in enumerate(lower) if title in titles]
+        if places:
+            columns[key] = min(places, key=lambda place: titles.index(lower[place]))
+    colors = [key for key in "rgb" if key in columns]
+    if "name" not in columns or len(colors) not in (0, 3):
+        raise ValueError(
+            f"{path}, line 1: the header is {', '.join(repr(t) for t in header[:8])}; expected "
+            "name,r,g,b (r, g and b all or none), or Pixel Value,Class. Write the header there."
+        )
+    return columns
+
+
+def _csv_row(path: Path, line: str, row: list[str], columns: dict[str, int]) -> _Row:
+    if len(row) <= max(columns.values()):
+        raise ValueError(
+            f"{path}, {line}: has {len(row)} cells ({','.join(row)!r}); the header asks for "
+            f"{max(columns.values()) + 1}."
+        )
+    color = [row[columns[key]] for key in "rgb"] if "r" in columns else None
+    return _Row(
+        line,
+        _name(path, line, row[columns["name"]]),
+        None if color is None else _color(path, line, color),
+        _id(path, line, row[columns["id"]]) if "id" in columns else None,
+    )
+
+
+def _text_rows(path: Path, text: str) -> list[_Row]:
+    lines = [line.strip() for line in text.splitlines()]
+    while lines and not lines[-1]:
+        lines.pop()
+    spoken = [line for line in lines if line and not line.startswith("#")]
+    if path.stem.lower() == "labelmap" or (spoken and all(map(_LABELMAP.match, spoken))):
+        pattern, form = _LABELMAP, "name:r,g,b:parts:actions"
+    elif spoken and all(map(_COLOR_FIRST.match, spoken)):
+        pattern, form = _COLOR_FIRST, "r g b name"
+    else:
+        return [_plain_row(path, number, line) for number, line in enumerate(lines, 1)]
+    rows = []
+    for number, line in enumerate(lines, 1):
+        if not line or line.startswith("#"):
+            continue
+        where = f"line {number}"
+        if (match := pattern.match(line)) is None:
+            raise ValueError(f"{path}, {where}: {_short(line)!r} is not of the form {form}.")
+        color = re.split(r"[,\s]+", match["color"].strip()) if match["color"].strip() else None
+        rows.append(
+            _Row(
+                where,
+                _name(path, where, match["name"]),
+                None if color is None else _color(path, where, color),
+            )
+        )
+    return rows
+
+
+def _plain_row(path: Path, number: int, line: str) -> _Row:
+    if not line:
+        raise ValueError(
+            f"{path}, line {number}: is empty. The number of a line is the id of its class, so "
+            "there can be no gaps: remove the line, or write the name that belongs there."
+        )
+    return _Row(f"line {number}", _name(path, f"line {number}", line))
+
+
+def _parse_json(path: Path, text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path}: is not JSON ({error}).") from error
+
+
+def _json_rows(path: Path, content: Any) -> list[_Row]:
+    if not isinstance(content, list):
+        raise ValueError(
+            f"{path}: holds {type(content).__name__}; expected a label space, or a list of names "
+            "or of objects with name, color and id."
+        )
+    rows = []
+    for number, entry in enumerate(content):
+        where = f"entry {number}"
+        if isinstance(entry, str):
+            entry = {"name": entry}
+        if not isinstance(entry, Mapping) or not isinstance(entry.get("name"), str):
+            raise ValueError(
+                f"{path}, {where}: {_short(entry)} is no class; expected a name, or an object "
+                "such as {'name': 'road', 'color': [128, 64, 128], 'id': 0}."
+            )
+        color, number_on_disk = entry.get("color"), entry.get("id")
+        if color is not None and not isinstance(color, list):
+            raise ValueError(f"{path}, {where}: color is {_short(color)}; expected [r, g, b].")
+        rows.append(
+            _Row(
+                where,
+                _name(path, where, entry["name"]),
+                None if color is None else _color(path, where, color),
+                None if number_on_disk is None else _id(path, where, number_on_disk),
+            )
+        )
+    return rows
+
+
+def _stored(path: Path, content: Mapping[str, Any]) -> ClassTable:
+    try:
+        space = LabelSpace.from_config(content)
+    except (ValueError, TypeError, OverflowError) as error:
+        raise ValueError(
+            f"{path}: is no label space as LabelSpace.to_config gives it ({error})."
+        ) from error
+    return ClassTable(path, space.classes, space.colors, space.ids, frozenset(), space)
+
+
+def _name(path: Path, line: str, text: str) -> str:
+    name = text.strip()
+    if not name or not name.isprintable():
+        raise ValueError(
+            f"{path}, {line}: the name is {_short(text)!r}; expected printable characters."
+        )
+    return name
+
+
+def _color(path: Path, line: str, values: list[Any]) -> Color:
+    numbers = [_whole(value) for value in values]
+    if len(numbers) != 3 or not all(n is not None and 0 <= n <= 255 for n in numbers):
+        raise ValueError(
+            f"{path}, {line}: the colour is {_short(values)}; expected red, green and blue as "
+            "whole numbers 0 to 255."
+        )
+    red, green, blue = (int(n) for n in numbers if n is not None)
+    return red, green, blue
+
+
+def _id(path: Path, line: str, value: Any) -> int:
+    number = _whole(value)
+    if number is None or not 0 <= number <= IGNORE:
+        raise ValueError(
+            f"{path}, {line}: the id is {_short(value)!r}; expected a whole number 0 to {IGNORE}."
+        )
+    return number
+
+
+def _whole(value: Any) -> int | None:
+    """The whole number that a cell or JSON value is, or None."""
+    if isinstance(value, str):
+        text = value.strip()
+        return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else None
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def _short(value: Any) -> str:
+    text = value if isinstance(value, str) else repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
