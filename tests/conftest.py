@@ -48,6 +48,14 @@ def shared_dir() -> Path:
     return SHARED
 
 
+@pytest.fixture(autouse=True, scope="session")
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What the library keeps between runs stays in this run, and out of the home folder."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FOCUSSEG_HOME", str(tmp_path_factory.mktemp("focusseg_home")))
+        yield
+
+
 @pytest.fixture(autouse=True)
 def fixed_seed() -> None:
     import keras

@@ -8,3 +8,7 @@ class DataError(ValueError):
 
     The message names the file, the value that was found, what was expected and what to do.
     """
+
+    def __init__(self, message: str) -> None:
+        # Names of files that are not UTF-8 hold surrogates, which no terminal or page can take.
+        super().__init__(message.encode("utf-8", "backslashreplace").decode())

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -72,3 +74,21 @@ def train_pair(index: int, height: int = HEIGHT, width: int = WIDTH):
 @pytest.fixture
 def source() -> ArraySource:
     return ArraySource(7, train_pair)
+
+
+def without_tensorflow() -> None:
+    """From here on, for the rest of the process, TensorFlow cannot be found."""
+
+    class Hiding:
+        def __init__(self, finder: Any) -> None:
+            self._finder = finder
+
+        def find_spec(self, name: str, *arguments: Any) -> Any:
+            hidden = name.split(".")[0] == "tensorflow"
+            return None if hidden else self._finder.find_spec(name, *arguments)
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._finder, name)
+
+    assert "tensorflow" not in sys.modules
+    sys.meta_path[:] = [Hiding(finder) for finder in sys.meta_path]

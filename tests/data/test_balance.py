@@ -1,4 +1,4 @@
-"""Median frequency balancing: by hand, what is left out, and on CamVid."""
+"""Class weights: each method by hand, what is left out, and on CamVid."""
 
 from __future__ import annotations
 
@@ -37,6 +37,32 @@ def test_weights_are_those_computed_by_hand() -> None:
     assert data.class_weights(source, clip=1.5) == (1.0, 0.5, 1.0, 1.5)
 
 
+def test_inverse_log_is_that_of_enet() -> None:
+    # Of 7 pixels that are not ignored: 4, 2 and 1. Classes that fill all, or next to nothing, have
+    # the weights that the formula bounds them by.
+    source = Few([[0, 0, 0, 0], [1, 1, 2, 255]], num_classes=4)
+    weights = data.class_weights(source, "inverse_log")
+    expected = [1 / np.log(1.02 + share) for share in (4 / 7, 2 / 7, 1 / 7)]
+    np.testing.assert_allclose(weights, [*expected, 1.0])
+    np.testing.assert_allclose(
+        data.class_weights(Few([[0]], num_classes=1), "inverse_log"), 1.4222, 1e-4
+    )
+    rare = Few([[0] * 999_999 + [1]], num_classes=2)
+    np.testing.assert_allclose(data.class_weights(rare, "inverse_log")[1], 50.496, 1e-3)
+    assert data.class_weights(rare, "inverse_log", clip=10)[1] == 10
+
+
+def test_effective_number_counts_images() -> None:
+    # Class 0 is in three images, 1 in two, 2 in one: 1 - 0.5^n is 7/8, 6/8 and 4/8.
+    source = Few([[0, 0, 0]], [[0, 1, 255]], [[2, 1, 0]])
+    weights = np.array(data.class_weights(source, "effective_number", beta=0.5))
+    raw = np.array([8 / 7, 8 / 6, 2])
+    np.testing.assert_allclose(weights, [*(raw / raw.mean()), 1.0])
+    assert data.class_weights(source, "effective_number", beta=0) == (1.0, 1.0, 1.0, 1.0)
+    near_one = np.array(data.class_weights(source, "effective_number", beta=1 - 1e-15))
+    np.testing.assert_allclose(near_one[:3] / near_one[0], [1, 3 / 2, 3], rtol=1e-12)
+
+
 def test_classes_that_are_never_shown_weigh_one_and_move_no_median() -> None:
     weights = data.class_weights(Few([[1, 1, 1, 255], [2, 1, 1, 1]]))
     np.testing.assert_allclose(weights, [1.0, 3.5 / 6, 3.5, 1.0])
@@ -47,10 +73,12 @@ def test_what_cannot_be_weighted_is_refused() -> None:
         data.class_weights(Few([[255]]))
     with pytest.raises(data.DataError, match="the mask holds 4"):
         data.class_weights(Few([[4]]))
-    with pytest.raises(ValueError, match="method must be 'median_frequency', got 'inverse'"):
+    with pytest.raises(ValueError, match="method must be one of .*'inverse_log'.*; got 'inverse'"):
         data.class_weights(Few([[0]]), method="inverse")
     with pytest.raises(ValueError, match="clip must be above 0"):
         data.class_weights(Few([[0]]), clip=0)
+    with pytest.raises(ValueError, match="beta must be at least 0 and below 1, got 1"):
+        data.class_weights(Few([[0]]), "effective_number", beta=1)
 
 
 @pytest.mark.shared

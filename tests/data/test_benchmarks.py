@@ -10,6 +10,9 @@ import pytest
 from PIL import Image
 
 from keras_focusseg import data, label_spaces
+from keras_focusseg.data.sources.camvid_copies import camvid_splits, recognises_camvid
+from keras_focusseg.data.sources.pascal_voc import PascalVOC
+from tests.data import layouts
 
 HEIGHT, WIDTH = 6, 8
 
@@ -231,6 +234,165 @@ class TestEveryBenchmark:
         with pytest.raises(data.DataError, match=rf"{mask.name}: the mask is 8 x 3 but its image"):
             opened(name, root).load(0)
 
+    @pytest.mark.parametrize("which", ["image", "mask"])
+    def test_not_strict_leaves_out_and_lists(self, tree, which):
+        name, root, image, mask = tree
+        gone, left = (image, mask) if which == "image" else (mask, image)
+        whole = data.open_source(name, root, "train", strict=False)
+        assert not whole.unpaired and whole.layout.endswith(", 3 pairs")
+        gone.unlink()
+        source = data.open_source(name, root, "train+val", strict=False)
+        assert source.unpaired == [left] and len(source) == 3
+        assert source.layout.endswith(", 3 pairs, 1 without partner left out")
+        assert source.sample_name(0) == whole.sample_name(1)
+
+    def test_no_pair_left_is_an_error_all_the_same(self, tree):
+        name, root, image, mask = tree
+        around = mask.parent.parent if name == "cityscapes" else mask.parent
+        for path in list(around.rglob(f"*{mask.name[-8:]}" if name == "cityscapes" else "*.png")):
+            path.unlink()
+        with pytest.raises(data.DataError, match=r"none of its 3 images has a mask|encodings"):
+            data.open_source(name, root, "train", strict=False)
+
+    @pytest.mark.parametrize("suffix", [str.upper, str.title])
+    def test_case_of_suffixes_does_not_matter(self, tree, suffix):
+        name, root, image, mask = tree
+        for path in (image, mask):
+            path.rename(path.with_suffix(suffix(path.suffix)))
+        source = opened(name, root)
+        assert len(source) == 3 and source.load(0).image.shape == (HEIGHT, WIDTH, 3)
+
+    def test_near_name_is_named(self, tree):
+        name, root, _, mask = tree
+        mask.rename(mask.with_name(mask.name.swapcase()))
+        with pytest.raises(data.DataError, match=rf"1 of 3 .*there is '{mask.name.swapcase()}'"):
+            opened(name, root)
+
+    def test_missing_split_names_what_is_there(self, tree):
+        name, root, _, mask = tree
+        around = mask.parent.parent if name == "cityscapes" else mask.parent
+        around.rename(around.with_name("moved"))
+        kind = type(opened(name, root, "val"))
+        assert kind.splits(root) == ("val",)
+        with pytest.raises(data.DataError, match=r"'moved', .*'val(idation)?'"):
+            opened(name, root)
+
+    def test_unreadable_folder(self, tree, monkeypatch):
+        name, root, image, _ = tree
+        kind = type(opened(name, root))
+        scandir = os.scandir
+
+        def refuse(path):
+            if Path(path) == image.parent:
+                raise PermissionError(13, "Permission denied")
+            return scandir(path)
+
+        monkeypatch.setattr(os, "scandir", refuse)
+        with pytest.raises(data.DataError, match=rf"{image.parent}: .*Permission denied.*rights"):
+            opened(name, root)
+        assert kind.recognises(root)
+
+    @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may read all")
+    def test_folder_without_rights(self, tree):
+        name, root, image, _ = tree
+        image.parent.chmod(0)
+        try:
+            with pytest.raises(data.DataError, match=r"Permission denied"):
+                opened(name, root)
+        finally:
+            image.parent.chmod(0o755)
+
+    @pytest.mark.skipif(os.name == "nt", reason="file names are text there")
+    def test_names_that_are_no_utf8(self, tree):
+        name, root, image, mask = tree
+        stem = os.path.commonprefix([image.name, mask.name]).rstrip("._")
+        for path in (image, mask):
+            path.rename(path.with_name(os.fsdecode(b"caf\xe9") + path.name.removeprefix(stem)))
+        source = opened(name, root)
+        index = [source.sample_name(i) for i in range(3)].index("caf\\udce9")
+        assert source.load(index).image.shape == (HEIGHT, WIDTH, 3)
+        source.files(index)[1].unlink()
+        with pytest.raises(data.DataError, match="caf") as caught:
+            opened(name, root)
+        str(caught.value).encode("utf-8")
+
+
+MAKERS = {
+    "cityscapes": layouts.make_cityscapes,
+    "bdd100k": layouts.make_bdd100k,
+    "ade20k": layouts.make_ade20k,
+    "camvid": layouts.make_camvid_segnet,
+    "camvid lists": layouts.make_camvid_lists,
+    "camvid fastai": layouts.make_camvid_fastai,
+    "camvid kaggle": layouts.make_camvid_kaggle,
+    "camvid original": lambda root: layouts.make_camvid_original(root, ["val"]),
+    "pascal_voc": layouts.make_pascal_voc,
+    "cvat": lambda root: layouts.make_pascal_voc(root, style="cvat"),
+}
+RECOGNISES = {
+    "cityscapes": data.Cityscapes.recognises,
+    "bdd100k": data.BDD100K.recognises,
+    "ade20k": data.ADE20K.recognises,
+    "camvid": recognises_camvid,
+    "pascal_voc": PascalVOC.recognises,
+}
+SPLITS = {
+    "cityscapes": data.Cityscapes.splits,
+    "bdd100k": data.BDD100K.splits,
+    "ade20k": data.ADE20K.splits,
+    "camvid": camvid_splits,
+    "pascal_voc": PascalVOC.splits,
+}
+
+
+class TestRecognition:
+    @pytest.mark.parametrize("which", MAKERS)
+    def test_each_tree_by_its_own_source_alone(self, which, tmp_path):
+        owner = {"cvat": "pascal_voc"}.get(which, which.split(" ")[0])
+        root = MAKERS[which](tmp_path / "data" / which)
+        for place in (root, root.parent)[: 1 if which == "pascal_voc" else 2]:
+            assert [name for name, look in RECOGNISES.items() if look(place)] == [owner]
+        splits = {"cvat": ("default",), "camvid original": ("val",), "camvid fastai": None}
+        expected = splits.get(which, ("train", "val", "test")) or ("train", "val")
+        if owner in ("cityscapes", "bdd100k", "ade20k") or which == "pascal_voc":
+            expected = ("train", "val")
+        assert SPLITS[owner](root) == expected
+
+    def test_nothing_raises(self, tmp_path, monkeypatch):
+        file = tmp_path / "file"
+        file.write_text("")
+        for look in (*RECOGNISES.values(), *SPLITS.values()):
+            for root in (tmp_path, file, tmp_path / "none", "bad\0name"):
+                assert not look(root)
+
+        def refuse(path):
+            raise PermissionError(13, "Permission denied")
+
+        monkeypatch.setattr(os, "scandir", refuse)
+        for look in (*RECOGNISES.values(), *SPLITS.values()):
+            assert not look(tmp_path)
+
+    def test_folders_of_others(self, tmp_path):
+        """Chase DB1 and the like use ADE20K's folders, and anybody `images` and `labels`."""
+        for folder, name in (("annotations/training", "Image_01L.png"), ("labels", "a_L.png")):
+            save(tmp_path / folder / name, ids(1))
+        (tmp_path / "images" / "training").mkdir(parents=True)
+        (tmp_path / "train.txt").write_text("a\n")
+        assert not any(look(tmp_path) for look in RECOGNISES.values())
+
+    def test_resource_forks_are_no_second_copy(self, tmp_path):
+        bdd100k(tmp_path / "bdd100k")
+        (tmp_path / "__MACOSX" / "labels" / "sem_seg" / "masks").mkdir(parents=True)
+        assert len(data.BDD100K(tmp_path)) == 3
+
+    @pytest.mark.skipif(os.name == "nt", reason="links need rights on Windows")
+    def test_links_out_of_the_root_are_not_recognised(self, tmp_path):
+        layouts.make_cityscapes(tmp_path / "elsewhere")
+        (tmp_path / "root").mkdir()
+        for folder in ("leftImg8bit", "gtFine"):
+            (tmp_path / "root" / folder).symlink_to(tmp_path / "elsewhere" / folder)
+        assert not data.Cityscapes.recognises(tmp_path / "root")
+
 
 class TestMasks:
     def test_cityscapes_raw_ids(self, tmp_path):
@@ -273,6 +435,41 @@ class TestMasks:
         with pytest.raises(data.DataError, match=r"'bochum/bochum_000000_000000_leftImg8bit\.png'"):
             data.Cityscapes(tmp_path, "train")
 
+    def test_cityscapes_layout_is_said(self, tmp_path):
+        root = layouts.make_cityscapes(tmp_path, together=False)
+        source = data.Cityscapes(root, "train+val")
+        assert source.layout == (
+            "leftImg8bit with gtFine labelIds (raw ids to 19 classes), 5 pairs"
+        )
+        assert data.Cityscapes.recognises(root) and data.Cityscapes.splits(root) == ("train", "val")
+
+    def test_cityscapes_labels_by_choice(self, tmp_path):
+        root = layouts.make_cityscapes(tmp_path, encodings=("labelIds", "labelTrainIds"))
+        raw = data.Cityscapes(root)
+        train = data.Cityscapes(root, labels="labelTrainIds")
+        assert "labelIds" in raw.layout and "labelTrainIds (19 train ids" in train.layout
+        assert [f.name.split("_")[-1] for f in (raw.files(0)[1], train.files(0)[1])] == [
+            "labelIds.png", "labelTrainIds.png",
+        ]  # fmt: skip
+        for index in range(3):
+            np.testing.assert_array_equal(raw.load_mask(index), train.load_mask(index))
+        with pytest.raises(data.DataError, match="labels='trainIds'; expected"):
+            data.Cityscapes(root, labels="trainIds")
+
+    def test_cityscapes_without_city_folders(self, tmp_path):
+        flat = data.Cityscapes(layouts.make_cityscapes(tmp_path / "flat", cities=False))
+        deep = data.Cityscapes(layouts.make_cityscapes(tmp_path / "deep"))
+        assert [s.name for s in flat] == sorted(s.name for s in deep)
+        np.testing.assert_array_equal(flat.load(0).mask, deep.load(0).mask)
+
+    def test_cityscapes_coarse(self, tmp_path):
+        root = layouts.make_cityscapes(tmp_path, {"train": 2, "train_extra": 3}, coarse=True)
+        source = data.Cityscapes(root, "train+train_extra", annotations="gtCoarse")
+        assert len(source) == 5 and "do not compare" in source.note
+        assert "gtCoarse labelIds" in source.layout and not data.Cityscapes.splits(root)
+        with pytest.raises(data.DataError, match=r"Cityscapes' gtFine is not there"):
+            data.Cityscapes(root)
+
     @pytest.mark.parametrize("make", [bdd100k, bdd100k_older])
     def test_bdd100k(self, tmp_path, make):
         make(tmp_path / "bdd100k")
@@ -283,6 +480,54 @@ class TestMasks:
         bdd100k(tmp_path)
         bdd100k_older(tmp_path)
         assert "masks" in data.BDD100K(tmp_path).pairs[0][2].parts
+
+    @pytest.mark.parametrize(
+        ("layout", "images", "moved_to", "masks", "masks_to"),
+        [
+            ("today", "images", "bdd100k_images_10k/bdd100k/images", "labels", "l/bdd100k/labels"),
+            ("today", "images/10k", "bdd100k_images_10k/10k", "labels", "bdd100k/labels"),
+            ("today", "images/10k", "10k", "labels", "bdd100k_sem_seg_labels/bdd100k/labels"),
+            ("older", "seg", "bdd100k_seg/bdd100k/seg", "none", "none"),
+            ("older", "seg/images", "bdd100k_images_10k/10k",
+             "seg/labels", "bdd100k_seg_maps/labels"),
+        ],
+    )  # fmt: skip
+    def test_bdd100k_as_its_archives_unpack(
+        self, tmp_path, layout, images, moved_to, masks, masks_to
+    ):
+        layouts.make_bdd100k(tmp_path / "made", layout=layout)
+        root = tmp_path / "root"
+        for old, new in ((images, moved_to), (masks, masks_to)):
+            if (path := tmp_path / "made" / "bdd100k" / old).is_dir():
+                (root / new).parent.mkdir(parents=True, exist_ok=True)
+                path.rename(root / new)
+        assert data.BDD100K.recognises(root) and data.BDD100K.splits(root) == ("train", "val")
+        source = data.BDD100K(root, "train+val")
+        assert len(source) == 5 and [*source][4].mask.shape == layouts.SIZE
+        assert f"{moved_to.split('/')[0]}" in source.layout
+
+    def test_bdd100k_known_mismatch(self, tmp_path):
+        bdd100k(tmp_path)
+        (tmp_path / "labels/sem_seg/masks/train/b.png").unlink()
+        with pytest.raises(data.DataError, match=r"'b\.jpg'.*before June 2021.*strict=False"):
+            data.BDD100K(tmp_path)
+
+    def test_ade20k_of_another_kind(self, tmp_path):
+        save(tmp_path / "full/images/training/a/abbey/ADE_train_00000001.jpg", picture(0))
+        with pytest.raises(data.DataError, match=r"full ADE20K .* ADEChallengeData2016\.zip"):
+            data.ADE20K(tmp_path)
+        (tmp_path / "half" / "images" / "training").mkdir(parents=True)
+        with pytest.raises(data.DataError, match=r"found 'images', looked for 'annotations'"):
+            data.ADE20K(tmp_path / "half")
+
+    @pytest.mark.parametrize("mode", ["L", "CMYK"])
+    def test_ade20k_has_grey_and_four_component_images(self, tmp_path, mode):
+        root = layouts.make_ade20k(tmp_path)
+        path = data.ADE20K(root).files(0)[0]
+        Image.open(path).convert(mode).save(path)
+        sample = data.ADE20K(root).load(0)
+        assert sample.image.shape == (*layouts.SIZE, 3)
+        assert set(np.unique(sample.mask)) == {0, 1, 2, 12, 99, 149, 255}
 
     def test_ade20k(self, tmp_path):
         ade20k(tmp_path / "ADEChallengeData2016")

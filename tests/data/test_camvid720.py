@@ -198,6 +198,27 @@ class TestLayout:
         with pytest.raises(data.DataError, match=r"1 of 101 files have no .*'0016E5_07959\.png'"):
             data.CamVid720(val, "val")
 
+    def test_not_strict(self, val):
+        (val / "LabeledApproved_full" / "0016E5_07959_L.png").unlink()
+        (val / "701_StillsRaw_full" / "0016E5_07961.png").unlink()
+        source = data.CamVid720(val, "val", strict=False)
+        assert [path.name for path in source.unpaired] == [
+            "0016E5_07959.png", "0016E5_07961_L.png",
+        ]  # fmt: skip
+        assert [name for name, _, _ in source.pairs] == split_frames("val")[2:]
+        assert source.layout == (
+            "701_StillsRaw_full with LabeledApproved_full (label images in 32 colours), "
+            "99 pairs, 2 without partner left out"
+        )
+        with pytest.raises(data.DataError, match="split 'train' needs 367 frames"):
+            data.CamVid720(val, "train", strict=False)
+
+    def test_recognised_with_the_splits_that_are_whole(self, val, whole):
+        assert data.CamVid720.recognises(whole) and data.CamVid720.splits(whole) == OFFICIAL
+        assert data.CamVid720.splits(val.parent) == ("val",)
+        (val / "LabeledApproved_full" / "0016E5_07959_L.png").unlink()
+        assert data.CamVid720.recognises(val) and data.CamVid720.splits(val) == ()
+
     def test_frame_that_is_not_camvids(self, val):
         make(val / "more", ["0016E5_07960"])
         for folder in ("701_StillsRaw_full", "LabeledApproved_full"):

@@ -15,7 +15,15 @@ from PIL import Image, ImageFile
 from keras_focusseg import label_spaces
 from keras_focusseg.data import DataError
 from keras_focusseg.data.sources import readers
-from keras_focusseg.data.sources.readers import read_image, read_mask, read_pair
+from keras_focusseg.data.sources.readers import (
+    image_from_bytes,
+    image_size,
+    mask_from_bytes,
+    read_color_mask,
+    read_image,
+    read_mask,
+    read_pair,
+)
 from tests.data.conftest import random_pair
 
 SPACE = label_spaces.get("camvid11")
@@ -27,7 +35,7 @@ def png_bytes(array: np.ndarray) -> bytes:
     return buffer.getvalue()
 
 
-def grey_png(rows: list[bytes], width: int, depth: int) -> bytes:
+def grey_png(rows: list[bytes], width: int, depth: int, color_type: int = 0) -> bytes:
     """A grey PNG of any bit depth, written by hand, since Pillow writes 8 and 16 only."""
 
     def chunk(kind: bytes, body: bytes) -> bytes:
@@ -35,7 +43,7 @@ def grey_png(rows: list[bytes], width: int, depth: int) -> bytes:
             struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
         )
 
-    header = struct.pack(">IIBBBBB", width, len(rows), depth, 0, 0, 0, 0)
+    header = struct.pack(">IIBBBBB", width, len(rows), depth, color_type, 0, 0, 0)
     pixels = zlib.compress(b"".join(b"\0" + row for row in rows))
     return (
         b"\x89PNG\r\n\x1a\n"
@@ -125,10 +133,123 @@ def test_coloured_mask_says_what_arrived(tmp_path, mode, channels):
         read_mask(tmp_path / "mask.png")
 
 
-def test_jpeg_mask_is_refused(tmp_path):
-    Image.fromarray(random_pair(0)[1]).save(tmp_path / "mask.jpg")
-    with pytest.raises(DataError, match=r"mask\.jpg: the mask is a JPEG"):
-        read_mask(tmp_path / "mask.jpg")
+@pytest.mark.parametrize("read", [read_mask, read_color_mask])
+@pytest.mark.parametrize(
+    ("name", "options", "what"),
+    [
+        ("mask.jpg", {}, "a JPEG"),
+        ("mask.png", {"format": "JPEG"}, "a JPEG"),
+        ("mask.webp", {"quality": 90}, "a WEBP with lossy compression"),
+        ("mask.webp", {"quality": 90, "exif": Image.Exif(), "xmp": b"x" * 90}, "a WEBP with lossy"),
+        ("mask.tif", {"compression": "jpeg"}, "a TIFF with lossy compression"),
+    ],
+)
+def test_lossy_masks_are_refused(tmp_path, read, name, options, what):
+    mask = Image.fromarray(random_pair(0)[1])
+    (mask if read is read_mask and "webp" not in name else mask.convert("RGB")).save(
+        tmp_path / name, **options
+    )
+    with pytest.raises(DataError, match=rf"{name}: the mask is {what}"):
+        read(tmp_path / name)
+
+
+def test_lossless_webp_and_tiff_are_masks(tmp_path):
+    colors = random_pair(0)[0]
+    for name, options in (("a.webp", {"lossless": True}), ("a.tif", {"compression": "tiff_lzw"})):
+        Image.fromarray(colors).save(tmp_path / name, **options)
+        np.testing.assert_array_equal(read_color_mask(tmp_path / name), colors)
+
+
+@pytest.mark.parametrize(
+    ("mode", "name", "message"),
+    [
+        ("L", "mask.png", "mode 'L', one channel of numbers; expected the colours"),
+        ("I;16", "mask.png", "mode 'I;16', one channel of numbers"),
+        ("LA", "mask.png", r"mode 'LA' \(L\+A\); expected the colours of the classes as RGB"),
+        ("CMYK", "mask.tif", r"mode 'CMYK' \(C\+M\+Y\+K\).*Save it as RGB PNG"),
+    ],
+)
+def test_colour_mask_of_another_mode(tmp_path, mode, name, message):
+    Image.new(mode, (8, 8)).save(tmp_path / name)
+    with pytest.raises(DataError, match=message):
+        read_color_mask(tmp_path / name)
+
+
+def test_colour_mask_with_alpha(tmp_path):
+    picture = Image.fromarray(random_pair(0)[0]).convert("RGBA")
+    picture.save(tmp_path / "mask.png")
+    np.testing.assert_array_equal(read_color_mask(tmp_path / "mask.png"), random_pair(0)[0])
+    picture.putpixel((3, 3), (1, 2, 3, 0))
+    picture.save(tmp_path / "mask.png")
+    with pytest.raises(DataError, match=r"mask is partly transparent \(alpha down to 0\)"):
+        read_color_mask(tmp_path / "mask.png")
+
+
+@pytest.mark.parametrize(
+    ("mode", "color", "fix"),
+    [
+        ("RGB", (3, 3, 3), "three channels are equal, so it holds ids already: save one"),
+        ("RGB", (3, 3, 4), "Convert its colours to ids .* or read it by its colours"),
+        ("LA", (3, 255), "Drop the alpha channel"),
+        ("CMYK", (3, 3, 3, 3), "Convert its colours"),
+        ("F", 3.0, "Round it to whole numbers"),
+    ],
+)
+def test_what_to_do_about_several_channels(tmp_path, mode, color, fix):
+    Image.new(mode, (8, 8), color).save(tmp_path / "mask.tif")
+    with pytest.raises(DataError, match=rf"mask\.tif: .*mode '{mode}'.*{fix}"):
+        read_mask(tmp_path / "mask.tif")
+
+
+def deep_png(width: int = 2, height: int = 2) -> bytes:
+    """An RGB PNG of 16 bits a channel, which Pillow reads but does not write."""
+    return grey_png([b"\x12\x34" * 3 * width] * height, width, 16, color_type=2)
+
+
+@pytest.mark.parametrize(("read", "role"), [(read_image, "image"), (read_color_mask, "mask")])
+def test_16_bits_a_channel_are_refused(tmp_path, read, role):
+    (tmp_path / "a.png").write_bytes(deep_png())
+    with pytest.raises(DataError, match=rf"a\.png: the {role} has 16 bits a channel; expected 8"):
+        read(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_image_size_is_that_of_the_upright_image(tmp_path, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    for name in ("a.jpg", "a.png", "a.tif"):
+        Image.fromarray(random_pair(0, 16, 32)[0]).save(tmp_path / name, exif=exif)
+        assert image_size(tmp_path / name) == read_image(tmp_path / name).shape[:2]
+
+
+def test_image_size_names_what_is_wrong(tmp_path, monkeypatch):
+    for content, message in ((b"", "empty"), (b"no picture", "cannot be read")):
+        (tmp_path / "a.png").write_bytes(content)
+        with pytest.raises(DataError, match=rf"a\.png: .*{message}"):
+            image_size(tmp_path / "a.png")
+    (tmp_path / "a.png").write_bytes(png_bytes(random_pair(0)[1]))
+    monkeypatch.setattr(readers, "MAX_PIXELS", 100)
+    with pytest.raises(DataError, match="at most 100"):
+        image_size(tmp_path / "a.png")
+
+
+def test_bytes_are_read_as_files_are():
+    image, mask = random_pair(0)
+    np.testing.assert_array_equal(image_from_bytes(png_bytes(image), "x"), image)
+    np.testing.assert_array_equal(mask_from_bytes(png_bytes(mask), "x"), mask)
+    for read in (image_from_bytes, mask_from_bytes):
+        with pytest.raises(DataError, match="inner: the .* cannot be read"):
+            read(b"\x89PNG broken", "inner")
+
+
+@pytest.mark.parametrize("read", [read_image, read_mask, image_size])
+def test_file_that_may_not_be_read(pair, monkeypatch, read):
+    def denied(*_, **__):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(readers.Image, "open", denied)
+    with pytest.raises(DataError, match=r"mask\.png: the .* may not be read \(no permission\)"):
+        read(pair[1])
 
 
 def test_size_mismatch(tmp_path, pair):
@@ -224,7 +345,7 @@ def test_fuzzed_files_never_raise_anything_else(tmp_path_factory):
         for position, value in changes:
             damaged[position % len(damaged)] = value
         (folder / "a.png").write_bytes(damaged)
-        for read in (read_image, read_mask):
+        for read in (read_image, read_mask, read_color_mask):
             try:
                 assert read(folder / "a.png").ndim in (2, 3)
             except DataError as error:

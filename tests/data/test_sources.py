@@ -164,6 +164,36 @@ class TestCamVid:
         with pytest.raises(data.DataError, match=r"0001TP_000060\.png: id 12 \(3 of 768 pixels\)"):
             data.CamVid(camvid).load(1)
 
+    def test_what_was_found_is_said(self, camvid):
+        source = data.CamVid(camvid.parent, "train+val")  # one above
+        assert source.layout == "SegNet's copy with lists (ids 0..10, 11 void), 7 pairs"
+        assert data.CamVid.recognises(camvid) and data.CamVid.splits(camvid) == ("train", "val")
+        (camvid / "valannot").rename(camvid / "moved")
+        assert data.CamVid.splits(camvid) == ("train",)
+
+    @pytest.mark.parametrize(
+        ("folder", "partner"), [("train", "trainannot"), ("trainannot", "train")]
+    )
+    def test_not_strict(self, camvid, folder, partner):
+        frame = "0006R0_f00930.png"
+        (camvid / folder / frame).unlink()
+        Image.new("L", (4, 4)).save(camvid / folder / "new.png")
+        source = data.CamVid(camvid, strict=False)
+        assert source.unpaired == [camvid / partner / frame, camvid / folder / "new.png"]
+        assert [name for name, _, _ in source.pairs] == [*FRAMES["train"][:2], *FRAMES["train"][3:]]
+        assert source.layout.endswith("4 pairs, 2 without partner left out")
+
+    def test_copy_without_lists(self, camvid):
+        for path in list(camvid.glob("*.txt")):
+            path.unlink()
+        source = data.CamVid(camvid, "val")
+        assert [s.name for s in source] == FRAMES["val"] and "no lists" in source.layout
+        with pytest.raises(data.DataError, match="'test' is not there"):
+            data.CamVid(camvid, "test")
+        (camvid / "valannot" / f"{FRAMES['val'][0]}.png").unlink()
+        with pytest.raises(data.DataError, match=rf"1 of 2 .*'{FRAMES['val'][0]}\.png'"):
+            data.CamVid(camvid, "val")
+
     @pytest.mark.shared
     def test_real_counts_and_pixel_shares(self, shared_dir):
         root = shared_dir / "data" / "camvid"
@@ -183,82 +213,6 @@ class TestCamVid:
         counts = {s: len(data.CamVid(root, sequences=s)) for s in ("0001TP", "0006R0", "0016E5")}
         assert counts == {"0001TP": 62, "0006R0": 101, "0016E5": 204}
         assert len(data.CamVid(root, exclude_sequences=("0001TP",))) == 305
-
-
-class TestFolder:
-    SPACE = label_spaces.from_names([f"class {i}" for i in range(11)], ignored_ids=(11,))
-
-    @pytest.fixture
-    def root(self, tmp_path):
-        for number, name in enumerate(["b", "a", "sub/c"]):
-            image, mask = random_pair(number)
-            for folder, array, suffix in (("images", image, ".jpg"), ("masks", mask, ".png")):
-                path = tmp_path / folder / f"{name}{suffix}"
-                path.parent.mkdir(parents=True, exist_ok=True)
-                Image.fromarray(array).save(path)
-        return tmp_path
-
-    def folder(self, root, **options):
-        return data.Folder(root / "images", root / "masks", self.SPACE, **options)
-
-    def test_pairs_by_stem(self, root):
-        source = self.folder(root)
-        assert [s.name for s in source] == ["a", "b", "sub/c"]
-        assert (source.name, source.split, source.label_space) == ("folder", "all", self.SPACE)
-        _, mask = random_pair(1)
-        np.testing.assert_array_equal(source.load(0).mask, np.where(mask == 11, 255, mask))
-
-    def test_label_space_by_name(self, root):
-        source = data.Folder(root / "images", root / "masks", "camvid11")
-        assert source.label_space == label_spaces.get("camvid11")
-
-    def test_mask_suffix(self, root):
-        for path in [p for p in (root / "masks").rglob("*.png")]:
-            path.rename(path.with_name(f"{path.stem}_L.png"))
-        assert len(self.folder(root, mask_suffix="_L")) == 3
-        with pytest.raises(data.DataError, match=r"no partner.*holds 'a_L\.png'.*mask_suffix"):
-            self.folder(root)
-        with pytest.raises(data.DataError, match=r"does not end in '_M'"):
-            self.folder(root, mask_suffix="_M")
-
-    @pytest.mark.parametrize(("folder", "name"), [("images", "x.jpg"), ("masks", "x.png")])
-    def test_unpaired_on_either_side(self, root, folder, name):
-        Image.new("L", (4, 4)).save(root / folder / name)
-        with pytest.raises(data.DataError, match=rf"{folder}: 1 of 4 files have no .*'{name}'"):
-            self.folder(root)
-
-    def test_many_unpaired_are_summed_up(self, root):
-        for number in range(9):
-            Image.new("L", (4, 4)).save(root / "images" / f"x{number}.png")
-        with pytest.raises(data.DataError, match=r"'x4\.png' and 4 more"):
-            self.folder(root)
-
-    def test_two_files_of_one_name(self, root):
-        Image.new("L", (4, 4)).save(root / "images" / "a.png")
-        with pytest.raises(data.DataError, match=r"same name as 'a\.jpg'|same name as 'a\.png'"):
-            self.folder(root)
-
-    def test_other_files_do_not_count(self, root):
-        (root / "images" / "README.txt").write_text("about")
-        (root / "images" / ".hidden.png").write_bytes(b"")
-        (root / "masks" / ".cache").mkdir()
-        (root / "masks" / ".cache" / "a.png").write_bytes(b"")
-        assert len(self.folder(root)) == 3
-
-    def test_missing_and_empty_folders(self, root, tmp_path):
-        with pytest.raises(data.DataError, match=r"labels: the mask folder is not there"):
-            data.Folder(root / "images", root / "labels", self.SPACE)
-        (root / "none").mkdir()
-        with pytest.raises(data.DataError, match="no picture there"):
-            data.Folder(root / "none", root / "none", self.SPACE)
-
-    @pytest.mark.skipif(os.name == "nt", reason="links need rights on Windows")
-    def test_links_out_of_the_folder_are_refused(self, root, tmp_path):
-        outside = tmp_path / "outside.png"
-        (root / "masks" / "a.png").rename(outside)
-        (root / "masks" / "a.png").symlink_to(outside)
-        with pytest.raises(data.DataError, match="is a link to"):
-            self.folder(root)
 
 
 class TestOpenSource:
@@ -308,7 +262,7 @@ class TestOpenSource:
         [
             ({"name": "pascal"}, "no source 'pascal'; there are ade20k, .*, synthetic_streets"),
             ({"name": "camvid"}, "'camvid' needs root="),
-            ({"name": "folder", "root": "."}, "needs label_space="),
+            ({"name": "folder", "root": "recipes"}, "no images with masks found"),
         ],
     )
     def test_wrong_call(self, arguments, message):

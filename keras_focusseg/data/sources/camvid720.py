@@ -10,8 +10,16 @@ import numpy as np
 from keras_focusseg import label_spaces
 from keras_focusseg.data.errors import DataError
 from keras_focusseg.data.sources.base import existing_folder, some
-from keras_focusseg.data.sources.camvid import choose_sequences
-from keras_focusseg.data.sources.pairs import PairSource, listing, located, paired, split_parts
+from keras_focusseg.data.sources.camvid import choose_sequences, holds_frames
+from keras_focusseg.data.sources.pairs import (
+    PairSource,
+    listing,
+    located,
+    pair_count,
+    paired,
+    split_parts,
+    spotted,
+)
 
 # Label images, and the images that go with them.
 _LAYOUTS = {"LabeledApproved_full": "701_StillsRaw_full", "labels": "images"}
@@ -34,6 +42,9 @@ _FRAMES = {
     "val": (("0016E5_{:05}", 7959, 8159, 2),),
     "test": (("0001TP_{:06}", 8550, 10380, 30), ("Seq05VD_f{:05}", 0, 5100, 30)),
 }
+OFFICIAL = tuple(_FRAMES)
+"""The official splits."""
+
 # Positions in `_author_order`, counted from 0.
 _AUTHOR = {
     "author_random_train": slice(0, 421),
@@ -45,7 +56,7 @@ _AUTHOR_NOTE = (
     "not compare with those on the official split"
 )
 # This label image has blended lines: so many pixels have a colour that belongs to no class.
-_KNOWN_STRAY = {"Seq05VD_f02610": 175}
+KNOWN_STRAY = {"Seq05VD_f02610": 175}
 
 
 class CamVid720(PairSource):
@@ -72,6 +83,8 @@ class CamVid720(PairSource):
         max_stray: up to so many pixels of a label image may have a colour that no class has;
             they are ignored, more are an error. Frame Seq05VD_f02610 is known to have 175 of
             them, which are always ignored.
+        strict: whether an image or label image without partner is an error, or left out and
+            listed in `unpaired`.
 
     Raises:
         DataError: if a folder or a frame of the split is missing, an image or label image has no
@@ -93,6 +106,8 @@ class CamVid720(PairSource):
         sequences: Sequence[str] | None = None,
         exclude_sequences: Sequence[str] = (),
         max_stray: int = 0,
+        *,
+        strict: bool = True,
     ) -> None:
         self.root = existing_folder(root, "the CamVid folder").resolve()
         self.split = split
@@ -111,20 +126,55 @@ class CamVid720(PairSource):
         base, folder = located(self.root, list(_LAYOUTS), "CamVid at 960x720", _GET)
         images = existing_folder(base / _LAYOUTS[folder], "the image folder", _GET)
         masks = base / folder
+        left_out: list[Path] = []
+        self.unpaired = left_out
         pairs = paired(
             listing(images, self.root, ".png"),
             listing(masks, self.root, "_L.png"),
             (images, masks),
             "Restore the missing files, or move their partners away.",
+            None if strict else left_out,
         )
         on_disk = {pair[0]: pair for pair in pairs}
-        _check_frames(set(on_disk), parts, images)
-        chosen = [on_disk[frame] for part in parts for frame in split_frames(part)]
+        halves = {path.stem.removesuffix("_L") for path in left_out}
+        check_frames(set(on_disk) | halves, parts, images)
+        frames = [frame for part in parts for frame in split_frames(part) if frame not in halves]
+        chosen = [on_disk[frame] for frame in frames]
         self.pairs = choose_sequences(chosen, sequences, exclude_sequences, split)
+        self.layout = (
+            f"{images.name} with {folder} (label images in 32 colours), "
+            f"{pair_count(self.pairs, left_out)}"
+        )
 
     def max_stray_of(self, name: str) -> int:
         """`max_stray`, or more for the one frame that is known to need it."""
-        return max(self.max_stray, _KNOWN_STRAY.get(name, 0))
+        return max(self.max_stray, KNOWN_STRAY.get(name, 0))
+
+    @classmethod
+    def recognises(cls, root: str | Path) -> bool:
+        """Whether label images of CamVid's frames lie there; never raises."""
+        masks = spotted(root, list(_LAYOUTS))
+        return (
+            masks is not None
+            and (masks.parent / _LAYOUTS[masks.name]).is_dir()
+            and holds_frames(masks)
+            and bool(_frames_in(masks))
+        )
+
+    @classmethod
+    def splits(cls, root: str | Path) -> tuple[str, ...]:
+        """The official splits of which all label images are there."""
+        masks = spotted(root, list(_LAYOUTS))
+        there = _frames_in(masks) if masks else set()
+        return tuple(split for split in OFFICIAL if there.issuperset(split_frames(split)))
+
+
+def _frames_in(masks: Path) -> set[str]:
+    """Frames whose label images lie in a folder; none if it cannot be read."""
+    try:
+        return set(listing(masks, masks.resolve(), "_L.png"))
+    except DataError:
+        return set()
 
 
 def split_frames(split: str) -> list[str]:
@@ -151,8 +201,17 @@ def split_frames(split: str) -> list[str]:
     return [names[i] for i in order[_AUTHOR[split]]]
 
 
-def _check_frames(on_disk: set[str], parts: list[str], folder: Path) -> None:
-    """Refuse frames that are not CamVid's, and splits of which frames are missing."""
+def check_frames(on_disk: set[str], parts: list[str], folder: Path) -> None:
+    """Refuse frames that are not CamVid's, and splits of which frames are missing.
+
+    Args:
+        on_disk: the frames that are there.
+        parts: the splits that are wanted.
+        folder: where they are, for the error.
+
+    Raises:
+        DataError: if there is a frame that CamVid does not have, or one of a split is missing.
+    """
     every = {name for split in _FRAMES for name in split_frames(split)}
     if foreign := sorted(on_disk - every):
         raise DataError(

@@ -2,33 +2,81 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from keras_focusseg import label_spaces
 from keras_focusseg.data.errors import DataError
 from keras_focusseg.data.sources.base import existing_folder, inside
-from keras_focusseg.data.sources.pairs import PairSource, paired
+from keras_focusseg.data.sources.folder_layout import (
+    ALL,
+    SPLITS,
+    Part,
+    canonical,
+    common_endings,
+    describe,
+    find_parts,
+    list_pictures,
+    parted_by_ending,
+    split_of,
+    unknown_layout,
+)
+from keras_focusseg.data.sources.mask_contents import Progress
+from keras_focusseg.data.sources.mask_encoding import (
+    Reading,
+    as_label_space,
+    read_as_found,
+    read_as_told,
+    read_by_table,
+)
+from keras_focusseg.data.sources.pairs import PairSource, pair_count, paired
 from keras_focusseg.data.sources.readers import SUFFIXES
+from keras_focusseg.label_spaces import VOID_NAMES
+
+_FIX = (
+    "Add the partners, move the files away, or say mask_suffix=... if the masks' names have an "
+    "ending."
+)
 
 
 class Folder(PairSource):
-    """Images in one folder, masks in another, paired by the name without its suffix.
+    """Images in one folder, masks in another (or the same), paired by the name without its suffix.
 
     Subfolders are searched as well, and belong to the name: `images/a/1.jpg` goes with
     `masks/a/1.png`. Hidden files and files that are no pictures (by their suffix) do not count.
+    What the masks mean is given, stands in a class table beside them, or is found out:
+
+    1. `label_space`, if you give one;
+    2. a class table in the folder of masks or the one around it: `class_dict.csv`, `labelmap.txt`,
+       `_classes.csv`, `classes.txt` and others that `label_spaces.read_class_table` reads;
+    3. the masks themselves, all of which are then looked at once: classes "class_0", "class_1", ...
+       of the ids that occur, or "color_r_g_b" of the colours.
+
+    `layout` says what was decided.
 
     Args:
         images: folder of images.
-        masks: folder of masks: one channel of ids or a palette, not colours.
-        label_space: what the ids in the masks mean, or the name of a benchmark's label space;
-            for your own classes see `label_spaces.from_names`.
-        mask_suffix: what the masks' names have in addition, e.g. "_L" for `1_L.png`.
+        masks: folder of masks; the same folder if the masks' names have an ending.
+        label_space: what the ids or colours in the masks mean, its name if it is a benchmark's, or
+            what `to_config` gave; for your own classes see `label_spaces.from_names`.
+        mask_suffix: what the masks' names have in addition, e.g. "_L" for `1_L.png`; None finds
+            it, if all have the same.
         name: name of the dataset.
         split: which part of it this is.
+        encoding: "ids": numbers, or a palette's indices; "palette": indices, and only palette
+            files; "colors": RGB, or a palette's colours; "auto": whichever fits.
+        ignored: rows of a class table that are no classes, by name.
+        table: the class table, if it lies elsewhere.
+        peers: folders of images and masks of the other splits, which are looked at as well if
+            there is no table, so that all splits have the same classes.
+        strict: whether a file without partner is an error; else it is left out and listed in
+            `unpaired`.
+        progress: called with (done, total) while masks are looked at.
 
     Raises:
-        DataError: if a folder is missing, an image or mask has no partner, or two files have the
-            same name but for the suffix.
+        DataError: if a folder is missing, an image or mask has no partner, two files have the
+            same name but for the suffix, or it cannot be decided what the masks mean.
 
     Example:
         ```python
@@ -41,47 +89,229 @@ class Folder(PairSource):
         self,
         images: str | Path,
         masks: str | Path,
-        label_space: label_spaces.LabelSpace | str,
-        mask_suffix: str = "",
+        label_space: label_spaces.LabelSpace | Mapping[str, Any] | str | None = None,
+        mask_suffix: str | None = None,
         name: str = "folder",
         split: str = "all",
+        *,
+        encoding: str = "auto",
+        ignored: Collection[str] = VOID_NAMES,
+        table: str | Path | None = None,
+        peers: Sequence[tuple[Path, Path]] = (),
+        strict: bool = True,
+        progress: Progress | None = None,
     ) -> None:
         self.name = name
         self.split = split
-        self.label_space = self.encoding = (
-            label_spaces.get(label_space) if isinstance(label_space, str) else label_space
-        )
         self.images = existing_folder(images, "the image folder").resolve()
         self.masks = existing_folder(masks, "the mask folder").resolve()
-        image_files = _pictures(self.images, "")
-        mask_files = _pictures(self.masks, mask_suffix)
-        self.pairs = paired(
-            image_files,
-            mask_files,
-            (self.images, self.masks),
-            "Add the partners, move the files away, or say mask_suffix=... if the masks' names "
-            "have an ending.",
-        )
-        if not self.pairs:
+        part = Part(self.images, self.masks)
+        image_files, mask_files = _files(part, mask_suffix)
+        if not image_files:
             raise DataError(f"{self.images}: no picture there; looked for {', '.join(SUFFIXES)}.")
-
-
-def _pictures(folder: Path, ending: str) -> dict[str, Path]:
-    """Pictures below the folder by name without suffix and ending, subfolders included."""
-    found: dict[str, Path] = {}
-    for path in sorted(folder.rglob("*")):
-        relative = path.relative_to(folder)
-        hidden = any(part.startswith(".") for part in relative.parts)
-        if hidden or path.suffix.lower() not in SUFFIXES or path.is_dir():
-            continue
-        stem = relative.with_suffix("").as_posix()
-        if not stem.endswith(ending):
-            raise DataError(f"{path}: the name does not end in {ending!r} as mask_suffix says.")
-        stem = stem[: len(stem) - len(ending)]
-        if stem in found:
+        unpaired: list[Path] = []
+        left_out = None if strict else unpaired
+        self.pairs = paired(image_files, mask_files, part, _FIX, left_out)
+        self.unpaired = unpaired
+        if not self.pairs:
             raise DataError(
-                f"{path}: has the same name as {found[stem].name!r} but for the suffix, so pairs "
-                "are not defined. Rename or move one of them."
+                f"{self.images}: none of its {len(image_files)} images has a mask in "
+                f"{self.masks}. {_FIX}"
             )
-        found[stem] = inside(path, folder)
-    return found
+        reading = _reading(
+            self,
+            None if label_space is None else as_label_space(label_space),
+            _table(table, (self.masks, self.masks.parent, self.images.parent)),
+            ignored,
+            [Part(*peer) for peer in peers],
+            (mask_suffix, encoding, strict, progress),
+        )
+        self.label_space, self.encoding = reading.label_space, reading.encoding
+        self.layout = f"{reading.said}, {pair_count(self.pairs, self.unpaired)}"
+
+
+def open_folder(
+    root: str | Path,
+    split: str = "train",
+    *,
+    images: str | None = None,
+    masks: str | None = None,
+    label_space: label_spaces.LabelSpace | Mapping[str, Any] | str | None = None,
+    table: str | Path | None = None,
+    **options: Any,
+) -> Folder:
+    """Your own data below one root; where images, masks and splits lie is found out.
+
+    It knows `images/` and `masks/` (and other usual names), split S as `images/S` or `S/images`,
+    `S/` beside `S_labels/`, `S_images/` beside `S_masks/`, and masks beside their images if their
+    names have an ending. "val" may be called `valid` or `validation` there.
+
+    Args:
+        root: folder in which everything lies.
+        split: "train", "val", "test", the name of another folder that images and masks have in
+            common, or "all" for images and masks as a whole.
+        images: name of the folder of images, if it is none of the usual.
+        masks: name of the folder of masks, if it is none of the usual.
+        label_space: see `Folder`.
+        table: a class table, relative to the root, or anywhere; else one is looked for below the
+            root.
+        **options: further arguments of `Folder`.
+
+    Returns:
+        The source. Without label space and table, the masks of all splits are looked at, so
+        that all have the same classes.
+
+    Raises:
+        DataError: if the root or the split is not there, or as `Folder`.
+
+    Example:
+        ```python
+        train = open_folder("my_data", "train")
+        print(train.layout)  # coloured masks, 12 colours from class_dict.csv, 240 pairs
+        ```
+    """
+    base = existing_folder(root, "the root folder").resolve()
+    parts = find_parts(base, images, masks)
+    part = split_of(parts, split)
+    if part is None:
+        raise DataError(_no_split(base, parts, split, images, masks))
+    for other in parts.values():
+        inside(other.images, base)
+        inside(other.masks, base)
+    chosen = None if table is None else base / table  # named by the caller: may lie anywhere
+    if label_space is None and chosen is None:
+        chosen = label_spaces.find_table(_between(part.masks, base))
+        chosen = chosen and inside(chosen, base)
+    return Folder(
+        part.images,
+        part.masks,
+        label_space,
+        split=split,
+        table=chosen,
+        peers=[other for other in parts.values() if other != part],
+        **options,
+    )
+
+
+def folder_splits(root: str | Path) -> tuple[str, ...]:
+    """The splits of your own data that have masks.
+
+    Args:
+        root: see `open_folder`.
+
+    Returns:
+        Of "train", "val" and "test" those that are there; ("all",) if there are images and masks
+        without splits; nothing if there are none.
+    """
+    try:
+        parts = find_parts(Path(root).resolve())
+    except (OSError, ValueError):
+        return ()
+    there = {canonical(name) for name in parts}
+    return tuple(split for split in SPLITS if split in there) or tuple({ALL} & there)
+
+
+def recognises_folder(root: str | Path) -> bool:
+    """Whether images and masks lie below a root in a way that `open_folder` finds; never raises."""
+    return bool(folder_splits(root))
+
+
+def _reading(
+    source: Folder,
+    space: label_spaces.LabelSpace | None,
+    table: Path | None,
+    ignored: Collection[str],
+    peers: Sequence[Part],
+    how: tuple[str | None, str, bool, Progress | None],
+) -> Reading:
+    mask_suffix, encoding, strict, progress = how
+    masks = [mask for _, _, mask in source.pairs]
+    if space is not None:
+        return read_as_told(masks, space, encoding, strict)
+    if table is not None:
+        try:
+            loaded = label_spaces.load_table(table, ignored)
+        except ValueError as error:
+            raise DataError(str(error)) from error
+        return read_by_table(masks, loaded, encoding, strict)
+    known = set(masks)
+    for peer in peers:
+        _, others = _files(Part(peer.images.resolve(), peer.masks.resolve()), mask_suffix)
+        masks += [path for path in others.values() if path not in known]
+        known.update(masks)
+    return read_as_found(masks, encoding, progress, strict)
+
+
+def _table(given: str | Path | None, folders: Sequence[Path]) -> Path | None:
+    if given is not None:
+        return Path(given)
+    return label_spaces.find_table(folders)
+
+
+def _files(part: Part, mask_suffix: str | None) -> tuple[dict[str, Path], dict[str, Path]]:
+    """Images and masks by the name that they have in common."""
+    images, masks = part
+    if images == masks:
+        return _parted(list_pictures(images), images, mask_suffix)
+    image_files = list_pictures(images, skip=[masks])
+    mask_files = list_pictures(masks, skip=[images])
+    image_ending, mask_ending = "", mask_suffix
+    if mask_ending is None:
+        image_ending, mask_ending = common_endings(list(image_files), list(mask_files))
+    for name, path in mask_files.items():
+        if not name.endswith(mask_ending):
+            raise DataError(
+                f"{path}: the name does not end in {mask_ending!r} as mask_suffix says."
+            )
+    return _without(image_files, image_ending), _without(mask_files, mask_ending)
+
+
+def _parted(
+    files: dict[str, Path], folder: Path, mask_suffix: str | None
+) -> tuple[dict[str, Path], dict[str, Path]]:
+    if mask_suffix is None:
+        images, masks = parted_by_ending(files)
+    elif mask_suffix == "":
+        raise DataError(
+            f"{folder}: images and masks lie in one folder, so mask_suffix cannot be empty. Say "
+            "what the masks' names end in."
+        )
+    else:
+        masks = {name: path for name, path in files.items() if name.endswith(mask_suffix)}
+        images = {name: path for name, path in files.items() if name not in masks}
+        masks = _without(masks, mask_suffix)
+    if files and not masks:
+        raise DataError(
+            f"{folder}: images and masks lie in one folder, but no ending tells the "
+            f"{len(files)} pictures apart. Say mask_suffix=..., as '_mask' for 1_mask.png."
+        )
+    return images, masks
+
+
+def _without(files: dict[str, Path], ending: str) -> dict[str, Path]:
+    return {name[: len(name) - len(ending)]: path for name, path in files.items()}
+
+
+def _between(folder: Path, root: Path) -> list[Path]:
+    """A folder and those around it, up to the root."""
+    return [folder, *(parent for parent in folder.parents if parent.is_relative_to(root))]
+
+
+def _no_split(
+    base: Path, parts: dict[str, Part], split: str, images: str | None, masks: str | None
+) -> str:
+    if not parts:
+        if images is None and masks is None:
+            return unknown_layout(base)
+        named = [name for name in (images, masks) if name is not None]
+        missing = [str(base / name) for name in named if not (base / name).is_dir()]
+        return (
+            f"{base}: images= and masks= name folders that do not lie there together"
+            f"{' (' + ', '.join(missing) + ' is missing)' if missing else ''}, neither in the root "
+            "nor in the folders of splits."
+        )
+    hint = f" Use split={ALL!r} to take {parts[ALL].images} as a whole." if ALL in parts else ""
+    return (
+        f"{base}: split {split!r} is not there, with images and masks; there "
+        f"{'is' if len(parts) == 1 else 'are'} {describe(parts, base)}.{hint}"
+    )

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from keras_focusseg.data.errors import DataError
 from keras_focusseg.data.sources.base import Sample, Source, existing_folder, inside, some
-from keras_focusseg.data.sources.readers import read_labels, read_pair
+from keras_focusseg.data.sources.readers import FORMATS, read_labels, read_pair
 from keras_focusseg.label_spaces import Grouping, LabelSpace
 
 Pair = tuple[str, Path, Path]
@@ -89,7 +91,7 @@ def split_parts(split: str, known: Sequence[str], dataset: str, unlabelled: str 
 
 
 def located(root: Path, folders: Sequence[str], dataset: str, layout: str) -> tuple[Path, str]:
-    """Where a dataset lies: in the root, or in a folder of the root, as archives unpack.
+    """Where a dataset lies: in the root, or at most two folders below, as archives unpack.
 
     Args:
         root: resolved folder that the user names.
@@ -103,14 +105,14 @@ def located(root: Path, folders: Sequence[str], dataset: str, layout: str) -> tu
     Raises:
         DataError: if none of the folders is there, or the dataset lies there more than once.
     """
-    inner = sorted(p for p in root.iterdir() if p.is_dir() and not p.name.startswith("."))
-    for bases in ([root], inner):
+    for bases in _levels(root):
         for folder in folders:
-            found = [base for base in bases if (base / folder).is_dir()]
+            found = [base for base in bases if os.path.isdir(base / folder)]
             if len(found) > 1:
                 raise DataError(
                     f"{root}: {dataset} is there {len(found)} times, in "
-                    f"{some((base.name for base in found), 9)}. Open one of these folders."
+                    f"{some((base.relative_to(root).as_posix() for base in found), 9)}. "
+                    "Open one of these folders."
                 )
             if found:
                 inside(found[0] / folder, root)
@@ -121,14 +123,84 @@ def located(root: Path, folders: Sequence[str], dataset: str, layout: str) -> tu
         if any((above / folder).is_dir() for folder in folders)
         else f" {layout}"
     )
+    inner = _folders(root)
+    there = some((p.name for p in inner), 9)
+    if locked := [p.name for p in inner if not os.access(p, os.R_OK | os.X_OK)]:
+        there += f", of which you may not read {some(locked)}"
     raise DataError(
-        f"{root}: {dataset} is not there; found {some((p.name for p in inner), 9) or 'no folder'}, "
+        f"{root}: {dataset} is not there; found {there or 'no folder'}, "
         f"looked for {some(folders, 9)}.{hint}"
     )
 
 
+def spotted(root: str | Path, folders: Sequence[str]) -> Path | None:
+    """The first of some folders that `located` would find, without any complaint.
+
+    Args:
+        root: folder to look in.
+        folders: relative folders.
+
+    Returns:
+        That folder; None if there is none, or nothing can be read there.
+    """
+    try:
+        root = Path(root).resolve()
+        for bases in _levels(root):
+            for folder in folders:
+                for base in bases:
+                    if os.path.isdir(base / folder):
+                        return inside(base / folder, root)
+    except (OSError, ValueError):  # `inside` raises a ValueError, as do names with a zero byte
+        pass
+    return None
+
+
+def _levels(root: Path) -> Iterator[list[Path]]:
+    """The root, its folders, and the folders in these."""
+    yield [root]
+    inner = _folders(root)
+    yield inner
+    # Archives put a few folders around their content; a root of many is something else.
+    readable = [folder for folder in inner if os.access(folder, os.R_OK | os.X_OK)]
+    yield [deep for folder in readable for deep in _folders(folder)] if len(inner) <= 20 else []
+
+
+def _folders(folder: Path) -> list[Path]:
+    """Its folders, without what is hidden or is the resource forks of a Mac's archive."""
+    return [
+        Path(entry.path)
+        for entry in entries(folder)
+        if entry.name != "__MACOSX" and is_folder(entry)
+    ]
+
+
+def entries(folder: Path) -> list[os.DirEntry[str]]:
+    """What lies in a folder, sorted by name; hidden files do not count.
+
+    Args:
+        folder: which folder.
+
+    Returns:
+        Its entries.
+
+    Raises:
+        DataError: if it cannot be read.
+    """
+    try:
+        with os.scandir(folder) as found:
+            visible = [entry for entry in found if not entry.name.startswith(".")]
+    except OSError as error:
+        raise DataError(
+            f"{folder}: the folder cannot be read ({error.strerror}). Look at its rights, and at "
+            "whether its disk is there."
+        ) from error
+    return sorted(visible, key=lambda entry: entry.name)
+
+
 def listing(folder: Path, root: Path, ending: str, deep: bool = False) -> dict[str, Path]:
     """The files of a folder whose names have an ending.
+
+    Upper or lower case does not matter, and `.jpeg` is `.jpg`.
 
     Args:
         folder: which folder.
@@ -141,23 +213,40 @@ def listing(folder: Path, root: Path, ending: str, deep: bool = False) -> dict[s
         Hidden files do not count.
 
     Raises:
-        DataError: if a file or folder is a link out of the root.
+        DataError: if a file or folder is a link out of the root, two files have the same name but
+            for the ending, or the folder cannot be read.
     """
     inside(folder, root)
     found: dict[str, Path] = {}
-    for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
-        if entry.name.startswith("."):
-            continue
-        if deep and entry.is_dir():
+    for entry in entries(folder):
+        if deep and is_folder(entry):
             inner = listing(Path(entry.path), root, ending)
             found |= {f"{entry.name}/{name}": path for name, path in inner.items()}
-        elif not deep and entry.name.endswith(ending) and not entry.is_dir():
-            path = Path(entry.path)
+        elif not deep and (length := _ends_in(entry.name, ending)) and not is_folder(entry):
             # Only links can lead out: the folder itself has been looked at.
-            found[entry.name.removesuffix(ending)] = (
-                inside(path, root) if entry.is_symlink() else path
-            )
+            path = Path(entry.path)
+            name = entry.name[:-length]
+            if name in found:
+                raise DataError(
+                    f"{path}: has the same name as {found[name].name!r} but for the suffix, so "
+                    "pairs are not defined. Rename or move one of them."
+                )
+            found[name] = inside(path, root) if entry.is_symlink() else path
     return found
+
+
+def is_folder(entry: os.DirEntry[str]) -> bool:
+    """Whether an entry is a folder; a link that leads in a circle is none."""
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
+
+
+def _ends_in(name: str, ending: str) -> int:
+    """How many characters of the name are the ending; 0 if it has another one."""
+    others = [f"{ending[:-4]}.jpeg"] if ending.endswith(".jpg") else []
+    return next((len(e) for e in (ending, *others) if name.casefold().endswith(e.casefold())), 0)
 
 
 def folder_pairs(
@@ -167,6 +256,7 @@ def folder_pairs(
     endings: tuple[str, str],
     fix: str,
     deep: bool = False,
+    left_out: list[Path] | None = None,
 ) -> list[Pair]:
     """The pairs of a folder of images and a folder of masks.
 
@@ -177,6 +267,7 @@ def folder_pairs(
         endings: what the names of images and masks end in, beside what they have in common.
         fix: what to do if something is missing, as a sentence.
         deep: the files lie in folders of these folders.
+        left_out: see `paired`.
 
     Returns:
         Name, image and mask of each, sorted by name.
@@ -186,20 +277,24 @@ def folder_pairs(
     """
     existing_folder(images, "the image folder", fix)
     existing_folder(masks, "the mask folder", fix)
+    image_files = listing(images, root, endings[0], deep)
     pairs = paired(
-        listing(images, root, endings[0], deep),
-        listing(masks, root, endings[1], deep),
-        (images, masks),
-        fix,
+        image_files, listing(masks, root, endings[1], deep), (images, masks), fix, left_out
     )
-    if not pairs:
+    if not pairs and not image_files:
         where = "in its folders" if deep else "there"
         raise DataError(f"{images}: no file {where} has a name that ends in {endings[0]}. {fix}")
+    if not pairs:
+        raise DataError(f"{images}: none of its {len(image_files)} images has a mask. {fix}")
     return pairs
 
 
 def paired(
-    images: dict[str, Path], masks: dict[str, Path], folders: tuple[Path, Path], fix: str
+    images: dict[str, Path],
+    masks: dict[str, Path],
+    folders: tuple[Path, Path],
+    fix: str,
+    left_out: list[Path] | None = None,
 ) -> list[Pair]:
     """Images and masks of the same name.
 
@@ -208,23 +303,73 @@ def paired(
         masks: files by name.
         folders: the folder of images and that of masks, for the error.
         fix: what to do about a file without a partner, as a sentence.
+        left_out: None, and a file without a partner is an error; or a list, to which such files
+            are added instead.
 
     Returns:
         Name, image and mask of each, sorted by name.
 
     Raises:
-        DataError: if a file has no partner.
+        DataError: if a file has no partner and nothing may be left out.
     """
     image_folder, mask_folder = folders
     for files, folder, partners, other in (
         (images, image_folder, masks, mask_folder),
         (masks, mask_folder, images, image_folder),
     ):
-        if alone := sorted(set(files) - set(partners)):
+        alone = sorted(set(files) - set(partners))
+        if left_out is not None:
+            left_out += [files[name] for name in alone]
+        elif alone:
             names = some(files[name].relative_to(folder).as_posix() for name in alone)
             raise DataError(
                 f"{folder}: {len(alone)} of {len(files)} files have no partner of the same "
                 f"name in {other}: {names}. {other} holds "
-                f"{some(p.name for p in list(partners.values())[:3]) or 'no picture'}. {fix}"
+                f"{some(p.name for p in list(partners.values())[:3]) or 'no picture'}."
+                f"{_near(alone, other)} {fix}"
             )
-    return [(name, images[name], masks[name]) for name in sorted(images)]
+    return [
+        (printable(name), images[name], masks[name]) for name in sorted(set(images) & set(masks))
+    ]
+
+
+def _near(names: Sequence[str], folder: Path) -> str:
+    """A hint at a file whose name differs from a wanted one by case or suffix alone."""
+    for name in names[:3]:
+        inner, _, stem = name.rpartition("/")
+        if not (folder / inner).is_dir():
+            continue
+        for entry in entries(folder / inner):
+            rest = entry.name.casefold().removeprefix(stem.casefold())
+            if rest != entry.name.casefold() and re.match(r"[._-]", rest):
+                return f" For {stem!r} there is {entry.name!r}, which is another name."
+    return ""
+
+
+def printable(name: str) -> str:
+    """The name with escapes for bytes that are no UTF-8, so that it can be written anywhere."""
+    return name.encode("utf-8", "backslashreplace").decode()
+
+
+def pair_count(pairs: Sequence[Pair], unpaired: Sequence[Path]) -> str:
+    """How many pairs there are, and how many files were left out, for `layout`."""
+    left = f", {len(unpaired)} without partner left out" if unpaired else ""
+    return f"{len(pairs)} pair{'s' if len(pairs) != 1 else ''}{left}"
+
+
+def mask_kind(mask: Path) -> str:
+    """How a mask stands on disk, by the head of its file.
+
+    Args:
+        mask: its file.
+
+    Returns:
+        "ids" for one channel, "palette", or "colors"; the last too for what is no picture, since
+        reading says what is wrong with it.
+    """
+    try:
+        with Image.open(mask, formats=FORMATS) as picture:
+            mode = picture.mode
+    except Exception:  # decoders of broken files raise almost anything
+        return "colors"
+    return {"P": "palette", "L": "ids", "1": "ids"}.get(mode, "ids" if mode[0] == "I" else "colors")

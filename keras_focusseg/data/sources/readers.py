@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import numpy as np
@@ -31,7 +32,10 @@ SUFFIXES = (
 
 _COLOR_MODES = ("RGB", "L", "P", "1", "RGBA", "LA", "PA", "CMYK", "YCbCr")
 _ID_MODES = ("L", "P", "1", "I", "I;16", "I;16B", "I;16L")
+_MASK_COLOR_MODES = ("RGB", "RGBA", "P", "PA")
 _LOSSY = ("JPEG", "MPO")
+_EXIF_ORIENTATION = 0x0112
+_TIFF_WIDTH, _TIFF_HEIGHT, _TIFF_BITS = 256, 257, 258
 
 
 def read_image(path: str | Path) -> np.ndarray:
@@ -50,13 +54,67 @@ def read_image(path: str | Path) -> np.ndarray:
         DataError: if the file is missing, broken, truncated, too large, partly transparent or
             has more than 8 bits a channel.
     """
-    picture = _open(Path(path), "image")
-    if picture.mode not in _COLOR_MODES:
-        raise DataError(
-            f"{path}: the image has mode {picture.mode!r}; expected 8 bits a channel in RGB or "
-            "grey. Convert it to an 8-bit RGB file."
-        )
-    return _to_rgb(path, picture, "image")
+    return _image_of(str(path), _open(Path(path), "image"))
+
+
+def image_from_bytes(content: bytes, where: str) -> np.ndarray:
+    """Decode a picture as RGB that lies inside another file; see `read_image`.
+
+    Args:
+        content: what a picture file would hold.
+        where: what to call it in an error.
+
+    Returns:
+        (H, W, 3) uint8.
+
+    Raises:
+        DataError: as `read_image`.
+    """
+    return _image_of(where, _decode(io.BytesIO(content), where, "image"))
+
+
+def mask_from_bytes(content: bytes, where: str) -> np.ndarray:
+    """Decode a mask that lies inside another file; see `read_mask`.
+
+    Args:
+        content: what a mask file would hold.
+        where: what to call it in an error.
+
+    Returns:
+        (H, W) integers.
+
+    Raises:
+        DataError: as `read_mask`.
+    """
+    return _ids_of(where, _decode(io.BytesIO(content), where, "mask"))
+
+
+def image_size(path: str | Path) -> tuple[int, int]:
+    """Height and width that `read_image` would give, from the head of the file.
+
+    Args:
+        path: picture, see `read_image`.
+
+    Returns:
+        (H, W), upright.
+
+    Raises:
+        DataError: if the file is missing, empty, too large or no picture.
+    """
+    path = Path(path)
+    _refuse_missing(path, "image")
+    try:
+        with Image.open(path, formats=FORMATS) as picture:
+            _refuse_large(picture, str(path), "image")
+            turned = picture.getexif().get(_EXIF_ORIENTATION, 1) in (5, 6, 7, 8)
+            width, height = picture.size
+            if picture.format == "TIFF":  # newer Pillow gives the upright size of these alone
+                width, height = picture.tag_v2[_TIFF_WIDTH], picture.tag_v2[_TIFF_HEIGHT]  # type: ignore[attr-defined]
+            return (width, height) if turned else (height, width)
+    except DataError:
+        raise
+    except Exception as error:
+        raise _broken(str(path), "image", error) from error
 
 
 def read_mask(path: str | Path) -> np.ndarray:
@@ -72,19 +130,7 @@ def read_mask(path: str | Path) -> np.ndarray:
         DataError: if the file is missing, broken, truncated or too large, if it is coloured, or
             if it is a JPEG, whose compression alters ids.
     """
-    picture = _open(Path(path), "mask")
-    _refuse_jpeg(path, picture)
-    if picture.mode not in _ID_MODES:
-        raise DataError(
-            f"{path}: the mask has mode {picture.mode!r} with {len(picture.getbands())} channels "
-            f"({'+'.join(picture.getbands())}); expected one channel of class ids or a palette. "
-            "Convert its colours to ids (0, 1, 2, ...) and save one channel."
-        )
-    ids = np.asarray(picture)
-    depth = _bit_depth(path, picture)
-    if picture.mode == "L" and depth in (2, 4):
-        return ids // (255 // (2**depth - 1))  # Pillow has stretched them to 0..255
-    return ids
+    return _ids_of(str(path), _open(Path(path), "mask"))
 
 
 def read_color_mask(path: str | Path) -> np.ndarray:
@@ -101,13 +147,20 @@ def read_color_mask(path: str | Path) -> np.ndarray:
             therefore no colours, or if it is a JPEG, whose compression alters colours.
     """
     picture = _open(Path(path), "mask")
-    _refuse_jpeg(path, picture)
-    if picture.mode not in ("RGB", "RGBA", "P", "PA"):
+    _refuse_lossy(str(path), picture)
+    if picture.mode in _ID_MODES and picture.mode != "P":
         raise DataError(
             f"{path}: the mask has mode {picture.mode!r}, one channel of numbers; expected the "
             "colours of the classes. Restore the label image of the dataset."
         )
-    return _to_rgb(path, picture, "mask")
+    if picture.mode not in _MASK_COLOR_MODES:
+        raise DataError(
+            f"{path}: the mask has mode {picture.mode!r} ({'+'.join(picture.getbands())}); "
+            "expected the colours of the classes as RGB or a palette. Save it as RGB PNG from the "
+            "original labels."
+        )
+    _refuse_deep(str(path), picture, "mask")
+    return _to_rgb(str(path), picture, "mask")
 
 
 def read_pair(
@@ -171,69 +224,206 @@ def read_labels(
         raise error if isinstance(error, DataError) else DataError(str(error)) from error
 
 
+def palette_colors(picture: Image.Image) -> np.ndarray:
+    """The colours of a palette picture: (N, 3) uint8, one row an index, N at most 256."""
+    if picture.palette is None:
+        return np.zeros((0, 3), "uint8")
+    return np.array(picture.getpalette("RGB"), "uint8").reshape(-1, 3)
+
+
+def open_mask(path: str | Path) -> Image.Image:
+    """The decoded picture of a mask, for those who have to look at its mode.
+
+    Args:
+        path: mask file.
+
+    Returns:
+        The picture, upright, in the mode that the file has.
+
+    Raises:
+        DataError: as `read_mask`, but for the mode.
+    """
+    picture = _open(Path(path), "mask")
+    _refuse_lossy(str(path), picture)
+    _refuse_deep(str(path), picture, "mask")
+    return picture
+
+
 def _open(path: Path, role: str) -> Image.Image:
     """The decoded picture, turned upright."""
-    if not path.is_file():
-        what = "is not a file" if path.exists() else "does not exist"
-        raise DataError(f"{path}: the {role} {what}.")
-    if path.stat().st_size == 0:
-        raise DataError(f"{path}: the {role} file is empty (0 bytes). Restore it from its source.")
+    _refuse_missing(path, role)
+    return _decode(path, str(path), role)
+
+
+def _decode(source: Path | io.BytesIO, where: str, role: str) -> Image.Image:
     try:
-        with Image.open(path, formats=FORMATS) as picture:
-            width, height = picture.size
-            if width * height > MAX_PIXELS:
-                raise DataError(
-                    f"{path}: the {role} has {width} x {height} = {width * height:,} pixels; at "
-                    f"most {MAX_PIXELS:,} are read. Scale it down or cut it into tiles."
-                )
+        with Image.open(source, formats=FORMATS) as picture:
+            _refuse_large(picture, where, role)
             frames = getattr(picture, "n_frames", 1)
             if frames > 1 and picture.format not in _LOSSY:  # a phone's JPEG holds a preview
                 raise DataError(
-                    f"{path}: the {role} file holds {frames} frames; expected one. "
+                    f"{where}: the {role} file holds {frames} frames; expected one. "
                     "Save each frame as a file of its own."
                 )
-            file_format = picture.format
+            file_format, depth = picture.format, _bit_depth(source, picture)
+            lossy = _is_lossy(source, picture)
             picture.load()
             upright = ImageOps.exif_transpose(picture)
             upright.format = file_format  # a turned copy has lost it
+            upright.info = {**upright.info, "focusseg": (depth, lossy)}
             return upright
     except DataError:
         raise
     # Decoders of broken files raise almost anything: OSError, SyntaxError, struct.error,
     # ValueError, zlib.error, EOFError, OverflowError. Each means the same to the user.
     except Exception as error:
+        raise _broken(where, role, error) from error
+
+
+def _refuse_missing(path: Path, role: str) -> None:
+    try:
+        size = path.stat().st_size if path.is_file() else None
+        there = path.exists()
+    except OSError as error:  # a folder that may not be entered
+        raise _broken(str(path), role, error) from error
+    if size is None:
+        what = "is not a file" if there else "does not exist"
+        raise DataError(f"{path}: the {role} {what}.")
+    if size == 0:
+        raise DataError(f"{path}: the {role} file is empty (0 bytes). Restore it from its source.")
+
+
+def _refuse_large(picture: Image.Image, where: str, role: str) -> None:
+    width, height = picture.size
+    if width * height > MAX_PIXELS:
         raise DataError(
-            f"{path}: the {role} cannot be read, it is broken, truncated or not one of "
-            f"{', '.join(FORMATS)} ({type(error).__name__}: {error}). Restore it from its source."
-        ) from error
+            f"{where}: the {role} has {width} x {height} = {width * height:,} pixels; at "
+            f"most {MAX_PIXELS:,} are read. Scale it down or cut it into tiles."
+        )
 
 
-def _to_rgb(path: str | Path, picture: Image.Image, role: str) -> np.ndarray:
+def _broken(where: str, role: str, error: Exception) -> DataError:
+    if isinstance(error, PermissionError):
+        return DataError(
+            f"{where}: the {role} may not be read (no permission). Give yourself the right to "
+            "read the file and to enter its folders."
+        )
+    if isinstance(error, Image.DecompressionBombError):
+        return DataError(
+            f"{where}: the {role} is too large ({error}); at most {MAX_PIXELS:,} pixels are read. "
+            "Scale it down or cut it into tiles."
+        )
+    return DataError(
+        f"{where}: the {role} cannot be read, it is broken, truncated or not one of "
+        f"{', '.join(FORMATS)} ({type(error).__name__}: {error}). Restore it from its source."
+    )
+
+
+def _image_of(where: str, picture: Image.Image) -> np.ndarray:
+    if picture.mode not in _COLOR_MODES:
+        raise DataError(
+            f"{where}: the image has mode {picture.mode!r}; expected 8 bits a channel in RGB or "
+            "grey. Convert it to an 8-bit RGB file."
+        )
+    _refuse_deep(where, picture, "image")
+    return _to_rgb(where, picture, "image")
+
+
+def _ids_of(where: str, picture: Image.Image) -> np.ndarray:
+    _refuse_lossy(where, picture)
+    if picture.mode not in _ID_MODES:
+        raise DataError(
+            f"{where}: the mask has mode {picture.mode!r} with {len(picture.getbands())} channels "
+            f"({'+'.join(picture.getbands())}); expected one channel of class ids or a palette. "
+            f"{_to_one_channel(picture)}"
+        )
+    ids = np.asarray(picture)
+    depth, _ = picture.info["focusseg"]
+    if picture.mode == "L" and depth in (2, 4):
+        return ids // (255 // (2**depth - 1))  # Pillow has stretched them to 0..255
+    return ids
+
+
+def _to_one_channel(picture: Image.Image) -> str:
+    """What to do about a mask of several channels."""
+    bands = [np.asarray(band) for band in picture.split()[:3]]
+    if picture.mode in ("RGB", "RGBA") and all((band == bands[0]).all() for band in bands):
+        return "Its three channels are equal, so it holds ids already: save one of them."
+    if picture.mode == "LA":
+        return "Drop the alpha channel and save one."
+    if picture.mode == "F":
+        return "Round it to whole numbers and save 8 bits."
+    return (
+        "Convert its colours to ids (0, 1, 2, ...) and save one channel, or read it by its colours."
+    )
+
+
+def _to_rgb(where: str, picture: Image.Image, role: str) -> np.ndarray:
     """The colours (H, W, 3) uint8, if nothing shines through."""
     if picture.has_transparency_data:
         lowest = int(np.asarray(picture.convert("RGBA"))[..., 3].min())
         if lowest < 255:
             raise DataError(
-                f"{path}: the {role} is partly transparent (alpha down to {lowest}), so its "
+                f"{where}: the {role} is partly transparent (alpha down to {lowest}), so its "
                 "colours are not defined. Flatten it onto a background and save it as RGB."
             )
     return np.asarray(picture.convert("RGB"))
 
 
-def _refuse_jpeg(path: str | Path, picture: Image.Image) -> None:
-    if picture.format in _LOSSY:
+def _refuse_lossy(where: str, picture: Image.Image) -> None:
+    _, lossy = picture.info["focusseg"]
+    if lossy:
+        what = "JPEG" if picture.format in _LOSSY else f"{picture.format} with lossy compression"
         raise DataError(
-            f"{path}: the mask is a JPEG, whose compression alters the ids at every edge. "
+            f"{where}: the mask is a {what}, whose compression alters the ids at every edge. "
             "Save the mask as PNG from the original labels."
         )
 
 
-def _bit_depth(path: str | Path, picture: Image.Image) -> int | None:
-    """Bits a channel of a PNG, from its header; None for other formats."""
-    if picture.format != "PNG":
-        return None
-    with open(path, "rb") as file:
-        return file.read(25)[24]
+def _refuse_deep(where: str, picture: Image.Image, role: str) -> None:
+    """Pillow keeps the upper 8 bits of 16-bit colours and says nothing."""
+    depth, _ = picture.info["focusseg"]
+    if depth is not None and depth > 8 and picture.mode not in _ID_MODES:
+        raise DataError(
+            f"{where}: the {role} has {depth} bits a channel; expected 8. Save it with 8 bits."
+        )
+
+
+def _bit_depth(source: Path | io.BytesIO, picture: Image.Image) -> int | None:
+    """Bits a channel of a PNG or TIFF, from its header; None for other formats."""
+    if picture.format == "PNG":
+        return _head(source, 25)[24]
+    if picture.format == "TIFF":
+        bits = picture.tag_v2.get(_TIFF_BITS, 1)  # type: ignore[attr-defined]
+        return int(max(bits) if isinstance(bits, tuple) else bits)
+    return None
+
+
+def _is_lossy(source: Path | io.BytesIO, picture: Image.Image) -> bool:
+    if picture.format == "WEBP":
+        return _is_lossy_webp(_head(source, 1 << 16))
+    return picture.format in _LOSSY or picture.info.get("compression") == "jpeg"
+
+
+def _is_lossy_webp(head: bytes) -> bool:
+    """Whether the pixels of a WebP lie in a `VP8 ` chunk; `VP8L` is the one that keeps them."""
+    place = 12
+    while place + 8 <= len(head):
+        kind, length = (
+            head[place : place + 4],
+            int.from_bytes(head[place + 4 : place + 8], "little"),
+        )
+        if kind in (b"VP8 ", b"VP8L"):
+            return kind == b"VP8 "
+        place += 8 + length + length % 2
+    return True
+
+
+def _head(source: Path | io.BytesIO, count: int) -> bytes:
+    if isinstance(source, io.BytesIO):
+        return source.getvalue()[:count]
+    with open(source, "rb") as file:
+        return file.read(count)
 
 
 def _size(array: np.ndarray) -> str:

@@ -1,0 +1,390 @@
+"""Decide how people's masks are to be read: by id, by palette index or by colour."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from keras_focusseg import label_spaces
+from keras_focusseg.data.errors import DataError
+from keras_focusseg.data.sources.base import some
+from keras_focusseg.data.sources.mask_contents import (
+    Color,
+    MaskContent,
+    Progress,
+    count_colors,
+    count_ids,
+    mask_contents,
+)
+from keras_focusseg.label_spaces import IGNORE, Grouping, LabelSpace
+from keras_focusseg.label_spaces.class_tables import ClassTable
+
+ENCODINGS = ("auto", "ids", "palette", "colors")
+
+MOST_IDS = 150
+"""More ids than that without a table are taken for grey pictures; ADE20K has 150."""
+
+_PROBES = 16
+_SPREAD = 50  # so far beyond their number, ids beside a 255 are grey levels, and 255 is one too
+
+
+class Reading(NamedTuple):
+    """How masks are read.
+
+    Attributes:
+        label_space: what the train ids mean.
+        encoding: the same, or the way from colours.
+        said: what was decided, and from what, in a few words.
+    """
+
+    label_space: LabelSpace
+    encoding: LabelSpace | Grouping
+    said: str
+
+
+def as_label_space(given: LabelSpace | Mapping[str, Any] | str) -> LabelSpace:
+    """The label space that an argument means.
+
+    Args:
+        given: a label space, what its `to_config` gave, or the name of a benchmark's.
+
+    Returns:
+        The label space.
+
+    Raises:
+        DataError: if there is none of that name, or the configuration is wrong.
+    """
+    try:
+        if isinstance(given, str):
+            return label_spaces.get(given)
+        return LabelSpace.from_config(given) if isinstance(given, Mapping) else given
+    except (ValueError, TypeError) as error:
+        raise DataError(f"label_space: {error}") from error
+
+
+def read_as_told(
+    masks: Sequence[Path], space: LabelSpace, encoding: str, strict: bool = True
+) -> Reading:
+    """How to read masks whose label space is given.
+
+    Args:
+        masks: the files; a few of them are looked at.
+        space: what they show.
+        encoding: one of `ENCODINGS`.
+        strict: whether coloured masks of quite other colours, and masks of nothing but 0 and 255
+            where 255 means ignored, are an error here, or when loaded.
+
+    Returns:
+        By number unless the masks are coloured, in the colours of the label space.
+
+    Raises:
+        DataError: if kinds are mixed, numbers and colours contradict each other, or the masks'
+            colours are not those of the label space, or all objects would be ignored.
+    """
+    try:
+        by_color = label_spaces.by_color(space)
+    except ValueError as error:
+        if encoding == "colors":
+            raise DataError(str(error)) from error
+        by_color = None
+    probes = _probes(masks)
+    how = _chosen(masks, probes, space, by_color, encoding, f"label space {space.name!r}")
+    if how == "colors":
+        if strict:
+            _refuse_strangers(masks, probes, by_color, space)
+        return Reading(space, by_color or space, f"coloured masks in the colours of {space.name!r}")
+    if strict:
+        _refuse_two_levels(masks, probes, space)
+    kind = "palette masks" if how == "palette" else "id masks"
+    return Reading(space, space, f"{kind}, label space {space.name!r}")
+
+
+def read_by_table(
+    masks: Sequence[Path], table: ClassTable, encoding: str, strict: bool = True
+) -> Reading:
+    """How to read masks with the class table that lies beside them.
+
+    Args:
+        masks: the files; a few of them are looked at.
+        table: names, ids and perhaps colours.
+        encoding: one of `ENCODINGS`.
+        strict: whether masks of nothing but 0 and 255 are an error, where 255 means ignored.
+
+    Returns:
+        By number or by colour, whichever fits the table. Grey levels count as colours.
+
+    Raises:
+        DataError: if the table has no colours but the masks have, kinds are mixed, or numbers and
+            colours contradict each other.
+    """
+    try:
+        space = table.label_space()
+        has_colors = bool(table.colors) or table.stored is not None
+        by_color = table.grouping() if has_colors or encoding == "colors" else None
+    except ValueError as error:
+        raise DataError(str(error)) from error
+    probes = _probes(masks)
+    named = table.path.name
+    how = _chosen(masks, probes, space, by_color, encoding, named)
+    if how == "colors":
+        if by_color is None:
+            raise DataError(
+                f"{masks[0]}: the masks are coloured, but {table.path} has no colours. Add the "
+                "columns r, g and b to it (name,r,g,b)."
+            )
+        said = f"coloured masks, {len(by_color.colors)} colours from {named}"
+        return Reading(by_color.label_space, by_color, said)
+    greys = _by_grey(space, by_color) if how == "ids" and encoding == "auto" else None
+    if greys is not None and _fits_ids(probes, greys) and not _fits_rows(probes, table, space):
+        return Reading(greys, greys, f"masks of grey levels, {_classes(greys)} from {named}")
+    if strict:
+        _refuse_two_levels(masks, probes, space)
+    kind = "palette masks" if how == "palette" else "id masks"
+    return Reading(space, space, f"{kind}, {_classes(space)} from {named}")
+
+
+def read_as_found(
+    masks: Sequence[Path], encoding: str, progress: Progress | None = None, strict: bool = True
+) -> Reading:
+    """How to read masks that come without any table: every one is looked at.
+
+    Args:
+        masks: the files.
+        encoding: one of `ENCODINGS`.
+        progress: called with (done, total) after each file.
+        strict: whether a mask that cannot be read is an error here; else it is left out here.
+
+    Returns:
+        Classes "class_0", ... of the ids that occur, in the colours of the palette if there is
+        one, or the colours that occur, named as far as `label_spaces.name_colors` can.
+
+    Raises:
+        DataError: if kinds are mixed, or what occurs can be understood in two ways.
+    """
+    contents = mask_contents(masks, progress, strict)
+    if not contents:
+        raise DataError(
+            f"{masks[0].parent}: none of the {len(masks)} masks can be read. Run "
+            "`focusseg data check` to see what is wrong with each."
+        )
+    kinds = {content.kind for content in contents}
+    _refuse_mixed(masks, kinds, encoding, contents)
+    palette = _common_palette(contents)
+    by_color = encoding == "colors" or "colors" in kinds or (encoding == "auto" and not palette)
+    if by_color and kinds != {"ids"}:
+        return _discovered_colors(masks, contents)
+    if encoding == "colors":
+        raise DataError(
+            f"{masks[0]}: encoding='colors', but the masks have one channel of numbers. Say "
+            "encoding='ids'."
+        )
+    return _discovered_ids(masks, contents, palette or {})
+
+
+def _discovered_colors(masks: Sequence[Path], contents: Sequence[MaskContent]) -> Reading:
+    found = count_colors(contents)
+    groups = label_spaces.name_colors(found)
+    named = "" if groups.label_space.name == "discovered" else f" ({groups.label_space.name})"
+    said = f"coloured masks, {len(found)} colours{named} discovered in {len(masks)} masks"
+    return Reading(groups.label_space, groups, said)
+
+
+def _discovered_ids(
+    masks: Sequence[Path], contents: Sequence[MaskContent], palette: dict[int, Color]
+) -> Reading:
+    counts = count_ids(contents)
+    found = sorted(counts)
+    classes = [number for number in found if number != IGNORE]
+    if found[-1] > IGNORE or found[0] < 0:
+        wrong = found[-1] if found[-1] > IGNORE else found[0]
+        raise DataError(
+            f"{masks[0].parent}: the masks hold the id {wrong} ({counts[wrong]} pixels); ids are 0 "
+            f"to {IGNORE}. Number the classes 0, 1, 2, ... and save 8 bits."
+        )
+    if len(classes) > MOST_IDS:
+        raise DataError(
+            f"{masks[0].parent}: the masks hold {len(classes)} ids, more than {MOST_IDS}: they "
+            "look like grey pictures. If they are masks, give label_space= or a class table."
+        )
+    if IGNORE in found and (classes in ([], [0]) or classes[-1] > len(classes) + _SPREAD):
+        raise DataError(_grey_levels(masks[0].parent, found, counts))
+    colors = [palette[number] for number in classes] if palette else []
+    space = label_spaces.from_names(
+        [f"class_{number}" for number in classes],
+        colors=colors if len(set(colors)) == len(classes) else None,
+        ids=classes,
+        name="discovered",
+    )
+    kind = "palette masks" if palette else "id masks"
+    return Reading(space, space, f"{kind}, {_classes(space)} discovered in {len(masks)} masks")
+
+
+def _grey_levels(folder: Path, found: Sequence[int], counts: Counter[int]) -> str:
+    total = sum(counts.values())
+    shares = ", ".join(f"{number} ({counts[number] / total:.1%})" for number in found[:6])
+    names = ["background", *[f"object_{i}" if len(found) > 2 else "object" for i in found[1:]]]
+    rows = " / ".join(f"{name},{i},{i},{i}" for name, i in zip(names[:3], found[:3], strict=False))
+    return (
+        f"{folder}: the masks hold {shares}, and by convention 255 means ignored, so nothing would "
+        "be left to learn or a class would be missing. If 255 is a class here, put a "
+        f"class_dict.csv beside the folder of masks with the lines name,r,g,b / {rows}; or say "
+        f"label_space=label_spaces.from_names({names[: len(found)]}, ids={list(found)}, "
+        "ignored_ids=[])."
+    )
+
+
+def _chosen(
+    masks: Sequence[Path],
+    probes: Sequence[MaskContent],
+    space: LabelSpace,
+    by_color: Grouping | None,
+    encoding: str,
+    named: str,
+) -> str:
+    """What masks of known classes are read by: "ids", "palette" or "colors"."""
+    kinds = {content.kind for content in probes}
+    _refuse_mixed(masks, kinds, encoding, probes)
+    if encoding != "auto":
+        return encoding
+    if "colors" in kinds:
+        return "colors"
+    if "palette" not in kinds:
+        return "ids"
+    if by_color is None or not _fits_colors(probes, by_color):
+        return "palette"
+    if not _fits_ids(probes, space):
+        return "colors"
+    for content in probes:
+        for index, color in content.palette.items():
+            one, other = _id_of(space, index), _color_of(by_color, color)
+            if one != other:
+                raise DataError(
+                    f"{masks[0].parent}: the masks are palette files that can be read in two ways, "
+                    f"and {named} allows both: index {index} is {_class_name(space, one)}, its "
+                    f"colour {color} is {_class_name(space, other)}. Say encoding='ids' or "
+                    "encoding='colors'."
+                )
+    return "palette"
+
+
+def _refuse_mixed(
+    masks: Sequence[Path], kinds: set[Any], encoding: str, contents: Sequence[MaskContent]
+) -> None:
+    if encoding not in ENCODINGS:
+        raise DataError(f"encoding is {encoding!r}; it can be {some(ENCODINGS)}.")
+    folder = masks[0].parent if masks else ""
+    wrong = {"palette": kinds - {"palette"}, "auto": set(), "ids": kinds & {"colors"}}
+    if found := wrong.get(encoding, set()):
+        raise DataError(
+            f"{folder}: encoding={encoding!r}, but some masks are of another kind "
+            f"({some(sorted(found))}). Say encoding='auto' to let the masks decide."
+        )
+    if "ids" in kinds and len(kinds) > 1 and encoding != "ids":
+        counted = Counter(content.kind for content in contents)
+        listed = ", ".join(f"{count} of {kind}" for kind, count in sorted(counted.items()))
+        raise DataError(
+            f"{folder}: the masks are of different kinds: {listed}. Save all in one way, or say "
+            "encoding='ids' if a palette's indices are ids as well."
+        )
+
+
+def _refuse_two_levels(
+    masks: Sequence[Path], probes: Sequence[MaskContent], space: LabelSpace
+) -> None:
+    """Refuse black and white masks whose white would be ignored, so that no object is left."""
+    suspected = {0, IGNORE}
+    if (
+        space.num_classes > 1
+        and IGNORE in space.ignored_ids
+        and set(count_ids(probes)) == suspected
+        and set(counts := count_ids(mask_contents(masks, strict=False))) == suspected
+    ):
+        raise DataError(_grey_levels(masks[0].parent, [0, IGNORE], counts))
+
+
+def _refuse_strangers(
+    masks: Sequence[Path],
+    probes: Sequence[MaskContent],
+    by_color: Grouping | None,
+    space: LabelSpace,
+) -> None:
+    found = count_colors(probes)
+    if by_color is None or found and not set(found) & set(by_color.colors):
+        listed = ", ".join(str(color) for color, _ in found.most_common(3))
+        raise DataError(
+            f"{masks[0].parent}: the masks are coloured ({listed}), and label space {space.name!r} "
+            "has none of these colours, or gives one to two classes. Say which colours the "
+            "classes have, as in label_spaces.from_names([...], colors=[...]), or leave "
+            "label_space out, so that they are looked for."
+        )
+
+
+def _probes(masks: Sequence[Path]) -> list[MaskContent]:
+    """A few masks, evenly spaced; broken ones are named when they are loaded."""
+    places = np.unique(np.linspace(0, len(masks) - 1, _PROBES).round().astype(int))
+    return mask_contents([masks[place] for place in places], strict=False) if masks else []
+
+
+def _by_grey(space: LabelSpace, by_color: Grouping | None) -> LabelSpace | None:
+    """The label space in which grey colours are ids, if all colours are grey."""
+    if by_color is None or any(len(set(color)) > 1 for color in by_color.colors):
+        return None
+    level = {color: color[0] for color in by_color.colors}
+    rows = list(zip(by_color.colors, by_color.train_ids, strict=True))
+    return LabelSpace(
+        name=space.name,
+        classes=space.classes,
+        colors=space.colors,
+        ids=tuple(level[color] for color in space.colors),
+        ignored_ids=tuple(level[color] for color, train_id in rows if train_id == IGNORE),
+        ignore_name=space.ignore_name,
+        ignore_color=space.ignore_color,
+    )
+
+
+def _common_palette(contents: Sequence[MaskContent]) -> dict[int, Color] | None:
+    """The colour of each index, or None if files disagree or some have no palette."""
+    common: dict[int, Color] = {}
+    for content in contents:
+        if content.kind != "palette":
+            return None
+        for index, color in content.palette.items():
+            if common.setdefault(index, color) != color:
+                return None
+    return common
+
+
+def _fits_ids(probes: Sequence[MaskContent], space: LabelSpace) -> bool:
+    known = {*space.ids, *space.ignored_ids}
+    return all(known.issuperset(content.ids) for content in probes)
+
+
+def _fits_rows(probes: Sequence[MaskContent], table: ClassTable, space: LabelSpace) -> bool:
+    """Whether all ids are in the table itself: that 255 is ignored is only a convention."""
+    listed = {*table.ids, *(space.ids if table.stored else ())}
+    return _fits_ids(probes, space) and all(listed.issuperset(c.ids) for c in probes)
+
+
+def _fits_colors(probes: Sequence[MaskContent], groups: Grouping) -> bool:
+    known = set(groups.colors)
+    return all(known.issuperset(content.colors) for content in probes)
+
+
+def _id_of(space: LabelSpace, number: int) -> int:
+    return space.ids.index(number) if number in space.ids else IGNORE
+
+
+def _color_of(groups: Grouping, color: Color) -> int:
+    return groups.train_ids[groups.colors.index(color)]
+
+
+def _class_name(space: LabelSpace, train_id: int) -> str:
+    return "ignored" if train_id == IGNORE else repr(space.classes[train_id])
+
+
+def _classes(space: LabelSpace) -> str:
+    return f"{space.num_classes} class{'es' if space.num_classes != 1 else ''}"
