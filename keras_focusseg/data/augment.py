@@ -11,18 +11,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 from PIL import Image, ImageFilter
 
-from keras_focusseg.label_spaces import IGNORE
-
-# Rec. 601 luma, and the YIQ transform whose I-Q plane is rotated to change the hue.
-_LUMA = np.array([0.299, 0.587, 0.114])
-_RGB_TO_YIQ = np.array([_LUMA, [0.595716, -0.274453, -0.321263], [0.211456, -0.522591, 0.311135]])
-_YIQ_TO_RGB = np.linalg.inv(_RGB_TO_YIQ)
-_POSITION_TRIES = 10
+from keras_focusseg.data import warp
 
 
 @dataclass(frozen=True)
@@ -126,7 +121,7 @@ class Augment:
     hue: float = 0.02
     blur: float = 0.0
     max_class_share: float | None = None
-    fill: tuple[int, int, int] = (124, 116, 104)
+    fill: tuple[int, int, int] = warp.FILL
     base_size: tuple[int, int] | None = None
     shift_pixels: int = 0
 
@@ -179,7 +174,11 @@ class Augment:
         )
 
     def __call__(
-        self, image: np.ndarray, mask: np.ndarray, rng: np.random.Generator
+        self,
+        image: np.ndarray,
+        mask: np.ndarray,
+        rng: np.random.Generator,
+        target: int | None = None,
     ) -> tuple[np.ndarray, np.ndarray]:
         """Draw parameters and apply them.
 
@@ -187,18 +186,27 @@ class Augment:
             image: (H, W, 3) uint8.
             mask: (H, W) uint8 train ids.
             rng: where the randomness comes from; the same state gives the same result.
+            target: a class that the result has to show: the crop is put around one of its pixels,
+                if the mask has any. See `class_uniform` of `batches`.
 
         Returns:
             image (h, w, 3) uint8 and mask (h, w) uint8.
         """
+        warp.check_pair(image, mask)
         params = self.sample(rng, image.shape[:2])
+        place = (mask.shape, params.size, params.scale)
+        draw = partial(self._draw_center, rng, *place)
+        if target is not None and (pixels := np.flatnonzero(mask == target)).size:
+            draw = partial(warp.center_on, rng, pixels, *place, jitter=warp.CENTER_JITTER)
+            params = replace(params, center=draw())
+        seen = warp_mask(params, mask)
         if self.max_class_share is not None:
-            for _ in range(_POSITION_TRIES):
-                if _largest_share(warp_mask(params, mask)) <= self.max_class_share:
+            for _ in range(warp.POSITION_TRIES):
+                if warp.largest_share(seen) <= self.max_class_share:
                     break
-                center = self._draw_center(rng, mask.shape, params.size, params.scale)
-                params = replace(params, center=center)
-        return self.apply(params, image, mask)
+                params = replace(params, center=draw())
+                seen = warp_mask(params, mask)
+        return warp_image(params, image, self.fill), seen
 
     def sample(self, rng: np.random.Generator, size: Sequence[int]) -> Params:
         """Draw all parameters for one image.
@@ -259,14 +267,17 @@ class Augment:
         Raises:
             ValueError: if the arrays are not of these types and shapes.
         """
-        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[-1] != 3:
-            raise ValueError(f"image must be uint8 (H, W, 3), got {image.dtype} {image.shape}.")
-        if mask.dtype != np.uint8 or mask.shape != image.shape[:2]:
-            raise ValueError(
-                f"mask must be uint8 {image.shape[:2]} like its image, "
-                f"got {mask.dtype} {mask.shape}."
-            )
+        warp.check_pair(image, mask)
         return warp_image(params, image, self.fill), warp_mask(params, mask)
+
+    @property
+    def takes_target(self) -> bool:
+        """Tells the pipeline that crops can be put around a class."""
+        return True
+
+    def at_scale_1(self) -> Augment:
+        """The same with content at its own size, for what measures statistics of images."""
+        return replace(self, scale=(1.0, 1.0))
 
     def to_config(self) -> dict[str, Any]:
         """All fields as plain values that `json` can write."""
@@ -309,11 +320,7 @@ def warp_mask(params: Params, mask: np.ndarray) -> np.ndarray:
     Returns:
         (h, w) uint8, 255 where the map leaves the source.
     """
-    view = _View.of(params, mask.shape)
-    if view is None:
-        return np.full(params.size, IGNORE, "uint8")
-    region = Image.fromarray(np.ascontiguousarray(mask[view.rows, view.columns]))
-    return np.asarray(view.warp(region, Image.Resampling.NEAREST, IGNORE))
+    return warp.affine_mask(params.matrix(), params.size, params.scale, mask)
 
 
 def warp_image(params: Params, image: np.ndarray, fill: tuple[int, int, int]) -> np.ndarray:
@@ -327,96 +334,21 @@ def warp_image(params: Params, image: np.ndarray, fill: tuple[int, int, int]) ->
     Returns:
         (h, w, 3) uint8.
     """
-    view = _View.of(params, image.shape[:2])
-    if view is None:
-        return np.full((*params.size, 3), fill, "uint8")
-    region = Image.fromarray(np.ascontiguousarray(image[view.rows, view.columns]))
-    # A bilinear read looks at 2x2 pixels and would alias where the content shrinks: shrink first,
-    # each pixel of the smaller picture being a mean over those it stands for.
-    down, across = (min(1.0, factor) for factor in params.scale)
-    smaller = (max(1, round(region.width * across)), max(1, round(region.height * down)))
-    if smaller != region.size:
-        region = region.resize(smaller, Image.Resampling.BILINEAR)
+    edits: list[warp.Edit] = []
     if params.blur > 0:
-        region = region.filter(ImageFilter.GaussianBlur(params.blur))
-    # Before the warp, so that the fill stays as it is.
-    region = _recolor(params, region)
-    return np.asarray(view.warp(region, Image.Resampling.BILINEAR, fill))
-
-
-@dataclass(frozen=True)
-class _View:
-    """The part of the source that a map looks at, and the map from the result to that part.
-
-    Attributes:
-        rows: of the source.
-        columns: of the source.
-        matrix: (2, 3), from the result to the part, in pixels of the part.
-        size: (h, w) of the result.
-    """
-
-    rows: slice
-    columns: slice
-    matrix: np.ndarray
-    size: tuple[int, int]
-
-    @classmethod
-    def of(cls, params: Params, source: Sequence[int]) -> _View | None:
-        """The view of a source of that (H, W), or None if nothing of it is in view."""
-        height, width = params.size
-        matrix = params.matrix()
-        corners = matrix @ [[0, width, 0, width], [0, 0, height, height], [1, 1, 1, 1]]  # (2, 4)
-        # What a bilinear or antialiased read touches beyond the outermost corner.
-        margin = 2 + np.ceil(1 / np.array(params.scale)[::-1])
-        limits = np.array(source)[::-1]
-        low = np.clip(np.floor(corners.min(axis=1) - margin), 0, limits).astype(int)
-        high = np.clip(np.ceil(corners.max(axis=1) + margin), 0, limits).astype(int)
-        if (low >= high).any():
-            return None
-        matrix[:, 2] -= low
-        return cls(slice(low[1], high[1]), slice(low[0], high[0]), matrix, params.size)
-
-    def warp(
-        self, region: Image.Image, resample: Image.Resampling, fill: int | tuple[int, int, int]
-    ) -> Image.Image:
-        """The result, read from the part of the source, which may have been shrunk meanwhile."""
-        length = (
-            self.columns.stop - self.columns.start,
-            self.rows.stop - self.rows.start,
-        )
-        matrix = self.matrix * (np.array(region.size) / length)[:, None]
-        height, width = self.size
-        return region.transform(
-            (width, height),
-            Image.Transform.AFFINE,
-            tuple(matrix.ravel().tolist()),
-            resample=resample,
-            fillcolor=fill,
-        )
+        edits.append(lambda region: region.filter(ImageFilter.GaussianBlur(params.blur)))
+    edits.append(lambda region: _recolor(params, region))
+    return warp.affine_image(params.matrix(), params.size, params.scale, image, fill, edits)
 
 
 def _recolor(params: Params, image: Image.Image) -> Image.Image:
-    """Brightness, contrast, saturation and hue, all linear, as one 3x4 matrix."""
+    """Brightness, contrast, saturation and hue of the parameters."""
     if (params.brightness, params.contrast, params.saturation, params.hue) == (1, 1, 1, 0):
         return image
-    turn = 2 * math.pi * params.hue
-    chroma = np.eye(3)  # in YIQ: hue rotates the I-Q plane, saturation scales it
-    chroma[1:, 1:] = params.saturation * np.array(
-        [[math.cos(turn), -math.sin(turn)], [math.sin(turn), math.cos(turn)]]
+    mean = float(np.asarray(image)[::4, ::4].mean(axis=(0, 1)) @ warp.LUMA)
+    return warp.recolor(
+        image, params.brightness, params.contrast, params.saturation, params.hue, mean
     )
-    matrix = _YIQ_TO_RGB @ chroma @ _RGB_TO_YIQ * params.brightness
-    # Neither hue nor saturation moves the luma, so the mean luma is known beforehand.
-    mean = params.brightness * float(np.asarray(image)[::4, ::4].mean(axis=(0, 1)) @ _LUMA)
-    offset = np.full((3, 1), (1 - params.contrast) * mean + 0.5)  # Pillow truncates
-    rows = np.hstack([params.contrast * matrix, offset])
-    return image.convert("RGB", tuple(rows.ravel().tolist()))
-
-
-def _largest_share(mask: np.ndarray) -> float:
-    """Share of the most frequent class among the labelled pixels; 1 if none is labelled."""
-    counts = np.bincount(mask.ravel(), minlength=256)[:IGNORE]
-    total = int(counts.sum())
-    return float(counts.max() / total) if total else 1.0
 
 
 def _require(condition: bool, name: str, value: object, expected: str) -> None:

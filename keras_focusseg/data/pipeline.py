@@ -1,6 +1,6 @@
-"""From a source to batches for `fit`: one plan of order and randomness, two feeds that carry it.
+"""From a source to batches for `fit`: one plan of order and randomness, three feeds that carry it.
 
-Everything random is a function of (seed, epoch, index), so both feeds give the same batches, a
+Everything random is a function of (seed, epoch, index), so all feeds give the same batches, a
 second run repeats the first, and a resumed run goes on with the epoch it stopped at.
 """
 
@@ -11,20 +11,26 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 import keras
 import numpy as np
 
+from keras_focusseg.data import statistics
 from keras_focusseg.data.errors import DataError
 from keras_focusseg.data.sources.base import Sample, Source, check_sample
 
 Augmentation = Callable[
     [np.ndarray, np.ndarray, np.random.Generator], tuple[np.ndarray, np.ndarray]
 ]
-"""(image uint8 (H, W, 3), mask uint8 (H, W), rng) to the same two, changed. See `Augment`."""
+"""(image uint8 (H, W, 3), mask uint8 (H, W), rng) to the same two, changed. See `Augment`.
+
+Attributes say more, where there are any: all results have the size `crop_size`; with a true
+`needs_partner` it is called with `partner=`, with a true `takes_target` it may be called with
+`target=`, a class that the result has to show. See `Compose`."""
 
 
 class Cached(Source):
@@ -84,12 +90,14 @@ def batches(
     augment: Augmentation | None = None,
     shuffle: bool = False,
     seed: int = 0,
-    feed: Literal["auto", "tensorflow", "pydataset"] = "auto",
+    feed: Literal["auto", "tensorflow", "pydataset", "grain"] = "auto",
     cache: Literal["memory"] | None = None,
     drop_remainder: bool = False,
     prefetch: int = 2,
     workers: int | None = None,
     start_epoch: int = 0,
+    class_uniform: float = 0.0,
+    class_counts: np.ndarray | None = None,
 ) -> Any:
     """Batches of images and integer masks for `model.fit` or a loop of your own.
 
@@ -105,7 +113,9 @@ def batches(
         shuffle: another order in each epoch.
         seed: of order and augmentation, at least 0.
         feed: "tensorflow" gives a `tf.data.Dataset`, which trains on every backend; "pydataset" a
-            `keras.utils.PyDataset` that needs no TensorFlow; "auto" the first where TensorFlow
+            `keras.utils.PyDataset` that needs no TensorFlow; "grain" one that Grain reads, whose
+            place within an epoch can be saved (see `grain_feed.GrainFeed`; on Keras' TensorFlow
+            backend a `tf.data.Dataset` of it, without that); "auto" the first where TensorFlow
             is installed, else the second.
         cache: "memory" keeps the decoded samples (see `Cached` for how much that takes); None
             reads them again in each epoch.
@@ -113,6 +123,14 @@ def batches(
         prefetch: batches prepared ahead.
         workers: threads that read and augment; None takes the number of cores.
         start_epoch: the epoch that the first pass is, to go on after an interruption.
+        class_uniform: share of an epoch's samples that are drawn by class: each class that the
+            source shows gets as many of them as any other, from images that show it, cropped
+            around one of its pixels. The rest is drawn as always, and the epoch is no longer
+            for it. Known from the training of Zhu et al. (CVPR 2019, arXiv 1812.01593); 0.5 is
+            usual. Needs `shuffle`, and an augmentation that crops around a class, as `Augment`
+            and the crops among the steps do.
+        class_counts: what `data.class_counts` found in this source, for `class_uniform`; None
+            counts, which reads the masks once.
 
     Returns:
         Batches of images (B, H, W, 3) uint8 and masks (B, H, W) int32, with train ids 0..C-1 and
@@ -124,7 +142,7 @@ def batches(
             samples of one batch differ in size (when that sample is read). The TensorFlow feed
             wraps errors of later samples into its own, with the message inside.
         ValueError: if an argument is out of its range.
-        ImportError: if `feed="tensorflow"` and it is not installed.
+        ImportError: if `feed` is "tensorflow" or "grain" and that is not installed.
 
     Example:
         ```python
@@ -144,7 +162,12 @@ def batches(
     if cache not in ("memory", None):
         raise ValueError(f"cache must be 'memory' or None, got {cache!r}.")
     if feed not in _FEEDS and feed != "auto":
-        raise ValueError(f"feed must be 'auto', 'tensorflow' or 'pydataset', got {feed!r}.")
+        raise ValueError(
+            f"feed must be 'auto', 'tensorflow', 'pydataset' or 'grain', got {feed!r}."
+        )
+    if class_uniform and class_counts is None:
+        _check_class_uniform(class_uniform, shuffle, augment)  # before all masks are read
+        class_counts = statistics.class_counts(source, workers=workers)
     plan = Plan(
         source=Cached(source) if cache == "memory" and not isinstance(source, Cached) else source,
         batch_size=batch_size,
@@ -153,6 +176,8 @@ def batches(
         seed=seed,
         drop_remainder=drop_remainder,
         start_epoch=start_epoch,
+        class_uniform=class_uniform,
+        class_counts=class_counts,
     )
     if feed == "auto":
         feed = "tensorflow" if importlib.util.find_spec("tensorflow") else "pydataset"
@@ -162,6 +187,10 @@ def batches(
 @dataclass(frozen=True)
 class Plan:
     """Which samples, in which order, changed how: all that a feed has to know.
+
+    A feed calls `order` for the keys of an epoch, and `sample` with each of them. The key of a
+    sample that is drawn as always is its index; the key of one that is drawn by class holds index,
+    class, and the number of the draw, so that a sample may come twice in an epoch, cropped anew.
 
     Attributes are the arguments of `batches` of the same names.
     """
@@ -173,8 +202,13 @@ class Plan:
     seed: int = 0
     drop_remainder: bool = False
     start_epoch: int = 0
+    class_uniform: float = 0.0
+    class_counts: np.ndarray | None = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        _check_class_uniform(self.class_uniform, self.shuffle, self.augment)
+        if self.class_uniform:
+            self._check_counts()
         if self.num_batches == 0:
             raise DataError(
                 f"{self.source!r} does not fill one batch of {self.batch_size}; use a smaller "
@@ -182,6 +216,11 @@ class Plan:
                 if len(self.source)
                 else f"{self.source!r} is empty."
             )
+
+    @property
+    def num_classes(self) -> int:
+        """Classes of the source."""
+        return self.source.label_space.num_classes
 
     @property
     def num_samples(self) -> int:
@@ -195,11 +234,15 @@ class Plan:
         return -(-self.num_samples // self.batch_size)
 
     def order(self, epoch: int) -> np.ndarray:
-        """Indices of the source in the order of that epoch, (num_samples,) int64."""
-        indices = np.arange(len(self.source))
+        """Keys of the samples in the order of that epoch, (num_samples,) int64."""
+        keys = np.arange(len(self.source))
         if self.shuffle:
-            indices = np.random.default_rng((self.seed, epoch)).permutation(indices)
-        return indices[: self.num_samples]
+            rng = np.random.default_rng((self.seed, epoch))
+            keys = rng.permutation(keys)
+            if self.class_uniform:
+                drawn = self._drawn_by_class(rng)
+                keys = rng.permutation(np.concatenate([drawn, keys[len(drawn) :]]))
+        return keys[: self.num_samples]
 
     def result_size(self) -> tuple[int, int] | None:
         """(height, width) of every image, or None where each may have its own."""
@@ -212,13 +255,13 @@ class Plan:
         return image.shape[0], image.shape[1]
 
     def sample(
-        self, epoch: int, index: int, size: tuple[int, int] | None = None
+        self, epoch: int, key: int, size: tuple[int, int] | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
-        """The sample with that index of the source, as it is in that epoch.
+        """The sample with that key, as it is in that epoch.
 
         Args:
             epoch: counted from 0.
-            index: of the source.
+            key: one of those that `order` gives.
             size: (height, width) that it must have; None allows any.
 
         Returns:
@@ -227,31 +270,85 @@ class Plan:
         Raises:
             DataError: if the source cannot give a valid sample, or it has another size.
         """
-        image, mask = self._sample(epoch, index)
+        image, mask = self._sample(epoch, key)
         if size is not None and image.shape[:2] != size:
+            name = self.source.sample_name(key % len(self.source))
             raise DataError(
-                f"sample {self.source.load(index).name!r} of {self.source.name!r} "
+                f"sample {name!r} of {self.source.name!r} "
                 f"({self.source.split}) is {image.shape[0]} x {image.shape[1]}, but the batch "
                 f"needs {size[0]} x {size[1]} (height x width). Use batch_size=1, or an augment "
                 "with a crop_size."
             )
         return image, mask.astype("int32")
 
-    def _sample(self, epoch: int, index: int) -> tuple[np.ndarray, np.ndarray]:
+    def _sample(self, epoch: int, key: int) -> tuple[np.ndarray, np.ndarray]:
+        draw, index = divmod(key, len(self.source))
         image, mask, _ = check_sample(self.source.load(index), self.source)
-        if self.augment is not None:
-            image, mask = self.augment(
-                image, mask, np.random.default_rng((self.seed, epoch, index))
+        if self.augment is None:
+            return image, mask
+        options: dict[str, Any] = {}
+        if draw:
+            options["target"] = (draw - 1) % self.num_classes
+        if getattr(self.augment, "needs_partner", False):
+            options["partner"] = partial(self._partner, epoch, key)
+        return self.augment(image, mask, np.random.default_rng((self.seed, epoch, key)), **options)
+
+    def _partner(
+        self, epoch: int, key: int, number: int
+    ) -> tuple[np.ndarray, np.ndarray, np.random.Generator]:
+        """A second sample to mix into one, and the generator of its own augmentation."""
+        seeds = np.random.SeedSequence((self.seed, epoch, key), spawn_key=(number,))
+        rng = np.random.default_rng(seeds)
+        length = len(self.source)
+        # Any other one, if there is any.
+        index = (key + int(rng.integers(1, max(2, length)))) % length
+        image, mask, _ = check_sample(self.source.load(index), self.source)
+        return image, mask, rng
+
+    def _drawn_by_class(self, rng: np.random.Generator) -> np.ndarray:
+        """Keys of the samples that are drawn by class in an epoch."""
+        assert self.class_counts is not None
+        is_shown = self.class_counts[:, :-1] > 0
+        classes = np.flatnonzero(is_shown.any(axis=0))
+        number = round(self.class_uniform * len(self.source))
+        rounds = max(1, -(-number // len(classes)))
+        # Round after round of all classes, so that none gets two more than another.
+        targets = np.concatenate([rng.permutation(classes) for _ in range(rounds)])[:number]
+        keys = np.empty(number, "int64")
+        for target in classes:
+            here = np.flatnonzero(targets == target)
+            indices = rng.choice(np.flatnonzero(is_shown[:, target]), here.size)
+            keys[here] = indices + len(self.source) * (1 + target + self.num_classes * here)
+        return keys
+
+    def _check_counts(self) -> None:
+        counts, expected = self.class_counts, (len(self.source), self.num_classes + 1)
+        if counts is None or counts.shape != expected:
+            found = None if counts is None else counts.shape
+            raise ValueError(
+                f"class_counts must be {expected} as data.class_counts gives, got {found}."
             )
-        return image, mask
+        if len(self.source) and not counts[:, :-1].any():
+            raise DataError(f"{self.source!r} shows no class, so none can be drawn.")
+
+
+def _check_class_uniform(share: float, shuffle: bool, augment: Augmentation | None) -> None:
+    if not isinstance(share, int | float) or not 0 <= share <= 1:
+        raise ValueError(f"class_uniform must be a share 0..1, got {share!r}.")
+    if share and not shuffle:
+        raise ValueError(f"class_uniform={share!r} draws samples at random: shuffle=True.")
+    if share and not getattr(augment, "takes_target", False):
+        raise ValueError(
+            f"class_uniform={share!r} needs an augmentation that crops around a class, such as "
+            f"data.Augment or a Compose with a ScaleCrop; got {augment!r}."
+        )
 
 
 def _tensorflow_feed(plan: Plan, prefetch: int, workers: int) -> Any:
     """A `tf.data.Dataset` of the plan, with known cardinality."""
     import tensorflow as tf
 
-    if keras.backend.backend() != "tensorflow":
-        _leave_accelerators_alone(tf)
+    leave_accelerators_alone(tf)
     size = plan.result_size()
     state = {"epoch": plan.start_epoch}
 
@@ -305,8 +402,10 @@ def _tensorflow_feed(plan: Plan, prefetch: int, workers: int) -> Any:
     return dataset.map(counted).with_options(options)
 
 
-def _leave_accelerators_alone(tf: Any) -> None:
-    """TensorFlow only feeds another backend here: it must not take that one's memory."""
+def leave_accelerators_alone(tf: Any) -> None:
+    """Where TensorFlow only feeds another backend, it must not take that one's memory."""
+    if keras.backend.backend() == "tensorflow":
+        return
     try:
         tf.config.set_visible_devices([], "GPU")
     except RuntimeError:
@@ -393,7 +492,16 @@ class PyDatasetFeed(keras.utils.PyDataset):
         ]
 
 
+def _grain_feed(plan: Plan, prefetch: int, workers: int) -> Any:
+    """A `GrainFeed` of the plan; on TensorFlow as a `tf.data.Dataset`, see there."""
+    from keras_focusseg.data.grain_feed import GrainFeed
+
+    feed = GrainFeed(plan, prefetch, workers)
+    return feed.as_tensorflow() if keras.backend.backend() == "tensorflow" else feed
+
+
 _FEEDS: dict[str, Callable[[Plan, int, int], Any]] = {
     "tensorflow": _tensorflow_feed,
     "pydataset": PyDatasetFeed,
+    "grain": _grain_feed,
 }

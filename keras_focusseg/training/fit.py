@@ -84,6 +84,8 @@ def train(
     epochs = recipe.num_epochs(steps)
     if recipe.class_weights is not None and verbose != 0:
         print(f"Reading {len(train_source)} masks for the class weights.", flush=True)
+    if recipe.class_uniform and verbose != 0:
+        print(f"Reading {len(train_source)} masks to draw samples by class.", flush=True)
     resumed = resume and newest_checkpoint(run_folder) is not None
     model = build_model(recipe, train_source, load_weights=not resumed)
     model.compile(optimizer=make_optimizer(recipe, steps))
@@ -120,12 +122,13 @@ def train(
             data.batches(
                 train_source,
                 recipe.batch_size,
-                data.Augment(**recipe.augment),
+                data.augmentation(recipe.augment),
                 shuffle=True,
                 seed=recipe.seed,
                 cache=recipe.cache,
                 drop_remainder=True,
                 start_epoch=epochs_done,
+                class_uniform=recipe.class_uniform,
             ),
             validation_data=data.batches(val_source, recipe.val_batch_size, cache=recipe.cache),
             validation_freq=[
@@ -195,7 +198,7 @@ def _calibration_images(recipe: Recipe, source: data.Source) -> Any:
     batches = data.batches(
         source,
         min(CALIBRATION_IMAGES, len(source)),
-        data.Augment(**{**recipe.augment, "scale": (1.0, 1.0)}),
+        data.augmentation(recipe.augment).at_scale_1(),
         shuffle=True,
         feed="pydataset",
     )

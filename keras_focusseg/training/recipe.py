@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.util
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
+
+from keras_focusseg import data
 
 CHOICES: dict[str, tuple[str | None, ...]] = {
     "optimizer": ("adamw", "sgd"),
     "schedule": ("poly", "step"),
-    "class_weights": ("median_frequency", None),
+    "class_weights": ("median_frequency", "inverse_log", "effective_number", None),
     "cache": ("memory", None),
 }
 ABOVE_0 = (
@@ -40,7 +42,11 @@ class Recipe:
         val_options: Further arguments of the validation source alone.
         train_split: Split that is trained on.
         val_split: Split that picks the best checkpoint.
-        augment: Arguments of `data.Augment`.
+        augment: Arguments of `data.Augment`; or steps, as a list of configs such as
+            `{"step": "Flip", "probability": 0.5}` or as `{"steps": [...], "fill": [r, g, b]}`.
+            `data.Compose`, `data.Augment` and lists of steps are taken as well, and stored so.
+        class_uniform: Share of an epoch's samples that are drawn by class, each class as often
+            as any other, cropped around one of its pixels; see `data.batches`.
         batch_size: Images a training step.
         val_batch_size: Images a validation step; 1 where the images differ in size.
         epochs: Passes over the training split.
@@ -60,9 +66,9 @@ class Recipe:
         power: Exponent of the polynomial decay.
         step_epochs: Epochs between two drops of schedule `"step"`.
         step_factor: What the rate is multiplied by at a drop.
-        class_weights: `"median_frequency"` gives the network the `class_weights` that
-            `data.class_weights` finds on the training split; `None` leaves it to
-            `network_config`.
+        class_weights: Gives the network the `class_weights` that `data.class_weights` finds on
+            the training split by this method: `"median_frequency"`, `"inverse_log"` or
+            `"effective_number"`; `None` leaves it to `network_config`.
         ema: Momentum of the moving average of the weights that is validated and kept; 0 for none.
         freeze_backbone_norm: Batch-norm statistics of the backbone stay as loaded; do this where
             a device sees fewer than 4 images.
@@ -90,7 +96,10 @@ class Recipe:
     val_options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     train_split: str = "train"
     val_split: str = "val"
-    augment: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    augment: Mapping[str, Any] | Sequence[Mapping[str, Any]] = dataclasses.field(
+        default_factory=dict
+    )
+    class_uniform: float = 0.0
     batch_size: int = 8
     val_batch_size: int = 1
     epochs: int = 40
@@ -150,6 +159,8 @@ class Recipe:
         for name in ("clip_norm", "weight_decay", "warmup_steps"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must be 0 or more, got {getattr(self, name)}.")
+        if not 0 <= self.class_uniform <= 1:
+            raise ValueError(f"class_uniform must be a share 0..1, got {self.class_uniform}.")
         for name in ("ema", "momentum"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} must be in [0, 1), got {getattr(self, name)}.")
@@ -158,6 +169,15 @@ class Recipe:
                 f"class_weights={self.class_weights!r} cannot be had: network_config has "
                 "class_weights of its own, or the network comes from a preset. Leave out one."
             )
+        augment = data.augmentation(self.augment)
+        if not _is_plain(self.augment):
+            object.__setattr__(self, "augment", augment.to_config())
+
+
+def _is_plain(augment: Any) -> bool:
+    """Whether it is made of configs already, with no step among them."""
+    steps = augment.get("steps", ()) if isinstance(augment, Mapping) else augment
+    return isinstance(steps, Sequence) and all(isinstance(step, Mapping) for step in steps)
 
 
 def load_recipe(path: str | Path) -> Recipe:

@@ -1,4 +1,4 @@
-"""Batches: two feeds that give the same stream, epoch by epoch, and say what is wrong."""
+"""Batches: three feeds that give the same stream, epoch by epoch, and say what is wrong."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ from tests.conftest import REPOSITORY
 from tests.data.conftest import ArraySource, train_pair
 
 HAS_TENSORFLOW = importlib.util.find_spec("tensorflow") is not None
-FEEDS = ["pydataset"] + ["tensorflow"] * HAS_TENSORFLOW
+HAS_GRAIN = importlib.util.find_spec("grain") is not None
+FEEDS = ["pydataset"] + ["tensorflow"] * HAS_TENSORFLOW + ["grain"] * HAS_GRAIN
 needs_tensorflow = pytest.mark.skipif(not HAS_TENSORFLOW, reason="needs TensorFlow")
 AUGMENT = data.Augment(crop_size=(16, 20), rotate=10.0, translate=0.1)
 
@@ -240,6 +241,159 @@ class TestBatches:
         assert len(set(expected)) == 3
 
 
+POLICY = data.Compose([
+    data.ScaleCrop((16, 20)),
+    data.CutMix(0.5),
+    data.Flip(),
+    data.Rotate(10.0),
+    data.ColorJitter(),
+    data.ClassMix(0.5),
+    data.RandAugment(),
+])  # fmt: skip
+
+
+def rare(count: int = 40) -> ArraySource:
+    """Class 0 everywhere; 1 in every other sample, 2 in two: blocks of 3x3. 255 around."""
+
+    def make(index):
+        image, mask = np.full((40, 50, 3), index, "uint8"), np.zeros((40, 50), "uint8")
+        mask[:2] = 255
+        if index % 2:
+            mask[5:8, 40:43] = 1
+        if index in (4, 17):
+            mask[30:33, 10:13] = 2
+        return image, mask
+
+    return ArraySource(count, make)
+
+
+@pytest.mark.parametrize("feed", FEEDS)
+class TestMixingAndClasses:
+    @pytest.mark.parametrize("share", [0.0, 0.5])
+    def test_a_resumed_run_goes_on_with_the_same_stream(self, feed, share):
+        options = {"shuffle": True, "seed": 3, "class_uniform": share, "feed": feed}
+        source = rare(9)
+        whole = data.batches(source, 2, POLICY, drop_remainder=True, **options)
+        epochs = [epoch(whole) for _ in range(4)]
+        assert [len(one) for one in epochs] == [4] * 4 and len(whole) == 4
+        assert any((a[0] != b[0]).any() for a, b in zip(*epochs[:2], strict=True))
+        resumed = data.batches(source, 2, POLICY, drop_remainder=True, start_epoch=2, **options)
+        assert_equal(epoch(resumed), epochs[2])
+        assert_equal(epoch(resumed), epochs[3])
+        single = Plan(
+            source, 2, POLICY, shuffle=True, seed=3, drop_remainder=True, class_uniform=share,
+            class_counts=data.class_counts(source),
+        )  # fmt: skip
+        for position, key in enumerate(single.order(1)):  # and so it is in every feed
+            image, mask = single.sample(1, int(key))
+            np.testing.assert_array_equal(epochs[1][position // 2][0][position % 2], image)
+            np.testing.assert_array_equal(epochs[1][position // 2][1][position % 2], mask)
+
+    def test_a_share_of_the_samples_shows_each_class_alike(self, feed):
+        crop = data.Compose([data.ScaleCrop((8, 8), scale=(1, 1), max_class_share=None)])
+        shown = {}
+        for share in (0.0, 0.6):
+            batches = data.batches(
+                rare(), 8, crop, shuffle=True, class_uniform=share, feed=feed, seed=1
+            )
+            masks = np.concatenate([masks for _ in range(8) for _, masks in epoch(batches)])
+            assert len(masks) == 8 * 40
+            shown[share] = [(masks == c).any(axis=(1, 2)).mean() for c in (1, 2)]
+        # A fifth is drawn for each class; crops anywhere add a few.
+        assert all(0.2 <= found < 0.3 for found in shown[0.6])
+        assert shown[0.0][0] < 0.05 and shown[0.0][1] < 0.01
+
+    def test_partners_are_other_samples(self, feed):
+        """All of the image is the partner's, which is drawn from all samples but the first."""
+        batches = data.batches(numbered(6), 1, data.CutMix(1.0, share=1.0), feed=feed)
+        pairs = set()
+        for _ in range(30):
+            for index, (images, masks) in enumerate(epoch(batches)):
+                other = int(images[0, 0, 0, 0])
+                assert (images == other).all() and (masks == other).all() and other != index
+                pairs.add((index, other))
+        assert len(pairs) == 30
+        ((images, _),) = epoch(data.batches(numbered(1), 1, data.CutMix(1.0), feed=feed))
+        assert (images == 0).all()  # alone, it is its own partner
+
+    def test_a_partner_is_held_to_the_promise_of_the_source_as_well(self, feed):
+        source = ArraySource(
+            2, lambda i: (np.zeros((4, 4, 3), "uint8"), np.full((4, 4), 77 * i, "uint8"))
+        )
+        with pytest.raises(Exception, match="'frame 1' of 'arrays'.*holds 77"):
+            epoch(data.batches(source, 1, data.ClassMix(1.0), feed=feed, workers=1))
+
+
+class TestClassUniformOrder:
+    def test_classes_and_images_are_drawn_alike(self):
+        source = rare()
+        counts = data.class_counts(source)
+        plan = Plan(
+            source, 4, AUGMENT, shuffle=True, class_uniform=0.6, class_counts=counts, seed=8
+        )
+        images = np.zeros((3, 40))
+        plain = np.zeros(40)
+        for number in range(100):
+            keys = plan.order(number)
+            assert len(keys) == 40 == len(set(keys.tolist()))
+            draws, indices = np.divmod(keys, 40)
+            assert (draws > 0).sum() == 24
+            targets = (draws[draws > 0] - 1) % plan.num_classes
+            assert np.bincount(targets).tolist() == [8, 8, 8]
+            np.add.at(images, (targets, indices[draws > 0]), 1)
+            assert len(set(indices[draws == 0])) == 16  # each once
+            plain[indices[draws == 0]] += 1
+        assert ((images > 0) == (counts[:, :3].T > 0)).all()  # of all that show it, no other
+        for drawn in (*images, plain):
+            drawn = drawn[drawn > 0]
+            statistic = ((drawn - drawn.mean()) ** 2 / drawn.mean()).sum()
+            degrees = len(drawn) - 1
+            assert statistic < degrees + 4 * np.sqrt(2 * degrees)
+
+    def test_without_it_keys_are_indices(self):
+        plan = Plan(rare(), 4, AUGMENT, shuffle=True, seed=8)
+        expected = np.random.default_rng((8, 3)).permutation(40)
+        np.testing.assert_array_equal(plan.order(3), expected)
+        assert not any(
+            key >= 40
+            for key in Plan(
+                rare(), 4, AUGMENT, shuffle=True, class_uniform=0.01,
+                class_counts=data.class_counts(rare()),
+            ).order(0)
+        )  # fmt: skip
+
+    def test_all_by_class(self):
+        plan = Plan(
+            rare(),
+            4,
+            AUGMENT,
+            shuffle=True,
+            class_uniform=1,
+            class_counts=data.class_counts(rare()),
+        )
+        assert (plan.order(0) >= 40).all() and len(plan.order(0)) == 40
+
+    @pytest.mark.parametrize(
+        ("options", "message"),
+        [
+            ({"class_uniform": 1.5}, "class_uniform must be a share 0..1, got 1.5"),
+            ({"class_uniform": "half"}, "class_uniform must be a share 0..1, got 'half'"),
+            ({"shuffle": False}, "draws samples at random: shuffle=True"),
+            ({"augment": None}, "needs an augmentation that crops around a class.*got None"),
+            ({"augment": lambda image, mask, rng: (image, mask)}, "needs an augmentation that"),
+            ({"augment": data.Compose([data.Flip()])}, "needs an augmentation that .*got Compose"),
+            ({"class_counts": np.zeros((40, 5), int)}, r"must be \(40, 12\) .* got \(40, 5\)"),
+            ({"class_counts": np.zeros((40, 12), int)}, "shows no class"),
+        ],
+    )
+    def test_wrong_arguments(self, options, message):
+        source = rare()
+        given = {"augment": AUGMENT, "shuffle": True, "class_uniform": 0.5, **options}
+        with pytest.raises(ValueError, match=message):
+            data.batches(source, 4, **given)
+        assert sum(source.loads) == 0  # before a long count
+
+
 @needs_tensorflow
 class TestTensorFlowFeed:
     def test_equals_the_other_feed(self, source):
@@ -315,7 +469,7 @@ class TestPyDatasetFeed:
         ({"batch_size": 1, "workers": 0}, "workers"),
         ({"batch_size": 1, "start_epoch": -1}, "start_epoch"),
         ({"batch_size": 1, "cache": "disk"}, "cache must be 'memory' or None, got 'disk'"),
-        ({"batch_size": 1, "feed": "grain"}, "feed must be .* got 'grain'"),
+        ({"batch_size": 1, "feed": "dali"}, "feed must be .* or 'grain', got 'dali'"),
         ({"batch_size": 8, "drop_remainder": True}, "7 samples> does not fill one batch of 8"),
     ],
 )

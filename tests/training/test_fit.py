@@ -11,7 +11,7 @@ import pytest
 
 from keras_focusseg import backbones, data, models, presets, training
 from keras_focusseg.training.callbacks import RunFolder, newest_checkpoint
-from keras_focusseg.training.fit import _check_run_folder
+from keras_focusseg.training.fit import _calibration_images, _check_run_folder
 from tests.testers import tiny_backbone
 
 RECIPE = training.Recipe(
@@ -182,13 +182,43 @@ def test_a_run_by_published_settings_and_its_resumption(
     stored = json.loads((tmp_path / "recipe.json").read_text())
     plain = RECIPE.to_config()
     new = ("steps", "optimizer", "momentum", "head_learning_rate_factor", "schedule", "cache")
-    new += ("warmup_start", "step_epochs", "step_factor", "class_weights")
+    new += ("warmup_start", "step_epochs", "step_factor", "class_weights", "class_uniform")
     old = {name: value for name, value in plain.items() if name not in new}
     assert set(stored) == set(plain) == set(old) | set(new)
     (tmp_path / "recipe.json").write_text(json.dumps(old))
     _check_run_folder(RECIPE, tmp_path, resume=True)
     with pytest.raises(ValueError, match="steps differ.*was None and is 4 now"):
         _check_run_folder(RECIPE.replace(steps=4), tmp_path, resume=True)
+
+
+def test_a_run_with_steps_and_samples_by_class(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps = [{"step": "ScaleCrop", "size": [64, 64]}, {"step": "Flip"}, {"step": "ClassMix"}]
+    recipe = RECIPE.replace(augment=steps, class_uniform=0.5, epochs=2)
+    seen = []
+    batches = data.batches
+
+    def spy(*arguments: object, **options: object) -> object:
+        seen.append((arguments[2:], options.get("class_uniform")))
+        return batches(*arguments, **options)
+
+    monkeypatch.setattr(data, "batches", spy)
+    best = training.train(recipe, run_folder=tmp_path / "run")
+    assert "Reading 4 masks to draw samples by class." in capsys.readouterr().out
+    policy = data.Compose([data.ScaleCrop((64, 64)), data.Flip(), data.ClassMix()])
+    assert seen == [((policy,), 0.5), ((), None)]
+    stored = presets.record(best).recipe
+    assert stored["class_uniform"] == 0.5 and data.augmentation(stored["augment"]) == policy
+    training.train(recipe, run_folder=tmp_path / "run", resume=True, verbose=0)
+    with pytest.raises(ValueError, match="augment, class_uniform differ"):
+        training.train(RECIPE.replace(epochs=2), run_folder=tmp_path / "run", resume=True)
+
+    # Statistics of images are measured at the scale of the images.
+    source = data.open_source("synthetic_streets", None, "train", count=4, size=(64, 64))
+    images = _calibration_images(recipe, source)
+    assert images.shape == (4, 64, 64, 3) and (images != 0).any()
+    assert [step.scale for step in seen[-1][0][0].steps[:1]] == [(1.0, 1.0)]
 
 
 def test_frozen_backbone_norms_stay_as_they_are(tmp_path: Path) -> None:

@@ -30,7 +30,8 @@ def test_unknown_or_senseless_values_are_refused() -> None:
         ("optimizer", "adam", "optimizer must be 'adamw' or 'sgd', got 'adam'"),
         ("schedule", "cosine", "schedule must be 'poly' or 'step'"),
         ("cache", "disk", "cache must be 'memory' or None"),
-        ("class_weights", "inverse", "class_weights must be 'median_frequency' or None"),
+        ("class_weights", "inverse", "class_weights must be 'median_frequency' or 'inverse_log'"),
+        ("class_uniform", 1.5, "class_uniform must be a share 0..1, got 1.5"),
         ("steps", 0, "steps must be above 0"),
         ("head_learning_rate_factor", 0.0, "head_learning_rate_factor must be above 0"),
         ("clip_norm", -1.0, "clip_norm must be 0 or more"),
@@ -42,13 +43,42 @@ def test_unknown_or_senseless_values_are_refused() -> None:
         recipe.replace(class_weights="median_frequency", pretrained="some_preset")
 
 
+def test_augmentation_as_steps_is_json_and_back() -> None:
+    steps = [data.ScaleCrop((64, 96), scale=(0.5, 1.5)), data.Flip(), data.CutMix(0.25)]
+    options = {"name": "r", "network": "FoRNet", "dataset": "camvid", "class_uniform": 0.5}
+    policy = data.Compose(steps, fill=(0, 0, 0))
+    configs = [step.to_config() for step in steps]
+    for augment, expected in (
+        (configs, data.Compose(steps)),
+        ({"steps": configs, "fill": [0, 0, 0]}, policy),
+        (steps, data.Compose(steps)),
+        ([steps[0], *configs[1:]], data.Compose(steps)),
+        (policy, policy),
+        (data.Augment((64, 96)), data.Augment((64, 96))),
+    ):
+        recipe = Recipe(**options, augment=augment)
+        config = json.loads(json.dumps(recipe.to_config()))
+        assert data.augmentation(config["augment"]) == expected
+        assert Recipe(**config).to_config() == config
+        assert recipe.replace(seed=3).augment == recipe.augment
+    for augment, message in (
+        ([{"step": "Mirror"}], "no step 'Mirror'"),
+        ([{"step": "Flip", "chance": 1}], "Flip has no argument 'chance'"),
+        ({"crop": [64, 96]}, "Augment has no argument 'crop'; it has crop_size"),
+        ([{"step": "CutMix", "share": 2}], "CutMix: share must be"),
+        ([lambda image, mask, rng: (image, mask)], "is not one of the named steps"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            Recipe(**options, augment=augment)
+
+
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda p: p.stem)
 def test_shipped_recipes_say_what_the_library_understands(path: Path, tmp_path: Path) -> None:
     recipe = load_recipe(path)
     assert recipe.name == path.stem
     assert path.stem.endswith(recipe.dataset)
     assert f"recipes/{path.name}" in path.read_text()
-    data.Augment(**recipe.augment)
+    assert data.augmentation(recipe.augment) == data.Augment(**recipe.augment)
     make_optimizer(recipe, steps_per_epoch=100)
     for split, options in (
         (recipe.train_split, recipe.train_options),

@@ -1,0 +1,382 @@
+"""Steps that move image and mask together."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import partial
+from typing import ClassVar
+
+import numpy as np
+
+from keras_focusseg.data import warp
+from keras_focusseg.data.steps.base import (
+    Canvas,
+    Step,
+    about_center,
+    as_tuple,
+    is_number,
+    require,
+    require_number,
+    require_probability,
+)
+from keras_focusseg.label_spaces import IGNORE
+
+
+@dataclass(frozen=True)
+class ScaleCrop(Step):
+    """Enlarge or shrink by a random factor, then cut a random window out.
+
+    Where the window is larger than the scaled image, the image lies anywhere in it. `batches` may
+    ask for a class (`class_uniform`): the window is then put around one of its pixels.
+
+    Args:
+        size: (height, width) of the window; None keeps the size of the image, scaled to
+            `base_size` if that is given.
+        scale: smallest and largest factor, drawn uniformly.
+        max_class_share: if one class would fill more than this share of the labelled pixels,
+            another position is drawn, up to 10 times; None takes the first.
+        base_size: (shorter, longer) side in pixels, within which the image is brought first, its
+            shape kept; `scale` counts from there. None: from the image's own size.
+        aspect: largest stretch of width against height, drawn log-uniformly from
+            1/aspect..aspect; 1 keeps the shape of things.
+
+    Raises:
+        ValueError: if a value is outside its range.
+
+    Example:
+        ```python
+        crop = ScaleCrop((288, 384), scale=(0.5, 2.0))
+        image, mask = np.zeros((360, 480, 3), "uint8"), np.zeros((360, 480), "uint8")
+        image, mask = crop(image, mask, np.random.default_rng(0))
+        image.shape, mask.shape
+        # ((288, 384, 3), (288, 384))
+        ```
+    """
+
+    size: tuple[int, int] | None
+    scale: tuple[float, float] = (0.5, 2.0)
+    max_class_share: float | None = 0.75
+    base_size: tuple[int, int] | None = None
+    aspect: float = 1.0
+    takes_target: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        _check_crop(self)
+
+    @property
+    def crop_size(self) -> tuple[int, int] | None:
+        """Size of every result; None where it follows the image."""
+        return self.size
+
+    def run(self, canvas: Canvas, rng: np.random.Generator) -> None:
+        """Note the crop."""
+        pixels = None
+        if canvas.target is not None:
+            pixels = np.flatnonzero(canvas.mask() == canvas.target)
+        _crop(self, canvas, rng, pixels, warp.CENTER_JITTER)
+
+
+@dataclass(frozen=True)
+class ClassUniformCrop(Step):
+    """Like `ScaleCrop`, but always around a pixel of a class, drawn among those in the image.
+
+    So a window is as often put around a sign of 30 pixels as around the road. That evens out the
+    classes within an image; `class_uniform` of `batches` does it over the whole source, and where
+    that asks for a class, it is the one that is taken.
+
+    Args:
+        size: see `ScaleCrop`.
+        scale: see `ScaleCrop`.
+        max_class_share: see `ScaleCrop`; another position is around another pixel of the class.
+        base_size: see `ScaleCrop`.
+        aspect: see `ScaleCrop`.
+        jitter: how far from the middle of the window the pixel may lie, as a share of half its
+            height and width.
+
+    Raises:
+        ValueError: if a value is outside its range.
+
+    Example:
+        ```python
+        crop = ClassUniformCrop((64, 64), scale=(1.0, 1.0), max_class_share=None)
+        image, mask = np.zeros((360, 480, 3), "uint8"), np.zeros((360, 480), "uint8")
+        mask[200:210, 300:305] = 7
+        crops = [crop(image, mask, np.random.default_rng(i))[1] for i in range(100)]
+        sum(7 in crop for crop in crops)  # a `ScaleCrop` shows it 7 times
+        # 63
+        ```
+    """
+
+    size: tuple[int, int] | None
+    scale: tuple[float, float] = (0.5, 2.0)
+    max_class_share: float | None = 0.75
+    base_size: tuple[int, int] | None = None
+    aspect: float = 1.0
+    jitter: float = warp.CENTER_JITTER
+    takes_target: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        _check_crop(self)
+        require_number(self, "jitter", 0, 1)
+
+    @property
+    def crop_size(self) -> tuple[int, int] | None:
+        """Size of every result; None where it follows the image."""
+        return self.size
+
+    def run(self, canvas: Canvas, rng: np.random.Generator) -> None:
+        """Note the crop."""
+        mask = canvas.mask()
+        shown = np.flatnonzero(np.bincount(mask.ravel(), minlength=256)[:IGNORE])
+        pixels = None
+        if shown.size:
+            wanted = shown[rng.integers(shown.size)]
+            if canvas.target in shown:
+                wanted = canvas.target
+            pixels = np.flatnonzero(mask == wanted)
+        _crop(self, canvas, rng, pixels, self.jitter)
+
+
+@dataclass(frozen=True)
+class Flip(Step):
+    """Left and right change places, or top and bottom.
+
+    Args:
+        probability: how often.
+        vertical: top and bottom, for pictures from above.
+
+    Raises:
+        ValueError: if a value is outside its range.
+
+    Example:
+        ```python
+        image, mask = np.zeros((4, 6, 3), "uint8"), np.arange(24, dtype="uint8").reshape(4, 6)
+        _, flipped = Flip(1.0)(image, mask, np.random.default_rng(0))
+        flipped[0]
+        # [5 4 3 2 1 0]
+        ```
+    """
+
+    probability: float = 0.5
+    vertical: bool = False
+
+    def __post_init__(self) -> None:
+        require_probability(self)
+        require(self, isinstance(self.vertical, bool), "vertical", "true or false")
+
+    def run(self, canvas: Canvas, rng: np.random.Generator) -> None:
+        """Note the flip."""
+        if rng.random() < self.probability:
+            signs = (1.0, -1.0) if self.vertical else (-1.0, 1.0)
+            canvas.move(about_center(np.diag(signs), canvas.size))
+
+
+@dataclass(frozen=True)
+class Rotate(Step):
+    """Turn about the middle.
+
+    Args:
+        degrees: largest angle to either side, 0..180, drawn uniformly.
+        probability: how often.
+
+    Raises:
+        ValueError: if a value is outside its range.
+
+    Example:
+        ```python
+        image, mask = np.zeros((40, 40, 3), "uint8"), np.zeros((40, 40), "uint8")
+        _, turned = Rotate(30.0)(image, mask, np.random.default_rng(0))
+        turned[0, 0], turned[20, 20]  # a corner came from outside, the middle did not
+        # (255, 0)
+        ```
+    """
+
+    degrees: float
+    probability: float = 1.0
+
+    def __post_init__(self) -> None:
+        require_number(self, "degrees", 0, 180)
+        require_probability(self)
+
+    def run(self, canvas: Canvas, rng: np.random.Generator) -> None:
+        """Note the rotation."""
+        if rng.random() < self.probability:
+            turn(canvas, rng.uniform(-self.degrees, self.degrees))
+
+
+@dataclass(frozen=True)
+class Shear(Step):
+    """Slant along the rows and along the columns, about the middle.
+
+    Args:
+        degrees: largest angle to either side, 0..60, drawn for each axis.
+        probability: how often.
+
+    Raises:
+        ValueError: if a value is outside its range.
+
+    Example:
+        ```python
+        image, mask = np.zeros((40, 40, 3), "uint8"), np.zeros((40, 40), "uint8")
+        image, mask = Shear(15.0)(image, mask, np.random.default_rng(0))
+        ```
+    """
+
+    degrees: float
+    probability: float = 1.0
+
+    def __post_init__(self) -> None:
+        require_number(self, "degrees", 0, 60)
+        require_probability(self)
+
+    def run(self, canvas: Canvas, rng: np.random.Generator) -> None:
+        """Note the slant."""
+        if rng.random() < self.probability:
+            across, down = np.tan(np.radians(rng.uniform(-self.degrees, self.degrees, 2)))
+            # One after the other, so that the map can always be turned back.
+            slant(canvas, float(across), 0.0)
+            slant(canvas, 0.0, float(down))
+
+
+@dataclass(frozen=True)
+class Translate(Step):
+    """Shift by whole pixels, so that pixels are copied.
+
+    Args:
+        share: largest shift as a share of height and width, 0..1.
+        probability: how often.
+
+    Raises:
+        ValueError: if a value is outside its range.
+
+    Example:
+        ```python
+        image, mask = np.zeros((40, 40, 3), "uint8"), np.zeros((40, 40), "uint8")
+        image, mask = Translate(0.1)(image, mask, np.random.default_rng(0))
+        ```
+    """
+
+    share: float
+    probability: float = 1.0
+
+    def __post_init__(self) -> None:
+        require_number(self, "share", 0, 1)
+        require_probability(self)
+
+    def run(self, canvas: Canvas, rng: np.random.Generator) -> None:
+        """Note the shift."""
+        if rng.random() < self.probability:
+            down, across = rng.uniform(-self.share, self.share, 2)
+            shift(canvas, float(down), float(across))
+
+
+def turn(canvas: Canvas, degrees: float) -> None:
+    """Turn what is on a canvas about its middle, positive angles counter-clockwise."""
+    cos, sin = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
+    canvas.move(about_center(np.array([[cos, -sin], [sin, cos]]), canvas.size))
+
+
+def slant(canvas: Canvas, across: float, down: float) -> None:
+    """Slant what is on a canvas by pixels across a row, and down a column."""
+    canvas.move(about_center(np.array([[1.0, across], [down, 1.0]]), canvas.size))
+
+
+def shift(canvas: Canvas, down: float, across: float) -> None:
+    """Shift what is on a canvas by shares of its height and width, in whole pixels."""
+    height, width = canvas.size
+    matrix = np.eye(2, 3)
+    matrix[:, 2] = -round(across * width), -round(down * height)
+    canvas.move(matrix)
+
+
+def _crop(
+    step: ScaleCrop | ClassUniformCrop,
+    canvas: Canvas,
+    rng: np.random.Generator,
+    pixels: np.ndarray | None,
+    jitter: float,
+) -> None:
+    """Note a crop, around one of the pixels if there are any."""
+    height, width = canvas.size
+    base = 1.0
+    if step.base_size is not None:
+        shorter, longer = step.base_size
+        base = min(shorter / min(height, width), longer / max(height, width))
+    size = step.size or (max(1, round(height * base)), max(1, round(width * base)))
+    factor = base * rng.uniform(*step.scale)
+    stretch = math.exp(rng.uniform(-1, 1) * math.log(step.aspect) / 2)
+    scale = (factor / stretch, factor * stretch)
+    draw = partial(_anywhere, rng, (height, width), size, scale)
+    if pixels is not None and pixels.size:
+        draw = partial(_around, rng, pixels, (height, width), size, scale, jitter)
+    canvas.try_moves(draw, size, step.max_class_share)
+
+
+def _anywhere(
+    rng: np.random.Generator,
+    source: tuple[int, int],
+    size: tuple[int, int],
+    scale: tuple[float, float],
+) -> np.ndarray:
+    """The matrix of a crop at a random place."""
+    starts = [
+        # Whole pixels, so that a crop at scale 1 copies pixels instead of blending them.
+        round(rng.random() * (source[axis] * scale[axis] - size[axis]))
+        for axis in (0, 1)
+    ]
+    return _window(starts[0], starts[1], scale)
+
+
+def _around(
+    rng: np.random.Generator,
+    pixels: np.ndarray,
+    source: tuple[int, int],
+    size: tuple[int, int],
+    scale: tuple[float, float],
+    jitter: float,
+) -> np.ndarray:
+    """The matrix of a crop around one of the pixels."""
+    y, x = warp.center_on(rng, pixels, source, size, scale, jitter)
+    return _window(y * scale[0] - size[0] / 2, x * scale[1] - size[1] / 2, scale)
+
+
+def _window(top: float, left: float, scale: tuple[float, float]) -> np.ndarray:
+    """The matrix of a crop that starts there in the scaled source."""
+    return np.array([[1 / scale[1], 0, left / scale[1]], [0, 1 / scale[0], top / scale[0]]])
+
+
+def _check_crop(step: ScaleCrop | ClassUniformCrop) -> None:
+    for name in ("size", "base_size", "scale"):
+        as_tuple(step, name)
+    for name, sides in (("size", "height, width"), ("base_size", "shorter, longer side")):
+        value = getattr(step, name)
+        is_size = isinstance(value, tuple) and len(value) == 2
+        require(
+            step,
+            value is None
+            or (is_size and all(isinstance(side, int) and side > 0 for side in value)),
+            name,
+            f"None or ({sides}) in whole pixels above 0",
+        )
+    base, scale, share = step.base_size, step.scale, step.max_class_share
+    require(
+        step,
+        base is None or base[0] <= base[1],
+        "base_size",
+        "(shorter, longer side), in this order",
+    )
+    is_range = isinstance(scale, tuple) and len(scale) == 2 and all(map(is_number, scale))
+    require(
+        step,
+        is_range and 0 < scale[0] <= scale[1],
+        "scale",
+        "(low, high) with 0 < low <= high",
+    )
+    require(
+        step,
+        share is None or (is_number(share) and 0 < share <= 1),
+        "max_class_share",
+        "None or a share above 0, up to 1",
+    )
+    require_number(step, "aspect", 1)
