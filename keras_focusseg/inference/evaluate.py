@@ -90,7 +90,8 @@ def evaluate(
         All figures: one confusion matrix over all pixels, ignored ones left out.
 
     Raises:
-        ValueError: The classes of network and source differ in number.
+        ValueError: The classes of network and source differ in number, or, where the network
+            knows its own (`model.label_space`), in their names or order.
 
     Example:
         ```python
@@ -107,6 +108,7 @@ def evaluate(
             f"The network has {model.num_classes} classes, {source.name} has {space.num_classes}: "
             f"{', '.join(space.classes[:6])}..."
         )
+    _check_same_classes(getattr(model, "label_space", None), source)
     confusion = metrics.ConfusionMatrix(space.num_classes)
     boundary = metrics.BoundaryScores(space.num_classes, tolerance=tolerance)
     seconds, sizes = [], set()
@@ -133,3 +135,22 @@ def evaluate(
         float(np.median(seconds)),
         source.note,
     )
+
+
+def _check_same_classes(space: LabelSpace | None, source: Source) -> None:
+    """Refuse a source whose class k is another one than the network's; spelling may differ."""
+    if space is None:
+        return
+    for number, (own, other) in enumerate(
+        zip(space.classes, source.label_space.classes, strict=True)
+    ):
+        if _plain(own) != _plain(other):
+            raise ValueError(
+                f"Class {number} is {own!r} for the network and {other!r} in {source!r}, so the "
+                "figures would mean nothing. Open the source with the classes that the network "
+                "learned (label_space=..., or the same class table)."
+            )
+
+
+def _plain(name: str) -> str:
+    return "".join(letter for letter in name.casefold() if letter.isalnum())

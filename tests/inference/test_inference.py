@@ -100,3 +100,14 @@ def test_evaluation_counts_what_the_network_says(model: models.FoRNet) -> None:
 def test_evaluation_needs_the_same_classes() -> None:
     with pytest.raises(ValueError, match="network has 3 classes, painted has 11"):
         inference.evaluate(tiny_fornet(num_classes=3), Painted())
+
+
+def test_evaluation_needs_the_same_classes_in_the_same_order(model: models.FoRNet) -> None:
+    source = Painted()
+    names = list(source.label_space.classes)
+    model.label_space = label_spaces.from_names([name.upper() for name in names])
+    inference.evaluate(model, source)  # spelling may differ
+    names[0], names[1] = names[1], names[0]
+    model.label_space = label_spaces.from_names(names)
+    with pytest.raises(ValueError, match="Class 0 is .* for the network and"):
+        inference.evaluate(model, source)
