@@ -2,34 +2,93 @@
 
 from __future__ import annotations
 
+from keras_focusseg.data import steps
 from keras_focusseg.data.augment import Augment
 from keras_focusseg.data.balance import class_weights
+from keras_focusseg.data.checkup import check
 from keras_focusseg.data.errors import DataError
 from keras_focusseg.data.pipeline import Cached, batches
-from keras_focusseg.data.sources import open_source
+from keras_focusseg.data.plugins import KerasAugment
+from keras_focusseg.data.sources import open_source, recognise, source_names, splits
 from keras_focusseg.data.sources.ade20k import ADE20K
 from keras_focusseg.data.sources.base import Sample, Source
 from keras_focusseg.data.sources.bdd100k import BDD100K
 from keras_focusseg.data.sources.camvid import CamVid
 from keras_focusseg.data.sources.camvid720 import CamVid720
+from keras_focusseg.data.sources.camvid_copies import CamVidCopy, open_camvid
 from keras_focusseg.data.sources.cityscapes import Cityscapes
-from keras_focusseg.data.sources.folder import Folder
+from keras_focusseg.data.sources.coco import COCO
+from keras_focusseg.data.sources.folder import Folder, open_folder
+from keras_focusseg.data.sources.labelme import Labelme
+from keras_focusseg.data.sources.mask_contents import discover_colors
+from keras_focusseg.data.sources.pascal_voc import PascalVOC
+from keras_focusseg.data.sources.records import Records
 from keras_focusseg.data.sources.synthetic_streets import SyntheticStreets
+from keras_focusseg.data.statistics import class_counts
+from keras_focusseg.data.steps import (
+    Blur,
+    ClassMix,
+    ClassUniformCrop,
+    ColorJitter,
+    Compose,
+    CutMix,
+    Flip,
+    Grayscale,
+    Mixing,
+    RandAugment,
+    Rotate,
+    ScaleCrop,
+    Shear,
+    Step,
+    Translate,
+    augmentation,
+)
 
 __all__ = [
     "ADE20K",
     "BDD100K",
+    "COCO",
     "Augment",
+    "Blur",
     "Cached",
     "CamVid",
     "CamVid720",
+    "CamVidCopy",
     "Cityscapes",
+    "ClassMix",
+    "ClassUniformCrop",
+    "ColorJitter",
+    "Compose",
+    "CutMix",
     "DataError",
+    "Flip",
     "Folder",
+    "Grayscale",
+    "KerasAugment",
+    "Labelme",
+    "Mixing",
+    "PascalVOC",
+    "RandAugment",
+    "Records",
+    "Rotate",
     "Sample",
+    "ScaleCrop",
+    "Shear",
     "Source",
+    "Step",
     "SyntheticStreets",
+    "Translate",
+    "augmentation",
     "batches",
+    "check",
+    "class_counts",
     "class_weights",
+    "discover_colors",
+    "open_camvid",
+    "open_folder",
     "open_source",
+    "recognise",
+    "source_names",
+    "splits",
+    "steps",
 ]

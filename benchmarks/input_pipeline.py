@@ -1,0 +1,275 @@
+"""Images per second of the input pipeline, beside raw PNG loops of TensorFlow and Pillow.
+
+    python benchmarks/input_pipeline.py
+    python benchmarks/input_pipeline.py --camvid CamVid     # and on real 480x360 frames
+
+Everything runs in turns in one process on the same files: PNG images with PNG masks of rendered
+streets under noise, which makes them as heavy to decode as photographs. The full policy is a
+random scale 0.5..2, a crop of the image's size with at most 75 % of one class, flip, rotation,
+colour and, half of the time, blur. Machines differ and are shared: the ratios to the raw loops say
+more than the rates.
+
+Writes three tables to `benchmarks/results`: `input_pipeline.csv` (rates),
+`input_pipeline_steps.csv` (what each step of the policy costs) and `input_pipeline_memory.csv`
+(resident memory along an epoch).
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+import resource
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+from PIL import Image
+from rich.progress import Progress
+
+from keras_focusseg import data, label_spaces
+
+RESULTS = Path(__file__).resolve().parent / "results"
+WORKERS = os.cpu_count() or 1
+BATCH = 8
+ROUNDS = 5
+SCENES = {(360, 480): 48, (1024, 2048): 8}
+# So many reads a round: about a second or two each.
+READS = {(360, 480): 240, (1024, 2048): 16}
+STEPS: dict[str, data.Step] = {
+    "scale and crop": data.ScaleCrop(None),
+    "flip": data.Flip(),
+    "rotation": data.Rotate(10.0),
+    "colour": data.ColorJitter(),
+    "blur": data.Blur(1.0, probability=0.5),
+}
+
+
+def full_policy(size: tuple[int, int], without: str = "") -> data.Compose:
+    """All steps, or all but one, with crops of that size."""
+    steps = {**STEPS, "scale and crop": data.ScaleCrop(size)}
+    if without == "at most 75 % of one class":
+        steps["scale and crop"] = data.ScaleCrop(size, max_class_share=None)
+    elif without == "scale and crop":
+        steps["scale and crop"] = data.ScaleCrop(size, (1.0, 1.0), max_class_share=None)
+    return data.Compose(
+        [step for name, step in steps.items() if name != without or name == "scale and crop"]
+    )
+
+
+def write_scenes(folder: Path, size: tuple[int, int], count: int) -> data.Source:
+    """Rendered streets with noise as PNG files, and the source that reads them."""
+    scenes = data.SyntheticStreets(count=count, size=size, seed=5)
+    rng = np.random.default_rng(5)
+    (folder / "images").mkdir(parents=True)
+    (folder / "masks").mkdir()
+    for image, mask, name in scenes:
+        noisy = image + rng.normal(0, 3, image.shape)
+        Image.fromarray(noisy.round().clip(0, 255).astype("uint8")).save(
+            folder / "images" / f"{name}.png"
+        )
+        Image.fromarray(mask).save(folder / "masks" / f"{name}.png")
+    space = scenes.label_space
+    own = label_spaces.from_names(space.classes, space.colors)
+    return data.Folder(folder / "images", folder / "masks", own)
+
+
+def in_threads(read: Callable[[int], object], count: int, workers: int = WORKERS) -> float:
+    """Calls a second of `read` in a pool of threads."""
+    with ThreadPoolExecutor(workers) as pool:
+        start = time.perf_counter()
+        for _ in pool.map(read, range(count)):
+            pass
+        return count / (time.perf_counter() - start)
+
+
+def consumed(batches: Iterable[Any], images: int) -> float:
+    """Images a second of a whole pass over a feed."""
+    start = time.perf_counter()
+    for _ in batches:
+        pass
+    return images / (time.perf_counter() - start)
+
+
+class Repeated(data.Source):
+    """A source whose samples come several times, so that an epoch is long enough to measure."""
+
+    def __init__(self, source: data.Source, length: int) -> None:
+        self.name, self.split, self.label_space = source.name, source.split, source.label_space
+        self._source, self._length = source, length
+
+    def __len__(self) -> int:
+        return self._length
+
+    def load(self, index: int) -> data.Sample:
+        """Sample `index` of the source, counted round and round."""
+        return self._source.load(index % len(self._source))
+
+
+def cases(source: data.Source, size: tuple[int, int], reads: int) -> dict[str, Callable[[], float]]:
+    """Name of each measurement and what makes it; each returns images a second."""
+    import tensorflow as tf
+
+    files = [tuple(str(path) for path in source.files(i)) for i in range(len(source))]
+    full = full_policy(size)
+    # What the recipes use: the same ranges as one step, with blur always.
+    augment = data.Augment(size, max_class_share=0.75, rotate=10.0, blur=1.0)
+    repeated = Repeated(source, reads)
+
+    def pillow(index: int) -> None:
+        for path in files[index % len(files)]:
+            np.asarray(Image.open(path))
+
+    decoded = [source.load(i) for i in range(min(16, len(source)))]
+
+    def augmented(index: int) -> None:
+        image, mask, _ = source.load(index % len(source))
+        full(image, mask, np.random.default_rng(index))
+
+    def policy_alone(policy: data.Augment | data.Compose, index: int) -> None:
+        image, mask, _ = decoded[index % len(decoded)]
+        policy(image, mask, np.random.default_rng(index))
+
+    def tensorflow_loop() -> float:
+        paths = tf.data.Dataset.from_tensor_slices(files).repeat().take(reads)
+        read = paths.map(
+            lambda pair: [tf.io.decode_png(tf.io.read_file(pair[i])) for i in (0, 1)],
+            num_parallel_calls=WORKERS,
+        )
+        return consumed(read, reads)
+
+    def feed(name: str, policy: data.Compose | None, cache: str | None = None) -> float:
+        batches = data.batches(
+            cached if cache else repeated, BATCH, policy, shuffle=True, feed=name, workers=WORKERS
+        )
+        return consumed(batches, reads)
+
+    cached = data.Cached(repeated)
+
+    feeds = ("tensorflow", "pydataset", "grain")
+    return {
+        "raw: Pillow, one thread": lambda: in_threads(pillow, reads, 1),
+        "raw: Pillow, threads": lambda: in_threads(pillow, reads),
+        "raw: tf.io.decode_png in tf.data": tensorflow_loop,
+        "decode and check": lambda: in_threads(lambda i: source.load(i % len(source)), reads),
+        "full policy, decoded before": lambda: in_threads(partial(policy_alone, full), reads),
+        "Augment, decoded before": lambda: in_threads(partial(policy_alone, augment), reads),
+        "decode + full policy": lambda: in_threads(augmented, reads),
+        **{f"whole feed, {name}": lambda name=name: feed(name, full) for name in feeds},
+        "whole feed, tensorflow, cached": lambda: feed("tensorflow", full, "memory"),
+        "whole feed, tensorflow, no augmentation": lambda: feed("tensorflow", None),
+    }
+
+
+def steps(source: data.Source, size: tuple[int, int]) -> list[tuple[str, float, float]]:
+    """Milliseconds of the whole policy on one thread, and what is saved without each step."""
+    samples = [source.load(i) for i in range(min(16, len(source)))]
+    names = ["", *STEPS, "at most 75 % of one class"]
+    policies = {name: full_policy(size, without=name) for name in names}
+    taken: dict[str, list[float]] = {name: [] for name in names}
+    for seed in range(ROUNDS * 2):
+        for name, policy in policies.items():
+            start = time.perf_counter()
+            for i, (image, mask, _) in enumerate(samples):
+                policy(image, mask, np.random.default_rng((seed, i)))
+            taken[name].append(1000 * (time.perf_counter() - start) / len(samples))
+    medians = {name: statistics.median(values) for name, values in taken.items()}
+    whole = medians.pop("")
+    rows = [(f"without {name}", value, whole - value) for name, value in medians.items()]
+    return [("full policy", whole, 0.0), *sorted(rows, key=lambda row: row[1])]
+
+
+def memory(source: data.Source, size: tuple[int, int], passes: int) -> list[tuple[int, float]]:
+    """Resident MiB after each tenth of a long run over the TensorFlow feed."""
+    page = resource.getpagesize()
+
+    def resident() -> float:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * page / 2**20
+
+    batches = data.batches(Repeated(source, passes), BATCH, full_policy(size), feed="tensorflow")
+    rows, total = [], len(batches)
+    for number, _ in enumerate(batches, start=1):
+        if number % max(1, total // 10) == 0:
+            rows.append((number * BATCH, resident()))
+    return rows
+
+
+def write(name: str, header: list[str], rows: Iterable[Iterable[object]]) -> None:
+    """Writes one table under a temporary name, then renames it."""
+    path = RESULTS / name
+    temporary = path.with_name(f".{name}.tmp")
+    with open(temporary, "w", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(header)
+        writer.writerows(rows)
+    os.replace(temporary, path)
+    print(f"{path.name}\n{path.read_text()}")
+
+
+def main(
+    camvid: Annotated[
+        Path | None, typer.Option(help="CamVid at 480x360, to measure real frames as well.")
+    ] = None,
+) -> None:
+    """Measures in turns and writes the medians."""
+    with tempfile.TemporaryDirectory() as folder:
+        sources: list[tuple[str, tuple[int, int], data.Source]] = [
+            ("rendered", size, write_scenes(Path(folder) / str(size[0]), size, count))
+            for size, count in SCENES.items()
+        ]
+        if camvid is not None:
+            sources.insert(1, ("CamVid train", (360, 480), data.CamVid(camvid, "train")))
+        todo = [
+            (frames, size, name, case)
+            for frames, size, source in sources
+            for name, case in cases(source, size, READS[size]).items()
+        ]
+        rates: dict[tuple[str, tuple[int, int], str], list[float]] = {}
+        with Progress() as progress:
+            task = progress.add_task("rounds", total=(ROUNDS + 1) * len(todo))
+            for number in range(ROUNDS + 1):
+                for frames, size, name, case in todo:
+                    rate = case()
+                    if number:  # the first round warms up
+                        rates.setdefault((frames, size, name), []).append(rate)
+                    progress.advance(task)
+        medians = {key: statistics.median(values) for key, values in rates.items()}
+        rows = []
+        for (frames, size, name), rate in medians.items():
+            raw = medians[frames, size, "raw: tf.io.decode_png in tf.data"]
+            rows.append(
+                [frames, f"{size[0]}x{size[1]}", name, f"{rate:.1f}", f"{rate / raw:.2f}", WORKERS]
+            )
+        write(
+            "input_pipeline.csv",
+            ["frames", "size", "what", "images_per_second", "of_decode_png", "threads"],
+            rows,
+        )
+        write(
+            "input_pipeline_steps.csv",
+            ["frames", "size", "policy", "milliseconds", "saved"],
+            [
+                [frames, f"{size[0]}x{size[1]}", name, f"{value:.2f}", f"{saved:.2f}"]
+                for frames, size, source in sources
+                for name, value, saved in steps(source, size)
+            ],
+        )
+        write(
+            "input_pipeline_memory.csv",
+            ["frames", "size", "images_read", "resident_mib"],
+            [
+                [frames, f"{size[0]}x{size[1]}", count, f"{mib:.0f}"]
+                for frames, size, source in sources
+                for count, mib in memory(source, size, 10 * READS[size])
+            ],
+        )
+
+
+if __name__ == "__main__":
+    typer.run(main)
