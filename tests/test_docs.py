@@ -16,7 +16,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 FRONT_PAGES = [REPOSITORY / "README.md", REPOSITORY / "CONTRIBUTING.md"]
 PAGES = sorted((REPOSITORY / "docs").rglob("*.md")) + FRONT_PAGES
 # Pages whose Python runs in a second or two, from top to bottom and without files.
-RUNNABLE = ("data.md", "losses-and-metrics.md")
+RUNNABLE = ("data.md", "data/augmentation.md", "losses-and-metrics.md")
 
 
 def blocks(page: Path, language: str) -> list[str]:
@@ -63,10 +63,12 @@ def test_python_blocks_run(name: str, tmp_path: Path, monkeypatch: pytest.Monkey
         exec(compile(block, name, "exec"), namespace)
 
 
-def options(verb: str) -> set[str]:
-    """Options of `focusseg VERB`, `--help` among them."""
+def options(words: list[str]) -> set[str]:
+    """Options of `focusseg VERB` or `focusseg data VERB`, `--help` among them."""
+    nested = words[0] == "data"
+    file, verb = (f"data_{words[1]}", words[1]) if nested else (words[0], words[0])
     app = typer.Typer()
-    app.command()(getattr(importlib.import_module(f"keras_focusseg.cli.{verb}"), verb))
+    app.command()(getattr(importlib.import_module(f"keras_focusseg.cli.{file}"), verb))
     parameters = typer.main.get_command(app).params
     return {"--help"} | {option for parameter in parameters for option in parameter.opts}
 
@@ -79,7 +81,7 @@ def test_commands_have_the_options_shown() -> None:
                 words = shlex.split(line, comments=True)
                 if words[:1] == ["focusseg"]:
                     shown = {word.split("=")[0] for word in words[2:] if word.startswith("--")}
-                    wrong += [f"{page.name}: {line}"] if shown - options(words[1]) else []
+                    wrong += [f"{page.name}: {line}"] if shown - options(words[1:]) else []
     assert not wrong
 
 

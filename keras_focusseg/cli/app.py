@@ -13,7 +13,17 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow's own start-up 
 def build_app() -> typer.Typer:
     """The program with all its verbs."""
     # Imported here: `keras_focusseg.cli` itself must not wait for Keras to load.
-    from keras_focusseg.cli import demo, evaluate, presets, profile, segment, train
+    from keras_focusseg.cli import (
+        data_check,
+        data_prepare,
+        data_show,
+        demo,
+        evaluate,
+        presets,
+        profile,
+        segment,
+        train,
+    )
 
     app = typer.Typer(
         name="focusseg",
@@ -33,6 +43,10 @@ def build_app() -> typer.Typer:
     )
     for verb in verbs:
         app.command()(verb)
+    data = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown")
+    for data_verb in (data_check.check, data_show.show, data_prepare.prepare):
+        data.command()(data_verb)
+    app.add_typer(data, name="data", help="Check, look at and pack the images and masks on disk.")
     return app
 
 

@@ -24,7 +24,7 @@ from keras_focusseg.data.checkup.report import (
     SplitSummary,
 )
 from keras_focusseg.data.errors import DataError
-from keras_focusseg.data.sources.base import Source
+from keras_focusseg.data.sources.base import Source, existing_folder
 from keras_focusseg.data.sources.folder_layout import ALL
 
 _NEEDED = ("train", "val")  # if nobody says which splits to look at
@@ -66,11 +66,15 @@ def check(
         # 'Fit for training: nothing found.'
         ```
     """
-    if root is not None and not Path(root).is_dir():
-        raise DataError(f"{root}: there is no such folder. Give the one that the dataset lies in.")
-    base = Path(root).resolve() if root is not None else None
+    base = existing_folder(root, "the root folder").resolve() if root is not None else None
     name = opening.recognise(root) if name == "auto" and root is not None else name
-    there = opening.splits(name, root)
+    try:
+        there = opening.splits(name, root)
+    except OSError as error:
+        raise DataError(
+            f"{root}: cannot be read ({error.strerror}). Look at the rights of the folder, and at "
+            "whether its disk is there."
+        ) from error
     whole = splits is None and base is not None
     tried: dict[str, Severity] = dict.fromkeys(there if splits is None else splits, "error")
     if whole and ALL not in tried:

@@ -53,6 +53,7 @@ _KINDS = (
 _OTHER = "sample that cannot be read"
 # Where a message says what must be, but not what to do.
 _ADVICE = {
+    "file without permission": "Give yourself the right to read it and to enter its folders.",
     "mask of another size than its image": (
         "Make the mask for this very image. If it has to be scaled, take the nearest neighbour: "
         "anything else blends ids."

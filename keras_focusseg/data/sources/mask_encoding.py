@@ -91,7 +91,7 @@ def read_as_told(
         if encoding == "colors":
             raise DataError(str(error)) from error
         by_color = None
-    probes = _probes(masks)
+    probes = _probes(masks) if strict else _of_most(_probes(masks))
     how = _chosen(masks, probes, space, by_color, encoding, f"label space {space.name!r}")
     if how == "colors":
         if strict:
@@ -127,7 +127,7 @@ def read_by_table(
         by_color = table.grouping() if has_colors or encoding == "colors" else None
     except ValueError as error:
         raise DataError(str(error)) from error
-    probes = _probes(masks)
+    probes = _probes(masks) if strict else _of_most(_probes(masks))
     named = table.path.name
     how = _chosen(masks, probes, space, by_color, encoding, named)
     if how == "colors":
@@ -171,6 +171,8 @@ def read_as_found(
             f"{masks[0].parent}: none of the {len(masks)} masks can be read. Run "
             "`focusseg data check` to see what is wrong with each."
         )
+    if not strict:
+        contents = _of_most(contents)
     kinds = {content.kind for content in contents}
     _refuse_mixed(masks, kinds, encoding, contents)
     palette = _common_palette(contents)
@@ -327,6 +329,13 @@ def _probes(masks: Sequence[Path]) -> list[MaskContent]:
     """A few masks, evenly spaced; broken ones are named when they are loaded."""
     places = np.unique(np.linspace(0, len(masks) - 1, _PROBES).round().astype(int))
     return mask_contents([masks[place] for place in places], strict=False) if masks else []
+
+
+def _of_most(contents: list[MaskContent]) -> list[MaskContent]:
+    """Those of the kind that most have; masks of another kind are named when they are loaded."""
+    ids = [content for content in contents if content.kind == "ids"]
+    others = [content for content in contents if content.kind != "ids"]
+    return ids if len(ids) >= len(others) else others
 
 
 def _by_grey(space: LabelSpace, by_color: Grouping | None) -> LabelSpace | None:
