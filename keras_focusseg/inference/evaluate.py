@@ -148,7 +148,8 @@ def _check_same_classes(space: LabelSpace | None, source: Source) -> None:
             raise ValueError(
                 f"Class {number} is {own!r} for the network and {other!r} in {source!r}, so the "
                 "figures would mean nothing. Open the source with the classes that the network "
-                "learned (label_space=..., or the same class table)."
+                "learned (label_space=..., or the same class table); if it learned those of the "
+                "source, say so: model.label_space = source.label_space."
             )
 
 

@@ -75,6 +75,10 @@ def train(
         recipe.val_split,
         **{**recipe.dataset_options, **recipe.val_options},
     )
+    _check_same_classes(train_source, val_source)
+    if verbose != 0:
+        for source in (train_source, val_source):
+            print(source, flush=True)
     steps = len(train_source) // recipe.batch_size
     if steps == 0:
         raise ValueError(
@@ -203,6 +207,16 @@ def _calibration_images(recipe: Recipe, source: data.Source) -> Any:
         feed="pydataset",
     )
     return batches[0][0]
+
+
+def _check_same_classes(train: data.Source, val: data.Source) -> None:
+    ours, theirs = train.label_space.classes, val.label_space.classes
+    if ours != theirs:
+        raise ValueError(
+            f"{train.name} {train.split} has the classes {', '.join(ours)}, and {val.split} has "
+            f"{', '.join(theirs)}, so one's class k is not the other's. Give both the same label "
+            "space, class table or list of categories."
+        )
 
 
 def _check_run_folder(recipe: Recipe, folder: Path, resume: bool) -> None:

@@ -9,9 +9,9 @@ import keras
 import numpy as np
 import pytest
 
-from keras_focusseg import backbones, data, models, presets, training
+from keras_focusseg import backbones, data, label_spaces, models, presets, training
 from keras_focusseg.training.callbacks import RunFolder, newest_checkpoint
-from keras_focusseg.training.fit import _calibration_images, _check_run_folder
+from keras_focusseg.training.fit import _calibration_images, _check_run_folder, _check_same_classes
 from tests.testers import tiny_backbone
 
 RECIPE = training.Recipe(
@@ -128,6 +128,15 @@ def test_too_few_images_for_a_batch() -> None:
     with pytest.raises(ValueError, match="has 4 images, fewer than one batch of 9"):
         training.train(RECIPE.replace(batch_size=9), run_folder="unused")
     assert not Path("unused").exists()
+
+
+def test_both_splits_need_the_same_classes() -> None:
+    train, val = data.SyntheticStreets(1), data.SyntheticStreets(1, split="val")
+    _check_same_classes(train, val)
+    names = train.label_space.classes
+    val.label_space = label_spaces.from_names([*names[1:], names[0]])
+    with pytest.raises(ValueError, match="val has Building.* class k is not the other's"):
+        _check_same_classes(train, val)
 
 
 def test_a_recipe_says_optimizer_and_schedule() -> None:
