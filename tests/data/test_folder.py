@@ -423,6 +423,15 @@ class TestLayouts:
         with pytest.raises(data.DataError, match="Use split='all'"):
             open_folder(tmp_path, "train")
 
+    def test_folders_named_by_more_than_one_word(self, tmp_path):
+        own(tmp_path, [IDS, IDS])
+        (tmp_path / "images").rename(tmp_path / "original_images")
+        (tmp_path / "masks").rename(tmp_path / "label_images_semantic")
+        assert recognises_folder(tmp_path) and folder_splits(tmp_path) == ("all",)
+        assert len(open_folder(tmp_path, "all")) == 2
+        photo(tmp_path / "other_images" / "a.png")  # now it is not clear which
+        assert not recognises_folder(tmp_path)
+
     @pytest.mark.parametrize("same", [True, False])
     def test_splits_are_joined(self, tmp_path, same):
         for split, name in (("train", "a"), ("val", "a" if same else "b")):

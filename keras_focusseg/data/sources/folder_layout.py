@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -228,9 +229,22 @@ def _parts_in(base: Path, images: str | None, masks: str | None) -> dict[str, Pa
         return {**parts, ALL: Part(image_folder, mask_folder)}
     if parts := _parts_by_split(base, folders, images, masks):
         return parts
+    if images is None and masks is None and (named := _named_by_words(folders)):
+        return {ALL: named}
     if mask_folder is not None and images is None and _has_pictures(base):
         return {ALL: Part(base, mask_folder)}
     return {ALL: Part(base, base)} if _lie_together(base) else {}
+
+
+def _named_by_words(folders: dict[str, Path]) -> Part | None:
+    """`original_images` and `label_images_semantic`: one folder each whose name has the word."""
+    pictured = {name: path for name, path in folders.items() if _has_pictures(path)}
+    words = {name: set(re.split(r"[_\-. ]+", name.casefold())) for name in pictured}
+    masks = [name for name in pictured if words[name] & set(_MASK_WORDS)]
+    images = [name for name in pictured if words[name] & set(IMAGE_FOLDERS) and name not in masks]
+    if len(images) != 1 or len(masks) != 1:
+        return None
+    return Part(pictured[images[0]], pictured[masks[0]])
 
 
 def _parts_by_split(
