@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
+from rich.progress import Progress
 
 from keras_focusseg import backbones, data, models, presets
 from keras_focusseg.training.callbacks import (
@@ -86,10 +88,9 @@ def train(
             f"one batch of {recipe.batch_size}; lower batch_size."
         )
     epochs = recipe.num_epochs(steps)
-    if recipe.class_weights is not None and verbose != 0:
-        print(f"Reading {len(train_source)} masks for the class weights.", flush=True)
-    if recipe.class_uniform and verbose != 0:
-        print(f"Reading {len(train_source)} masks to draw samples by class.", flush=True)
+    counts = None
+    if recipe.class_weights is not None or recipe.class_uniform:
+        counts = _class_counts(train_source, shown=verbose != 0)
     resumed = resume and newest_checkpoint(run_folder) is not None
     model = build_model(recipe, train_source, load_weights=not resumed)
     model.compile(optimizer=make_optimizer(recipe, steps))
@@ -133,6 +134,7 @@ def train(
                 drop_remainder=True,
                 start_epoch=epochs_done,
                 class_uniform=recipe.class_uniform,
+                class_counts=counts if recipe.class_uniform else None,
             ),
             validation_data=data.batches(val_source, recipe.val_batch_size, cache=recipe.cache),
             validation_freq=[
@@ -207,6 +209,17 @@ def _calibration_images(recipe: Recipe, source: data.Source) -> Any:
         feed="pydataset",
     )
     return batches[0][0]
+
+
+def _class_counts(source: data.Source, shown: bool) -> np.ndarray:
+    """The pixels of each class, counted under a progress bar; later calls find them kept."""
+    with Progress(transient=True, disable=not shown) as progress:
+        task = progress.add_task(f"counting classes of {source.name} {source.split}", total=None)
+
+        def advance(done: int, total: int) -> None:
+            progress.update(task, completed=done, total=total)
+
+        return data.class_counts(source, advance)
 
 
 def _check_same_classes(train: data.Source, val: data.Source) -> None:

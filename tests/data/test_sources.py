@@ -11,6 +11,8 @@ import pytest
 from PIL import Image
 
 from keras_focusseg import data, label_spaces
+from keras_focusseg.data.sources.base import check_sample
+from tests.data import layouts
 from tests.data.conftest import FRAMES, random_pair
 
 
@@ -268,3 +270,54 @@ class TestOpenSource:
     def test_wrong_call(self, arguments, message):
         with pytest.raises(data.DataError, match=message):
             data.open_source(**arguments)
+
+
+class TestRecognise:
+    MAKERS = {
+        "cityscapes": layouts.make_cityscapes,
+        "bdd100k": layouts.make_bdd100k,
+        "ade20k": layouts.make_ade20k,
+        "camvid": layouts.make_camvid_segnet,
+        "pascal_voc": layouts.make_pascal_voc,
+    }
+    COPIES = (
+        layouts.make_camvid_original,
+        layouts.make_camvid_lists,
+        layouts.make_camvid_fastai,
+        layouts.make_camvid_kaggle,
+    )
+
+    @pytest.mark.parametrize(
+        ("name", "make"), [*MAKERS.items(), *(("camvid", make) for make in COPIES)]
+    )
+    def test_benchmarks_one_folder_down(self, tmp_path, name, make):
+        # VOC has a folder VOCdevkit of its own around everything.
+        make(tmp_path if name == "pascal_voc" else tmp_path / "archive")
+        assert data.recognise(tmp_path) == name
+        found = data.splits("auto", tmp_path)
+        assert {"train", "val"} <= set(found)
+        for split in found:
+            source = data.open_source("auto", tmp_path, split)
+            assert len(source) and source.layout in repr(source) and source.layout
+            sample = check_sample(source.load(0), source)
+            np.testing.assert_array_equal(sample.mask, source.load_mask(0))
+            assert sample.name == source.sample_name(0)
+            assert all(file.is_file() for file in source.files(0))
+
+    def test_nothing_known(self, tmp_path):
+        (tmp_path / "notes").mkdir()
+        with pytest.raises(data.DataError, match="no known layout; it holds 'notes'.*cityscapes"):
+            data.recognise(tmp_path)
+
+    def test_a_folder_that_may_not_be_read_is_named(self, tmp_path, monkeypatch):
+        (tmp_path / "masks").mkdir()
+        scandir = os.scandir
+
+        def refuse(path):
+            if str(path).endswith("masks"):
+                raise PermissionError(13, "Permission denied", str(path))
+            return scandir(path)
+
+        monkeypatch.setattr(os, "scandir", refuse)
+        with pytest.raises(data.DataError, match=r"masks.*(cannot be read|may not be read)"):
+            data.recognise(tmp_path)

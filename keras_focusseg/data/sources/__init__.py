@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -147,9 +148,15 @@ def recognise(root: str | Path) -> str:
         if layout.recognises(folder):
             return name
     try:
-        found = some(sorted(path.name for path in folder.iterdir()), 9) or "nothing"
-    except OSError as error:
-        raise DataError(f"{folder}: the folder cannot be read ({error}).") from error
+        inner = sorted(folder.iterdir())
+        for path in (path for path in inner if path.is_dir()):
+            os.scandir(path).close()
+    except OSError as error:  # what cannot be read would look like what is not there
+        raise DataError(
+            f"{error.filename or folder}: the folder cannot be read ({error.strerror}). Give "
+            "yourself the right to list and enter it, or look whether its disk is there."
+        ) from error
+    found = some((path.name for path in inner), 9) or "nothing"
     raise DataError(
         f"{folder}: no known layout; it holds {found}. Known are {', '.join(_LAYOUTS)}. Put images "
         "into images/ and masks into masks/, or name the source and its options."
