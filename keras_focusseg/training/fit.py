@@ -213,13 +213,16 @@ def _calibration_images(recipe: Recipe, source: data.Source) -> Any:
 
 def _class_counts(source: data.Source, shown: bool) -> np.ndarray:
     """The pixels of each class, counted under a progress bar; later calls find them kept."""
-    with Progress(transient=True, disable=not shown) as progress:
+    with Progress(transient=True, disable=not (shown and sys.stdout.isatty())) as progress:
         task = progress.add_task(f"counting classes of {source.name} {source.split}", total=None)
 
         def advance(done: int, total: int) -> None:
             progress.update(task, completed=done, total=total)
 
-        return data.class_counts(source, advance)
+        counts = data.class_counts(source, advance)
+    if shown:
+        print(f"Counted the classes in {len(counts)} masks.", flush=True)
+    return counts
 
 
 def _check_same_classes(train: data.Source, val: data.Source) -> None:

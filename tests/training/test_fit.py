@@ -176,7 +176,7 @@ def test_a_run_by_published_settings_and_its_resumption(
     recipe = recipe.replace(validate_every=5)  # the last epoch is validated all the same
     recipe = recipe.replace(class_weights="median_frequency")
     best = training.train(recipe, run_folder=tmp_path)
-    assert "Reading 4 masks for the class weights." in capsys.readouterr().out
+    assert "Counted the classes in 4 masks." in capsys.readouterr().out
     found = [float(row["learning_rate"]) for row in rows(tmp_path)]
     np.testing.assert_allclose(found, [3e-4, 9e-5], rtol=1e-3)  # after the epoch's last step
     source = data.open_source("synthetic_streets", None, "train", count=4, size=(64, 64))
@@ -214,7 +214,7 @@ def test_a_run_with_steps_and_samples_by_class(
 
     monkeypatch.setattr(data, "batches", spy)
     best = training.train(recipe, run_folder=tmp_path / "run")
-    assert "Reading 4 masks to draw samples by class." in capsys.readouterr().out
+    assert "Counted the classes in 4 masks." in capsys.readouterr().out
     policy = data.Compose([data.ScaleCrop((64, 64)), data.Flip(), data.ClassMix()])
     assert seen == [((policy,), 0.5), ((), None)]
     stored = presets.record(best).recipe
