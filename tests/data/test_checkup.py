@@ -367,6 +367,28 @@ def test_a_coloured_mask_among_ids_does_not_hide_the_others(tmp_path: Path) -> N
         assert report.splits[0].readable == 2
 
 
+def test_masks_from_one_file_are_told_by_their_images(tmp_path: Path) -> None:
+    (tmp_path / "annotations").mkdir()
+    (tmp_path / "train").mkdir()
+    square = [[2, 2, 9, 2, 9, 9, 2, 9]]
+    content = {
+        "categories": [{"id": 1, "name": "car"}],
+        "images": [{"id": i, "file_name": f"{i}.png", "height": 16, "width": 20} for i in (0, 1)],
+        "annotations": [
+            {"id": i, "image_id": i, "category_id": 1, "iscrowd": 0, "segmentation": square}
+            for i in (0, 1)
+        ],
+    }
+    (tmp_path / "annotations" / "instances_train.json").write_text(json.dumps(content))
+    for i in (0, 1):
+        picture = np.random.default_rng(i).integers(0, 256, (16, 20, 3), "uint8")
+        Image.fromarray(picture).save(tmp_path / "train" / f"{i}.png")
+    report = checkup.check("coco", tmp_path, ["train"])
+    (found,) = (one for one in report.findings if one.kind == "same mask for different pictures")
+    assert found.examples[0].file == "train/1.png"
+    assert "train/0.png" in found.examples[0].value
+
+
 def test_splits_and_options_that_are_wrong(camvid: Path, tmp_path: Path) -> None:
     report = checkup.check("camvid", camvid, ["train", "test"])
     found = the(report, "split that cannot be opened")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -44,9 +45,17 @@ class Looked:
     def file(self, index: int, which: int = 0) -> str:
         """The image (0) or mask (-1) of a sample, or its name where there are no files."""
         files = self.source.files(index)
+        if files and self.shares_label_files:
+            return shown(files[0], self.root)  # the one file of all masks would say nothing
         if files:
             return shown(files[which], self.root)
         return printable(self.looks[index].name)
+
+    @functools.cached_property
+    def shares_label_files(self) -> bool:
+        """Whether the masks of several samples come from one file, as COCO's do."""
+        labels = [self.source.files(index)[1:] for index in range(min(2, len(self.looks)))]
+        return len(labels) == 2 and bool(labels[0]) and labels[0] == labels[1]
 
     def example(self, index: int, value: str, which: int = 0) -> Example:
         """A case of one sample."""
