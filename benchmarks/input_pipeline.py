@@ -144,6 +144,32 @@ def cases(source: data.Source, size: tuple[int, int], reads: int) -> dict[str, C
         )
         return consumed(read, reads)
 
+    def tensorflow_chain() -> float:
+        """Scale, pad, crop, flip and colour as one would write them with `tf.image`."""
+        height, width = size
+        images = np.stack([sample.image for sample in decoded])
+        masks = np.stack([sample.mask for sample in decoded])[..., None]
+
+        def change(image: Any, mask: Any) -> Any:
+            scale = tf.random.uniform([], 0.5, 2.0)
+            new = tf.cast(tf.cast(tf.shape(image)[:2], tf.float32) * scale, tf.int32)
+            image = tf.image.resize(image, new)
+            mask = tf.image.resize(mask, new, method="nearest")
+            room = tf.maximum([height, width] - new, 0)
+            padding = [[0, room[0]], [0, room[1]], [0, 0]]
+            image = tf.pad(image, padding)
+            mask = tf.pad(mask, padding, constant_values=np.uint8(255))
+            both = tf.concat([image, tf.cast(mask, tf.float32)], -1)
+            both = tf.image.random_flip_left_right(tf.image.random_crop(both, [height, width, 4]))
+            image = tf.image.random_brightness(both[..., :3], 50.0)
+            image = tf.image.random_contrast(image, 0.8, 1.2)
+            image = tf.clip_by_value(image, 0, 255)
+            return tf.cast(image, tf.uint8), tf.cast(both[..., 3], tf.int32)
+
+        samples = tf.data.Dataset.from_tensor_slices((images, masks)).repeat().take(reads)
+        changed = samples.map(change, num_parallel_calls=WORKERS).batch(BATCH).prefetch(2)
+        return consumed(changed, reads)
+
     def feed(name: str, policy: data.Compose | None, cache: str | None = None) -> float:
         batches = data.batches(
             cached if cache else repeated, BATCH, policy, shuffle=True, feed=name, workers=WORKERS
@@ -157,6 +183,7 @@ def cases(source: data.Source, size: tuple[int, int], reads: int) -> dict[str, C
         "raw: Pillow, one thread": lambda: in_threads(pillow, reads, 1),
         "raw: Pillow, threads": lambda: in_threads(pillow, reads),
         "raw: tf.io.decode_png in tf.data": tensorflow_loop,
+        "tf.image: scale, crop, flip, colour; decoded before": tensorflow_chain,
         "decode and check": lambda: in_threads(lambda i: source.load(i % len(source)), reads),
         "full policy, decoded before": lambda: in_threads(partial(policy_alone, full), reads),
         "Augment, decoded before": lambda: in_threads(partial(policy_alone, augment), reads),

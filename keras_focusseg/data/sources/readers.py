@@ -268,10 +268,10 @@ def _decode(source: Path | io.BytesIO, where: str, role: str) -> Image.Image:
             file_format, depth = picture.format, _bit_depth(source, picture)
             lossy = _is_lossy(source, picture)
             picture.load()
-            upright = ImageOps.exif_transpose(picture)
-            upright.format = file_format  # a turned copy has lost it
-            upright.info = {**upright.info, "focusseg": (depth, lossy)}
-            return upright
+            ImageOps.exif_transpose(picture, in_place=True)
+            picture.format = file_format  # a turned picture has lost it
+            picture.info = {**picture.info, "focusseg": (depth, lossy)}
+            return picture
     except DataError:
         raise
     # Decoders of broken files raise almost anything: OSError, SyntaxError, struct.error,
@@ -367,7 +367,7 @@ def _to_rgb(where: str, picture: Image.Image, role: str) -> np.ndarray:
                 f"{where}: the {role} is partly transparent (alpha down to {lowest}), so its "
                 "colours are not defined. Flatten it onto a background and save it as RGB."
             )
-    return np.asarray(picture.convert("RGB"))
+    return np.asarray(picture if picture.mode == "RGB" else picture.convert("RGB"))
 
 
 def _refuse_lossy(where: str, picture: Image.Image) -> None:
