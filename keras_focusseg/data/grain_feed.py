@@ -188,6 +188,7 @@ class GrainFeed(keras.utils.PyDataset):
         dataset = tf.data.Dataset.from_generator(rows, output_signature=signature).map(counted)
         options = tf.data.Options()
         options.experimental_optimization.inject_prefetch = False
+        options.autotune.enabled = False  # as in the feed "tensorflow"
         return dataset.apply(
             tf.data.experimental.assert_cardinality(self._plan.num_batches)
         ).with_options(options)

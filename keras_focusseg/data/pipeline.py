@@ -255,7 +255,11 @@ class Plan:
         return image.shape[0], image.shape[1]
 
     def sample(
-        self, epoch: int, key: int, size: tuple[int, int] | None = None
+        self,
+        epoch: int,
+        key: int,
+        size: tuple[int, int] | None = None,
+        mask_dtype: str = "int32",
     ) -> tuple[np.ndarray, np.ndarray]:
         """The sample with that key, as it is in that epoch.
 
@@ -263,9 +267,10 @@ class Plan:
             epoch: counted from 0.
             key: one of those that `order` gives.
             size: (height, width) that it must have; None allows any.
+            mask_dtype: of the mask; "uint8" is a fourth to copy where a feed converts later.
 
         Returns:
-            image (H, W, 3) uint8 and mask (H, W) int32.
+            image (H, W, 3) uint8 and mask (H, W) of `mask_dtype`.
 
         Raises:
             DataError: if the source cannot give a valid sample, or it has another size.
@@ -279,7 +284,7 @@ class Plan:
                 f"needs {size[0]} x {size[1]} (height x width). Use batch_size=1, or an augment "
                 "with a crop_size."
             )
-        return image, mask.astype("int32")
+        return image, mask.astype(mask_dtype, copy=False)
 
     def _sample(self, epoch: int, key: int) -> tuple[np.ndarray, np.ndarray]:
         draw, index = divmod(key, len(self.source))
@@ -359,7 +364,7 @@ def _tensorflow_feed(plan: Plan, prefetch: int, workers: int) -> Any:
         return np.stack([np.full_like(indices, epoch), indices, positions], axis=1)
 
     def load(row: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        return plan.sample(int(row[0]), int(row[1]), size)
+        return plan.sample(int(row[0]), int(row[1]), size, "uint8")
 
     def count(row: np.ndarray) -> np.ndarray:
         # Runs when the consumer has asked for the last batch, so that neither a look at the
@@ -375,7 +380,7 @@ def _tensorflow_feed(plan: Plan, prefetch: int, workers: int) -> Any:
         )  # (epoch, index, position)
 
     def with_sample(row: Any) -> Any:
-        image, mask = tf.numpy_function(load, [row], (tf.uint8, tf.int32))
+        image, mask = tf.numpy_function(load, [row], (tf.uint8, tf.uint8))
         height, width = size or (None, None)
         return (
             tf.ensure_shape(image, (height, width, 3)),
@@ -386,7 +391,7 @@ def _tensorflow_feed(plan: Plan, prefetch: int, workers: int) -> Any:
     def counted(images: Any, masks: Any, batch_rows: Any) -> Any:
         last = tf.numpy_function(count, [batch_rows[-1]], tf.int64)
         with tf.control_dependencies([last]):
-            return tf.identity(images), tf.identity(masks)
+            return tf.identity(images), tf.cast(masks, tf.int32)
 
     dataset = tf.data.Dataset.range(1).flat_map(rows)
     dataset = dataset.apply(tf.data.experimental.assert_cardinality(plan.num_samples))
@@ -399,6 +404,9 @@ def _tensorflow_feed(plan: Plan, prefetch: int, workers: int) -> Any:
     # Nothing may fetch ahead of `counted`.
     options = tf.data.Options()
     options.experimental_optimization.inject_prefetch = False
+    # There is nothing to tune, and TensorFlow 2.21 may end a pass only when the tuner next wakes,
+    # which it does after 0.6, 1.3, 2.6, ... seconds.
+    options.autotune.enabled = False
     return dataset.map(counted).with_options(options)
 
 
@@ -458,7 +466,7 @@ class PyDatasetFeed(keras.utils.PyDataset):
                         future.cancel()
             self._pending = wanted
         images, masks = zip(*(future.result() for future in futures), strict=True)
-        return np.stack(images), np.stack(masks)
+        return np.stack(images), np.stack(masks, dtype="int32")
 
     def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """One epoch of batches; the iteration after it is the next epoch."""
@@ -487,7 +495,7 @@ class PyDatasetFeed(keras.utils.PyDataset):
             return pending
         start = position * self._plan.batch_size
         return [
-            self._pool.submit(self._plan.sample, self.epoch, int(index), self._size)
+            self._pool.submit(self._plan.sample, self.epoch, int(index), self._size, "uint8")
             for index in self._order[start : start + self._plan.batch_size]
         ]
 

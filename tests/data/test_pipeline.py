@@ -434,6 +434,13 @@ def test_auto_without_tensorflow(source, monkeypatch):
     assert isinstance(data.batches(source, 2), keras.utils.PyDataset)
 
 
+def test_tensorflow_has_nothing_to_tune(source) -> None:
+    """The tuner's sleep can hold up the end of each pass, by seconds."""
+    pytest.importorskip("tensorflow")
+    batches = data.batches(source, 2, feed="tensorflow")
+    assert batches.options().autotune.enabled is False
+
+
 class TestPyDatasetFeed:
     def test_the_order_is_the_plan_s_whatever_is_asked_for(self, source):
         """`fit` asks in an order of its own, drawn from Python's global generator."""
