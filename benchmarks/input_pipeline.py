@@ -123,6 +123,8 @@ def cases(source: data.Source, size: tuple[int, int], reads: int) -> dict[str, C
     # What the recipes use: the same ranges as one step, with blur always.
     augment = data.Augment(size, max_class_share=0.75, rotate=10.0, blur=1.0)
     repeated = Repeated(source, reads)
+    untuned = tf.data.Options()  # as our feed: the tuner's sleep can hold up the end of a pass
+    untuned.autotune.enabled = False
 
     def pillow(index: int) -> None:
         for path in files[index % len(files)]:
@@ -144,7 +146,7 @@ def cases(source: data.Source, size: tuple[int, int], reads: int) -> dict[str, C
             lambda pair: [tf.io.decode_png(tf.io.read_file(pair[i])) for i in (0, 1)],
             num_parallel_calls=WORKERS,
         )
-        return consumed(read, reads)
+        return consumed(read.with_options(untuned), reads)
 
     def tensorflow_chain() -> float:
         """Scale, pad, crop, flip and colour as one would write them with `tf.image`."""
@@ -170,7 +172,7 @@ def cases(source: data.Source, size: tuple[int, int], reads: int) -> dict[str, C
 
         samples = tf.data.Dataset.from_tensor_slices((images, masks)).repeat().take(reads)
         changed = samples.map(change, num_parallel_calls=WORKERS).batch(BATCH).prefetch(2)
-        return consumed(changed, reads)
+        return consumed(changed.with_options(untuned), reads)
 
     def feed(name: str, policy: data.Compose | None, cache: str | None = None) -> float:
         batches = data.batches(
