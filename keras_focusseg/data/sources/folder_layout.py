@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from keras_focusseg.data.errors import DataError
 from keras_focusseg.data.sources.base import inside, some
-from keras_focusseg.data.sources.pairs import entries, is_folder
+from keras_focusseg.data.sources.pairs import entries, folders_in, is_folder
 from keras_focusseg.data.sources.readers import SUFFIXES
 
 IMAGE_FOLDERS = ("images", "image", "imgs", "img", "jpegimages", "photos", "frames", "inputs")
@@ -208,7 +208,7 @@ def bases(root: Path) -> Iterator[Path]:
     """The root, and the folder that an archive may have put around everything."""
     yield root
     for _ in range(2):
-        inner = _folders(root)
+        inner = folders_in(root)
         if len(inner) != 1:
             return
         (root,) = inner.values()
@@ -216,11 +216,11 @@ def bases(root: Path) -> Iterator[Path]:
 
 
 def _parts_in(base: Path, images: str | None, masks: str | None) -> dict[str, Part]:
-    folders = _folders(base)
+    folders = folders_in(base)
     image_folder = _one_of(folders, base, images, IMAGE_FOLDERS)
     mask_folder = _one_of(folders, base, masks, MASK_FOLDERS)
     if image_folder is not None and mask_folder is not None:
-        inner_images, inner_masks = _folders(image_folder), _folders(mask_folder)
+        inner_images, inner_masks = folders_in(image_folder), folders_in(mask_folder)
         parts = {
             name: Part(path, inner_masks[name])
             for name, path in inner_images.items()
@@ -252,7 +252,7 @@ def _parts_by_split(
 ) -> dict[str, Part]:
     parts: dict[str, Part] = {}
     for name, folder in folders.items():
-        inner = _folders(folder)
+        inner = folders_in(folder)
         image_folder = _one_of(inner, folder, images, IMAGE_FOLDERS)
         mask_folder = _one_of(inner, folder, masks, MASK_FOLDERS)
         if image_folder is not None and mask_folder is not None:
@@ -320,14 +320,6 @@ def _one_of(
         return inside(path, base) if path.is_dir() else None
     lower = {other.casefold(): path for other, path in folders.items()}
     return next((lower[word] for word in usual if word in lower), None)
-
-
-def _folders(folder: Path) -> dict[str, Path]:
-    return {
-        entry.name: Path(entry.path)
-        for entry in entries(folder)
-        if is_folder(entry) and entry.name != "__MACOSX"
-    }
 
 
 def describe(parts: dict[str, Part], root: Path) -> str:

@@ -123,7 +123,7 @@ def located(root: Path, folders: Sequence[str], dataset: str, layout: str) -> tu
         if any((above / folder).is_dir() for folder in folders)
         else f" {layout}"
     )
-    inner = _folders(root)
+    inner = list(folders_in(root).values())
     there = some((p.name for p in inner), 9)
     if locked := [p.name for p in inner if not os.access(p, os.R_OK | os.X_OK)]:
         there += f", of which you may not read {some(locked)}"
@@ -158,20 +158,24 @@ def spotted(root: str | Path, folders: Sequence[str]) -> Path | None:
 def _levels(root: Path) -> Iterator[list[Path]]:
     """The root, its folders, and the folders in these."""
     yield [root]
-    inner = _folders(root)
+    inner = list(folders_in(root).values())
     yield inner
     # Archives put a few folders around their content; a root of many is something else.
     readable = [folder for folder in inner if os.access(folder, os.R_OK | os.X_OK)]
-    yield [deep for folder in readable for deep in _folders(folder)] if len(inner) <= 20 else []
+    yield (
+        [deep for folder in readable for deep in folders_in(folder).values()]
+        if len(inner) <= 20
+        else []
+    )
 
 
-def _folders(folder: Path) -> list[Path]:
-    """Its folders, without what is hidden or is the resource forks of a Mac's archive."""
-    return [
-        Path(entry.path)
+def folders_in(folder: Path) -> dict[str, Path]:
+    """The folders in a folder by name, without what is hidden or a Mac's archive adds."""
+    return {
+        entry.name: Path(entry.path)
         for entry in entries(folder)
         if entry.name != "__MACOSX" and is_folder(entry)
-    ]
+    }
 
 
 def entries(folder: Path) -> list[os.DirEntry[str]]:
