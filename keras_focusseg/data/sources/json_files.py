@@ -18,6 +18,7 @@ def read_json(
     path: Path,
     max_bytes: int,
     slim: Callable[[dict[str, Any]], Any] | None = None,
+    fix: str = "Export the annotations again.",
 ) -> dict[str, Any]:
     """The object that a JSON file holds.
 
@@ -25,6 +26,7 @@ def read_json(
         path: the file, UTF-8.
         max_bytes: larger files are refused.
         slim: called with each inner object as it is parsed; what it returns is kept instead.
+        fix: what to do about a file that is broken, as a sentence.
 
     Returns:
         The object.
@@ -47,9 +49,9 @@ def read_json(
             "rights."
         ) from error
     except (ValueError, RecursionError) as error:
-        raise DataError(f"{path}: is not JSON ({error}). Export the annotations again.") from error
+        raise DataError(f"{path}: is not JSON ({error}). {fix}") from error
     if not isinstance(content, dict):
-        raise DataError(f"{path}: holds {short(content)}; expected a JSON object.")
+        raise DataError(f"{path}: holds {short(content)}; expected a JSON object. {fix}")
     return content
 
 

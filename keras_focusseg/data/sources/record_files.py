@@ -8,13 +8,13 @@ its own: `focusseg.json`, which says which record is which sample and how large 
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from keras_focusseg.data.errors import DataError
+from keras_focusseg.data.sources import json_files
 from keras_focusseg.data.sources.base import inside, some
 
 INDEX = "focusseg.json"
@@ -49,18 +49,7 @@ def read_json(path: Path, root: Path) -> dict[str, Any]:
     Raises:
         DataError: if it is missing, too large, broken or no JSON object.
     """
-    try:
-        size = inside(path, root).stat().st_size
-        if size > _MAX_JSON:
-            raise DataError(f"{path}: has {size:,} bytes; at most {_MAX_JSON:,} are read. {AGAIN}")
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        if isinstance(error, DataError):
-            raise
-        raise DataError(f"{path}: cannot be read as JSON ({error}). {AGAIN}") from error
-    if not isinstance(content, dict):
-        raise DataError(f"{path}: holds {type(content).__name__}; expected a JSON object. {AGAIN}")
-    return content
+    return json_files.read_json(inside(path, root), _MAX_JSON, fix=AGAIN)
 
 
 def write_text(path: Path, text: str) -> None:
