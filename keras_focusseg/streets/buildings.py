@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from keras_focusseg.data.sources.synthetic_streets.canvas import (
+from keras_focusseg.streets.canvas import (
     BUILDING,
     NEAR,
     Canvas,
@@ -14,7 +14,7 @@ from keras_focusseg.data.sources.synthetic_streets.canvas import (
     Number,
     pick,
 )
-from keras_focusseg.data.sources.synthetic_streets.weather import Weather
+from keras_focusseg.streets.weather import Weather
 
 PALETTE = {
     "brick": ((0.55, 0.31, 0.23), (0.48, 0.27, 0.21), (0.62, 0.40, 0.29), (0.60, 0.47, 0.34)),

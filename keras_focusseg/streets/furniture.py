@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from keras_focusseg.data.sources.synthetic_streets.canvas import (
+from keras_focusseg.streets.canvas import (
     BUILDING,
     FENCE,
     NEAR,
@@ -20,7 +20,7 @@ from keras_focusseg.data.sources.synthetic_streets.canvas import (
     Number,
     pick,
 )
-from keras_focusseg.data.sources.synthetic_streets.weather import Weather
+from keras_focusseg.streets.weather import Weather
 
 SIGN_KINDS = (
     "speed",

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from keras_focusseg.data.sources.synthetic_streets.canvas import (
+from keras_focusseg.streets.canvas import (
     NEAR,
     PAVEMENT,
     ROAD,
@@ -13,7 +13,7 @@ from keras_focusseg.data.sources.synthetic_streets.canvas import (
     Color,
     pick,
 )
-from keras_focusseg.data.sources.synthetic_streets.weather import Weather
+from keras_focusseg.streets.weather import Weather
 
 FAR = 190.0  # metres: the road is drawn up to here
 KERB = 0.12  # metres: the pavement lies this much higher

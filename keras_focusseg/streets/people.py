@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_focusseg.data.sources.synthetic_streets.canvas import (
+from keras_focusseg.streets.canvas import (
     BICYCLIST,
     NEAR,
     PEDESTRIAN,
@@ -14,7 +14,7 @@ from keras_focusseg.data.sources.synthetic_streets.canvas import (
     Color,
     tinted,
 )
-from keras_focusseg.data.sources.synthetic_streets.weather import Weather
+from keras_focusseg.streets.weather import Weather
 
 SKINS = ((0.87, 0.68, 0.56), (0.76, 0.56, 0.43), (0.55, 0.38, 0.28), (0.36, 0.25, 0.19))
 CLOTHES = (

@@ -6,14 +6,14 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from keras_focusseg.data.sources.synthetic_streets import furniture, nature, people, vehicles
-from keras_focusseg.data.sources.synthetic_streets.buildings import (
+from keras_focusseg.streets import furniture, nature, people, vehicles
+from keras_focusseg.streets.buildings import (
     Building,
     draw_building,
     sample_building,
     shadow_building,
 )
-from keras_focusseg.data.sources.synthetic_streets.canvas import (
+from keras_focusseg.streets.canvas import (
     BUILDING,
     TREE,
     Camera,
@@ -21,12 +21,12 @@ from keras_focusseg.data.sources.synthetic_streets.canvas import (
     Color,
     pick,
 )
-from keras_focusseg.data.sources.synthetic_streets.furniture import Fence, Post, sample_post
-from keras_focusseg.data.sources.synthetic_streets.nature import Tree, sample_hedge, sample_tree
-from keras_focusseg.data.sources.synthetic_streets.people import Person, sample_person
-from keras_focusseg.data.sources.synthetic_streets.road import KERB, Road, draw_road, sample_road
-from keras_focusseg.data.sources.synthetic_streets.vehicles import Car, sample_car
-from keras_focusseg.data.sources.synthetic_streets.weather import (
+from keras_focusseg.streets.furniture import Fence, Post, sample_post
+from keras_focusseg.streets.nature import Tree, sample_hedge, sample_tree
+from keras_focusseg.streets.people import Person, sample_person
+from keras_focusseg.streets.road import KERB, Road, draw_road, sample_road
+from keras_focusseg.streets.vehicles import Car, sample_car
+from keras_focusseg.streets.weather import (
     Weather,
     finish,
     sample_weather,

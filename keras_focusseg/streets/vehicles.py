@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from keras_focusseg.data.sources.synthetic_streets.canvas import (
+from keras_focusseg.streets.canvas import (
     CAR,
     NEAR,
     Canvas,
@@ -13,7 +13,7 @@ from keras_focusseg.data.sources.synthetic_streets.canvas import (
     hull,
     pick,
 )
-from keras_focusseg.data.sources.synthetic_streets.weather import Weather
+from keras_focusseg.streets.weather import Weather
 
 # Length, width, height, belt line, bonnet height, boot height in metres; then stations along the
 # length, as shares of it from the tail: foot of the rear glass, roof rear, roof front, foot of the

@@ -11,7 +11,7 @@ from functools import lru_cache
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
-from keras_focusseg.data.sources.synthetic_streets.canvas import Camera, Canvas, Color, pick
+from keras_focusseg.streets.canvas import Camera, Canvas, Color, pick
 
 TILE = 256
 _SENSOR = 1 << 19

@@ -5,8 +5,8 @@ from functools import lru_cache
 
 import numpy as np
 
-from keras_focusseg.data.sources.synthetic_streets.canvas import NEAR, TREE, Canvas, Color, pick
-from keras_focusseg.data.sources.synthetic_streets.weather import Weather
+from keras_focusseg.streets.canvas import NEAR, TREE, Canvas, Color, pick
+from keras_focusseg.streets.weather import Weather
 
 CLUSTERS, TUFTS = 100, 460
 LEAVES = {
