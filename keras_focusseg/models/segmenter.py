@@ -11,7 +11,7 @@ import numpy as np
 from keras import ops
 
 from keras_focusseg.metrics import MeanIoU
-from keras_focusseg.models.optimizer import AdamW, tell_backbone
+from keras_focusseg.optimizers import AdamW, tell_backbone
 
 SMALLEST_SIDE = 16
 

@@ -11,7 +11,8 @@ import keras
 import numpy as np
 from rich.progress import Progress
 
-from keras_focusseg import backbones, data, models, presets
+from keras_focusseg import backbones, data, models, optimizers, presets
+from keras_focusseg.optimizers import WarmupPoly, WarmupStep
 from keras_focusseg.training.callbacks import (
     MovingAverage,
     RunFolder,
@@ -19,7 +20,6 @@ from keras_focusseg.training.callbacks import (
     newest_checkpoint,
 )
 from keras_focusseg.training.recipe import Recipe
-from keras_focusseg.training.schedules import WarmupPoly, WarmupStep
 
 CALIBRATION_IMAGES = 32
 
@@ -180,7 +180,7 @@ def build_model(recipe: Recipe, source: data.Source, load_weights: bool = True) 
     return model
 
 
-def make_optimizer(recipe: Recipe, steps_per_epoch: int) -> models.AdamW | models.SGD:
+def make_optimizer(recipe: Recipe, steps_per_epoch: int) -> optimizers.AdamW | optimizers.SGD:
     """The optimizer of a recipe, with its schedule over all steps of the run."""
     total = steps_per_epoch * recipe.num_epochs(steps_per_epoch)
     peak, warmup = recipe.learning_rate, min(recipe.warmup_steps, total - 1)
@@ -196,8 +196,8 @@ def make_optimizer(recipe: Recipe, steps_per_epoch: int) -> models.AdamW | model
         "global_clipnorm": recipe.clip_norm or None,
     }
     if recipe.optimizer == "sgd":
-        return models.SGD(schedule, recipe.momentum, **options)
-    return models.AdamW(schedule, **options)
+        return optimizers.SGD(schedule, recipe.momentum, **options)
+    return optimizers.AdamW(schedule, **options)
 
 
 def _calibration_images(recipe: Recipe, source: data.Source) -> Any:

@@ -51,7 +51,7 @@ class Recipe:
         val_batch_size: Images a validation step; 1 where the images differ in size.
         epochs: Passes over the training split.
         steps: Training steps in all, in place of `epochs`; rounded up to whole epochs.
-        optimizer: `"adamw"` (`models.AdamW`) or `"sgd"` (`models.SGD`, not Nesterov's).
+        optimizer: `"adamw"` (`optimizers.AdamW`) or `"sgd"` (`optimizers.SGD`, not Nesterov's).
         momentum: Momentum of SGD.
         learning_rate: Highest rate.
         head_learning_rate_factor: What is not in the backbone learns at this multiple of the rate.

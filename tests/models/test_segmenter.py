@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_focusseg import losses, metrics, models
+from keras_focusseg import losses, metrics, models, optimizers
 from tests.models import tiny
 from tests.testers import check_config_round_trip, randomize_weights, to_numpy
 
@@ -72,7 +72,7 @@ def test_images_that_cannot_be_segmented_are_told(shape: tuple[int, ...], messag
 def test_fit_without_arguments_and_its_logs():
     model = tiny.network()
     model.compile()
-    assert isinstance(model.optimizer, models.AdamW)
+    assert isinstance(model.optimizer, optimizers.AdamW)
     images, labels = batch(size=4)
     before = keras.ops.convert_to_numpy(model.get_layer("classifier").kernel).copy()
     history = model.fit(
@@ -279,7 +279,7 @@ def test_a_saved_network_goes_on_training(tmp_path: Path):
 
     assert type(loaded) is models.FoRNet
     assert loaded.get_config().keys() == model.get_config().keys()
-    assert isinstance(loaded.optimizer, models.AdamW)
+    assert isinstance(loaded.optimizer, optimizers.AdamW)
     assert_same_optimizer(loaded, model)
     expected = model.predict(images, verbose=0)
     for name, value in loaded.predict(images, verbose=0).items():

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from keras_focusseg import losses, models
-from keras_focusseg.models import SGD, AdamW
+from keras_focusseg.optimizers import SGD, AdamW
 from tests.models import tiny
 from tests.testers import check_config_round_trip, to_numpy
 
