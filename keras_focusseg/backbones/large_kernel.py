@@ -17,7 +17,7 @@ import keras
 import numpy as np
 from keras import KerasTensor, layers
 
-from keras_focusseg.backbones import weights as checkpoints
+from keras_focusseg.backbones import checkpoints
 from keras_focusseg.backbones.backbone import PYRAMID_LEVELS, Backbone, imagenet_rescaling
 
 OUTPUT_STRIDE = 32

@@ -15,7 +15,7 @@ from typing import Any
 import keras
 from keras import KerasTensor, layers, ops
 
-from keras_focusseg.backbones import weights as checkpoints
+from keras_focusseg.backbones import checkpoints
 from keras_focusseg.backbones.backbone import (
     PYRAMID_LEVELS,
     Backbone,

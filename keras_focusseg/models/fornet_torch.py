@@ -10,8 +10,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_focusseg.backbones import ResNet
-from keras_focusseg.backbones import weights as checkpoints
+from keras_focusseg.backbones import ResNet, checkpoints
 from keras_focusseg.backbones.resnet import torchvision_variables
 from keras_focusseg.models.fornet import FoRNet
 

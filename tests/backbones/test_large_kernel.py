@@ -13,8 +13,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from keras_focusseg import backbones
-from keras_focusseg.backbones import large_kernel
-from keras_focusseg.backbones import weights as checkpoints
+from keras_focusseg.backbones import checkpoints, large_kernel
 from keras_focusseg.backbones.mscan import MSCAN, MSCAN_SIZES
 from keras_focusseg.backbones.van import VAN, VAN_SIZES
 from tests.backbones import references

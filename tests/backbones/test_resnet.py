@@ -14,7 +14,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from keras_focusseg import backbones
-from keras_focusseg.backbones import weights as checkpoints
+from keras_focusseg.backbones import checkpoints
 from keras_focusseg.backbones.resnet import ResNet
 from tests.backbones import references
 
