@@ -17,11 +17,11 @@ from keras_focusseg.data.sources.camvid import CamVid
 from keras_focusseg.data.sources.camvid720 import CamVid720
 from keras_focusseg.data.sources.camvid_copies import CamVidCopy, open_camvid
 from keras_focusseg.data.sources.cityscapes import Cityscapes
-from keras_focusseg.data.sources.coco import COCO
-from keras_focusseg.data.sources.folder import Folder, open_folder
-from keras_focusseg.data.sources.labelme import Labelme
-from keras_focusseg.data.sources.mask_contents import discover_colors
+from keras_focusseg.data.sources.folders.contents import discover_colors
+from keras_focusseg.data.sources.folders.folder import Folder, open_folder
 from keras_focusseg.data.sources.pascal_voc import PascalVOC
+from keras_focusseg.data.sources.polygons.coco import COCO
+from keras_focusseg.data.sources.polygons.labelme import Labelme
 from keras_focusseg.data.sources.records import Records
 from keras_focusseg.data.sources.synthetic_streets import SyntheticStreets
 from keras_focusseg.data.statistics import class_counts

@@ -16,7 +16,7 @@ from PIL import Image
 
 from keras_focusseg import data, label_spaces
 from keras_focusseg.data import DataError, Labelme
-from keras_focusseg.data.sources import labelme
+from keras_focusseg.data.sources.polygons import labelme
 
 HEIGHT, WIDTH = 8, 10
 

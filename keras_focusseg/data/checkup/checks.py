@@ -25,7 +25,7 @@ from keras_focusseg.data.checkup.report import (
 )
 from keras_focusseg.data.errors import DataError
 from keras_focusseg.data.sources.base import Source, existing_folder
-from keras_focusseg.data.sources.folder_layout import ALL
+from keras_focusseg.data.sources.folders.layout import ALL
 
 _NEEDED = ("train", "val")  # if nobody says which splits to look at
 

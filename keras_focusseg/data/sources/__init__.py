@@ -19,11 +19,11 @@ from keras_focusseg.data.sources.camvid_copies import (
     recognises_camvid,
 )
 from keras_focusseg.data.sources.cityscapes import Cityscapes
-from keras_focusseg.data.sources.coco import COCO
-from keras_focusseg.data.sources.folder import folder_splits, open_folder, recognises_folder
+from keras_focusseg.data.sources.folders.folder import folder_splits, open_folder, recognises_folder
 from keras_focusseg.data.sources.joined import open_joined
-from keras_focusseg.data.sources.labelme import Labelme
 from keras_focusseg.data.sources.pascal_voc import PascalVOC
+from keras_focusseg.data.sources.polygons.coco import COCO
+from keras_focusseg.data.sources.polygons.labelme import Labelme
 from keras_focusseg.data.sources.records import Records
 from keras_focusseg.data.sources.synthetic_streets import SyntheticStreets
 

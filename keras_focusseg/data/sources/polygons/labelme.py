@@ -16,9 +16,10 @@ import numpy as np
 
 from keras_focusseg import label_spaces
 from keras_focusseg.data.errors import DataError
-from keras_focusseg.data.sources import readers, shapes
+from keras_focusseg.data.sources import readers
 from keras_focusseg.data.sources.base import Sample, Source, existing_folder, inside, some
-from keras_focusseg.data.sources.folder_layout import (
+from keras_focusseg.data.sources.folders.encoding import as_label_space
+from keras_focusseg.data.sources.folders.layout import (
     ALL,
     IMAGE_FOLDERS,
     MASK_FOLDERS,
@@ -34,8 +35,8 @@ from keras_focusseg.data.sources.json_files import (
     relative_path,
     short,
 )
-from keras_focusseg.data.sources.mask_encoding import as_label_space
 from keras_focusseg.data.sources.pairs import entries, is_folder, printable
+from keras_focusseg.data.sources.polygons import shapes
 from keras_focusseg.label_spaces import IGNORE, LabelSpace
 
 MAX_JSON = 1 << 28

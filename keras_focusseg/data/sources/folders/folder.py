@@ -9,7 +9,15 @@ from typing import Any
 from keras_focusseg import label_spaces
 from keras_focusseg.data.errors import DataError
 from keras_focusseg.data.sources.base import existing_folder, inside
-from keras_focusseg.data.sources.folder_layout import (
+from keras_focusseg.data.sources.folders.contents import Progress
+from keras_focusseg.data.sources.folders.encoding import (
+    Reading,
+    as_label_space,
+    read_as_found,
+    read_as_told,
+    read_by_table,
+)
+from keras_focusseg.data.sources.folders.layout import (
     ALL,
     SPLITS,
     Part,
@@ -21,14 +29,6 @@ from keras_focusseg.data.sources.folder_layout import (
     parted_by_ending,
     split_of,
     unknown_layout,
-)
-from keras_focusseg.data.sources.mask_contents import Progress
-from keras_focusseg.data.sources.mask_encoding import (
-    Reading,
-    as_label_space,
-    read_as_found,
-    read_as_told,
-    read_by_table,
 )
 from keras_focusseg.data.sources.pairs import PairSource, pair_count, paired
 from keras_focusseg.data.sources.readers import SUFFIXES

@@ -12,7 +12,7 @@ import numpy as np
 from keras_focusseg import label_spaces
 from keras_focusseg.data.errors import DataError
 from keras_focusseg.data.sources.base import some
-from keras_focusseg.data.sources.mask_contents import (
+from keras_focusseg.data.sources.folders.contents import (
     Color,
     MaskContent,
     Progress,

@@ -13,9 +13,9 @@ import numpy as np
 
 from keras_focusseg import label_spaces
 from keras_focusseg.data.errors import DataError
-from keras_focusseg.data.sources import readers, shapes
+from keras_focusseg.data.sources import readers
 from keras_focusseg.data.sources.base import Sample, Source, existing_folder, inside, some
-from keras_focusseg.data.sources.folder_layout import ALL, SPLITS, bases, canonical
+from keras_focusseg.data.sources.folders.layout import ALL, SPLITS, bases, canonical
 from keras_focusseg.data.sources.json_files import (
     MAX_COORDINATE,
     coordinates,
@@ -25,6 +25,7 @@ from keras_focusseg.data.sources.json_files import (
     short,
 )
 from keras_focusseg.data.sources.pairs import entries, is_folder, printable
+from keras_focusseg.data.sources.polygons import shapes
 from keras_focusseg.label_spaces import IGNORE, LabelSpace
 
 MAX_JSON = 1 << 30

@@ -1,0 +1,1 @@
+"""Annotations as outlines, painted into masks: COCO and Labelme."""
