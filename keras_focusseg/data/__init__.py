@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from keras_focusseg.data import steps
-from keras_focusseg.data.augment import Augment
+from keras_focusseg.data import transforms
 from keras_focusseg.data.balance import class_weights
 from keras_focusseg.data.checkup import check
 from keras_focusseg.data.errors import DataError
 from keras_focusseg.data.pipeline import Cached, batches
-from keras_focusseg.data.plugins import KerasAugment
 from keras_focusseg.data.sources import open_source, recognise, source_names, splits
 from keras_focusseg.data.sources.ade20k import ADE20K
 from keras_focusseg.data.sources.base import Sample, Source
@@ -25,7 +23,7 @@ from keras_focusseg.data.sources.polygons.labelme import Labelme
 from keras_focusseg.data.sources.records import Records
 from keras_focusseg.data.sources.synthetic_streets import SyntheticStreets
 from keras_focusseg.data.statistics import class_counts
-from keras_focusseg.data.steps import (
+from keras_focusseg.data.transforms import (
     Blur,
     ClassMix,
     ClassUniformCrop,
@@ -43,6 +41,10 @@ from keras_focusseg.data.steps import (
     Translate,
     augmentation,
 )
+from keras_focusseg.data.transforms.augment import Augment
+from keras_focusseg.data.transforms.keras_layers import KerasAugment
+
+steps = transforms  # its name until 0.1; goes with 0.3
 
 __all__ = [
     "ADE20K",
@@ -91,4 +93,5 @@ __all__ = [
     "source_names",
     "splits",
     "steps",
+    "transforms",
 ]

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageEnhance
 
 from keras_focusseg.data import Augment
-from keras_focusseg.data.augment import Params, warp_mask
+from keras_focusseg.data.transforms.augment import Params, warp_mask
 
 SIZE = (90, 120)
 FILL = (1, 2, 3)

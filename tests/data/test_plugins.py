@@ -17,8 +17,8 @@ import numpy as np
 import pytest
 
 from keras_focusseg import data
-from keras_focusseg.data.plugins import LAYERS, KerasAugment
-from keras_focusseg.data.steps import Compose, Flip, augmentation
+from keras_focusseg.data.transforms import Compose, Flip, augmentation
+from keras_focusseg.data.transforms.keras_layers import LAYERS, KerasAugment
 from tests.conftest import REPOSITORY
 from tests.data.conftest import ArraySource
 from tests.data.test_pipeline import assert_equal, epoch, run_python
@@ -502,7 +502,7 @@ def test_without_tensorflow():
         from tests.data.conftest import without_tensorflow
         without_tensorflow()
         import sys, keras, numpy as np
-        from keras_focusseg.data.plugins import KerasAugment
+        from keras_focusseg.data.transforms.keras_layers import KerasAugment
         from tests.data import test_plugins as here
         names = ["keras.layers.RandomRotation", "keras.layers.RandomTranslation"]
         if keras.backend.backend() != "jax":  # where every operation compiles

@@ -28,9 +28,9 @@ from keras_focusseg.data import (
     Translate,
     warp,
 )
-from keras_focusseg.data.steps import geometry
-from keras_focusseg.data.steps.compose import STEPS
-from keras_focusseg.data.steps.rand_augment import _OPERATIONS
+from keras_focusseg.data.transforms import geometry
+from keras_focusseg.data.transforms.compose import STEPS
+from keras_focusseg.data.transforms.rand_augment import _OPERATIONS
 from tests.data.test_augment import FILL, SIZE, agreement, blobs, painted
 
 GEOMETRIC_OPS = ("rotate", "shear_x", "shear_y", "translate_x", "translate_y")
@@ -144,7 +144,7 @@ class TestGeometry:
     def test_positive_angles_turn_counter_clockwise(self):
         mask = np.zeros((41, 41), "uint8")
         mask[20, 35] = 1  # right of the middle
-        canvas = data.steps.Canvas(painted(mask), mask)
+        canvas = data.transforms.Canvas(painted(mask), mask)
         geometry.turn(canvas, 90.0)
         image, mask = canvas.arrays()
         assert np.argwhere(mask == 1).tolist() == [[5, 20]]  # above it
@@ -345,11 +345,11 @@ class TestColor:
             "shear_x": [[1, 0.3], [0, 1]],
             "shear_y": [[1, 0], [0.3, 1]],
         }.items():
-            canvas = data.steps.Canvas(IMAGE, blobs(0))
+            canvas = data.transforms.Canvas(IMAGE, blobs(0))
             RandAugment(1, 10.0, (name,)).run(canvas, rng())
             found = canvas._view.matrix[:, :2]
             np.testing.assert_allclose(np.abs(found), np.abs(expected), atol=1e-12)
-        canvas = data.steps.Canvas(IMAGE, blobs(0))
+        canvas = data.transforms.Canvas(IMAGE, blobs(0))
         RandAugment(1, 10.0, ("translate_x",)).run(canvas, rng())
         assert abs(canvas._view.matrix[0, 2]) == round(0.45 * SIZE[1])
 

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageFilter
 
-from keras_focusseg.data import warp
+from keras_focusseg.data.transforms import warp
 
 
 @dataclass(frozen=True)

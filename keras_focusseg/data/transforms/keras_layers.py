@@ -41,7 +41,7 @@ class Verdict:
 
 _GEOMETRY, _COLOUR, _ERASE = Verdict("geometry"), Verdict("colour"), Verdict("erase")
 _GROUP = Verdict("group")
-_MIXES = "it mixes several images and {}; use data.steps.CutMix or data.steps.ClassMix"
+_MIXES = "it mixes several images and {}; use data.transforms.CutMix or data.transforms.ClassMix"
 _NO_RANGE = Verdict("refused", "images stay 0..255 here, the models normalise them themselves")
 
 LAYERS: dict[str, Verdict] = {
@@ -127,7 +127,7 @@ LAYERS: dict[str, Verdict] = {
         "refused", _MIXES.format("blends the ids of masks to fractions")
     ),
     "keras_cv.layers.Mosaic": Verdict(
-        "refused", "it fails on masks and needs a batch; use data.steps.CutMix"
+        "refused", "it fails on masks and needs a batch; use data.transforms.CutMix"
     ),
     "keras_cv.layers.RandomApply": Verdict(
         "refused",

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from keras_focusseg.data.steps.base import (
+from keras_focusseg.data.transforms.base import (
     Mixing,
     Pair,
     as_tuple,

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from keras_focusseg.data import warp
-from keras_focusseg.data.augment import Augment
-from keras_focusseg.data.steps.base import (
+from keras_focusseg.data.transforms import warp
+from keras_focusseg.data.transforms.augment import Augment
+from keras_focusseg.data.transforms.base import (
     Canvas,
     Configured,
     Mixing,
@@ -21,8 +21,8 @@ from keras_focusseg.data.steps.base import (
     require,
     run,
 )
-from keras_focusseg.data.steps.color import Blur, ColorJitter, Grayscale
-from keras_focusseg.data.steps.geometry import (
+from keras_focusseg.data.transforms.color import Blur, ColorJitter, Grayscale
+from keras_focusseg.data.transforms.geometry import (
     ClassUniformCrop,
     Flip,
     Rotate,
@@ -30,8 +30,8 @@ from keras_focusseg.data.steps.geometry import (
     Shear,
     Translate,
 )
-from keras_focusseg.data.steps.mixing import ClassMix, CutMix
-from keras_focusseg.data.steps.rand_augment import RandAugment
+from keras_focusseg.data.transforms.mixing import ClassMix, CutMix
+from keras_focusseg.data.transforms.rand_augment import RandAugment
 
 STEPS: dict[str, type[Configured]] = {
     step.__name__: step
@@ -172,7 +172,7 @@ class Compose:
         Raises:
             ValueError: if a step is a function, or a class that is not part of this module.
         """
-        from keras_focusseg.data.plugins import KerasAugment
+        from keras_focusseg.data.transforms.keras_layers import KerasAugment
 
         configs = []
         for step in self.steps:
@@ -238,7 +238,7 @@ def _step(config: Any) -> Any:
         return config
     name = config.get("step")
     if name == "KerasAugment":
-        from keras_focusseg.data.plugins import KerasAugment
+        from keras_focusseg.data.transforms.keras_layers import KerasAugment
 
         return KerasAugment.from_config(config)
     if name not in STEPS:

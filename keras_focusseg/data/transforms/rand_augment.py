@@ -9,10 +9,10 @@ from functools import partial
 import numpy as np
 from PIL import Image, ImageFilter, ImageOps
 
-from keras_focusseg.data import warp
-from keras_focusseg.data.steps.base import Canvas, Step, as_tuple, require, require_number
-from keras_focusseg.data.steps.color import jitter
-from keras_focusseg.data.steps.geometry import shift, slant, turn
+from keras_focusseg.data.transforms import warp
+from keras_focusseg.data.transforms.base import Canvas, Step, as_tuple, require, require_number
+from keras_focusseg.data.transforms.color import jitter
+from keras_focusseg.data.transforms.geometry import shift, slant, turn
 
 # The strongest magnitude.
 _LEVELS = 10

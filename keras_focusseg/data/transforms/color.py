@@ -8,8 +8,8 @@ from functools import partial
 import numpy as np
 from PIL import Image
 
-from keras_focusseg.data import warp
-from keras_focusseg.data.steps.base import Canvas, Step, require_number, require_probability
+from keras_focusseg.data.transforms import warp
+from keras_focusseg.data.transforms.base import Canvas, Step, require_number, require_probability
 
 
 @dataclass(frozen=True)

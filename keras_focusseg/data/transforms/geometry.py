@@ -9,8 +9,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from keras_focusseg.data import warp
-from keras_focusseg.data.steps.base import (
+from keras_focusseg.data.transforms import warp
+from keras_focusseg.data.transforms.base import (
     Canvas,
     Step,
     about_center,

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from keras_focusseg.data.steps.base import Canvas, Mixing, Step
-from keras_focusseg.data.steps.color import Blur, ColorJitter, Grayscale
-from keras_focusseg.data.steps.compose import Compose, augmentation
-from keras_focusseg.data.steps.geometry import (
+from keras_focusseg.data.transforms.base import Canvas, Mixing, Step
+from keras_focusseg.data.transforms.color import Blur, ColorJitter, Grayscale
+from keras_focusseg.data.transforms.compose import Compose, augmentation
+from keras_focusseg.data.transforms.geometry import (
     ClassUniformCrop,
     Flip,
     Rotate,
@@ -13,8 +13,8 @@ from keras_focusseg.data.steps.geometry import (
     Shear,
     Translate,
 )
-from keras_focusseg.data.steps.mixing import ClassMix, CutMix
-from keras_focusseg.data.steps.rand_augment import RandAugment
+from keras_focusseg.data.transforms.mixing import ClassMix, CutMix
+from keras_focusseg.data.transforms.rand_augment import RandAugment
 
 __all__ = [
     "Blur",

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from keras_focusseg.data import warp
+from keras_focusseg.data.transforms import warp
 
 Pair = tuple[np.ndarray, np.ndarray]
 """Image uint8 (H, W, 3) and mask uint8 (H, W)."""
