@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from keras_focusseg.data import transforms
-from keras_focusseg.data.balance import class_weights
 from keras_focusseg.data.checkup import check
 from keras_focusseg.data.errors import DataError
-from keras_focusseg.data.pipeline import Cached, batches
+from keras_focusseg.data.feeds.balance import class_weights
+from keras_focusseg.data.feeds.batches import batches
+from keras_focusseg.data.feeds.statistics import class_counts
 from keras_focusseg.data.sources import open_source, recognise, source_names, splits
 from keras_focusseg.data.sources.ade20k import ADE20K
 from keras_focusseg.data.sources.base import Sample, Source
 from keras_focusseg.data.sources.bdd100k import BDD100K
+from keras_focusseg.data.sources.cached import Cached
 from keras_focusseg.data.sources.camvid import CamVid
 from keras_focusseg.data.sources.camvid720 import CamVid720
 from keras_focusseg.data.sources.camvid_copies import CamVidCopy, open_camvid
@@ -22,7 +24,6 @@ from keras_focusseg.data.sources.polygons.coco import COCO
 from keras_focusseg.data.sources.polygons.labelme import Labelme
 from keras_focusseg.data.sources.records import Records
 from keras_focusseg.data.sources.synthetic_streets import SyntheticStreets
-from keras_focusseg.data.statistics import class_counts
 from keras_focusseg.data.transforms import (
     Blur,
     ClassMix,

@@ -14,12 +14,12 @@ import numpy as np
 import pytest
 
 from keras_focusseg import data
-from keras_focusseg.data.pipeline import Plan
+from keras_focusseg.data.feeds.plan import Plan
 from tests.data.conftest import ArraySource, train_pair
 from tests.data.test_pipeline import assert_equal, epoch, run_python
 
 grain = pytest.importorskip("grain")
-from keras_focusseg.data.grain_feed import GrainFeed  # noqa: E402
+from keras_focusseg.data.feeds.grain import GrainFeed  # noqa: E402
 
 AUGMENT = data.Augment(crop_size=(16, 20))
 ON_TENSORFLOW = keras.backend.backend() == "tensorflow"

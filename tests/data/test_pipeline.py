@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from keras_focusseg import data
-from keras_focusseg.data.pipeline import Plan
+from keras_focusseg.data.feeds.plan import Plan
 from tests.conftest import REPOSITORY
 from tests.data.conftest import ArraySource, train_pair
 

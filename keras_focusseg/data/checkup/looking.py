@@ -13,10 +13,10 @@ from PIL import Image
 
 from keras_focusseg.data.checkup.report import Severity
 from keras_focusseg.data.errors import DataError
+from keras_focusseg.data.feeds.statistics import count_classes
 from keras_focusseg.data.sources.base import Source, check_sample
 from keras_focusseg.data.sources.pairs import printable
 from keras_focusseg.data.sources.readers import FORMATS, SUFFIXES, read_image, read_mask
-from keras_focusseg.data.statistics import count_classes
 from keras_focusseg.label_spaces import LabelSpace
 
 OUTLINE = 16

@@ -18,7 +18,7 @@ from typing import Any, Literal
 import keras
 import numpy as np
 
-from keras_focusseg.data.pipeline import leave_accelerators_alone
+from keras_focusseg.data.accelerators import leave_accelerators_alone
 from keras_focusseg.label_spaces import IGNORE
 
 _SIZES_KEPT = 16  # graphs of a layer, one for each size of image

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import keras
 import numpy as np
 
-if TYPE_CHECKING:
-    from keras_focusseg.data.pipeline import Plan
+from keras_focusseg.data.feeds.plan import Plan
 
 Batch = tuple[np.ndarray, np.ndarray]
 
@@ -219,6 +218,12 @@ class GrainFeed(keras.utils.PyDataset):
     def _rewind(self) -> None:
         self._iterator = self._last = None
         self._positions.clear()
+
+
+def grain_feed(plan: Plan, prefetch: int, workers: int) -> Any:
+    """A `GrainFeed` of the plan; on TensorFlow as a `tf.data.Dataset`, see there."""
+    feed = GrainFeed(plan, prefetch, workers)
+    return feed.as_tensorflow() if keras.backend.backend() == "tensorflow" else feed
 
 
 class _Samples:

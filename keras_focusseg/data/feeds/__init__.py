@@ -1,0 +1,1 @@
+"""From a source to batches: one plan of order and randomness, and feeds that carry it."""

@@ -1,0 +1,125 @@
+"""Batches of any source by the feed that suits the machine."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from collections.abc import Callable
+from typing import Any, Literal
+
+import numpy as np
+
+from keras_focusseg.data.feeds import statistics
+from keras_focusseg.data.feeds.grain import grain_feed
+from keras_focusseg.data.feeds.plan import Augmentation, Plan, check_class_uniform
+from keras_focusseg.data.feeds.py_dataset import PyDatasetFeed
+from keras_focusseg.data.feeds.tensorflow import tensorflow_feed
+from keras_focusseg.data.sources.base import Source
+from keras_focusseg.data.sources.cached import Cached
+
+
+def batches(
+    source: Source,
+    batch_size: int,
+    augment: Augmentation | None = None,
+    shuffle: bool = False,
+    seed: int = 0,
+    feed: Literal["auto", "tensorflow", "pydataset", "grain"] = "auto",
+    cache: Literal["memory"] | None = None,
+    drop_remainder: bool = False,
+    prefetch: int = 2,
+    workers: int | None = None,
+    start_epoch: int = 0,
+    class_uniform: float = 0.0,
+    class_counts: np.ndarray | None = None,
+) -> Any:
+    """Batches of images and integer masks for `model.fit` or a loop of your own.
+
+    Each complete pass is an epoch: the next one has another order and other augmentations, both
+    functions of (seed, epoch, index) alone. A pass that is broken off (Keras looks at one batch
+    before it trains) is repeated, not counted. With `augment=None` and `shuffle=False` all
+    passes are equal.
+
+    Args:
+        source: where the samples come from.
+        batch_size: images a batch.
+        augment: an `Augment`, or any function like it; None leaves the samples as they are.
+        shuffle: another order in each epoch.
+        seed: of order and augmentation, at least 0.
+        feed: "tensorflow" gives a `tf.data.Dataset`, which trains on every backend; "pydataset" a
+            `keras.utils.PyDataset` that needs no TensorFlow; "grain" one that Grain reads, whose
+            place within an epoch can be saved (see `feeds.grain.GrainFeed`; on Keras' TensorFlow
+            backend a `tf.data.Dataset` of it, without that); "auto" the first where TensorFlow
+            is installed, else the second.
+        cache: "memory" keeps the decoded samples (see `Cached` for how much that takes); None
+            reads them again in each epoch.
+        drop_remainder: leave out the last batch if it is not full.
+        prefetch: batches prepared ahead.
+        workers: threads that read and augment; None takes the number of cores.
+        start_epoch: the epoch that the first pass is, to go on after an interruption.
+        class_uniform: share of an epoch's samples that are drawn by class: each class that the
+            source shows gets as many of them as any other, from images that show it, cropped
+            around one of its pixels. The rest is drawn as always, and the epoch is no longer
+            for it. Known from the training of Zhu et al. (CVPR 2019, arXiv 1812.01593); 0.5 is
+            usual. Needs `shuffle`, and an augmentation that crops around a class, as `Augment`
+            and the crops among the steps do.
+        class_counts: what `data.class_counts` found in this source, for `class_uniform`; None
+            counts, which reads the masks once.
+
+    Returns:
+        Batches of images (B, H, W, 3) uint8 and masks (B, H, W) int32, with train ids 0..C-1 and
+        255 where ignored. Sizes may differ between samples only if `batch_size` is 1, or if
+        `augment` crops them to one size.
+
+    Raises:
+        DataError: if the source is empty, smaller than one batch that has to be full, or if
+            samples of one batch differ in size (when that sample is read). The TensorFlow feed
+            wraps errors of later samples into its own, with the message inside.
+        ValueError: if an argument is out of its range.
+        ImportError: if `feed` is "tensorflow" or "grain" and that is not installed.
+
+    Example:
+        ```python
+        train = batches(source, 8, Augment((288, 384)), shuffle=True)
+        model.fit(train, epochs=40)
+        ```
+    """
+    for name, value, least in (
+        ("batch_size", batch_size, 1),
+        ("seed", seed, 0),
+        ("prefetch", prefetch, 0),
+        ("start_epoch", start_epoch, 0),
+        ("workers", 1 if workers is None else workers, 1),
+    ):
+        if not isinstance(value, int) or value < least:
+            raise ValueError(f"{name} must be a whole number of at least {least}, got {value!r}.")
+    if cache not in ("memory", None):
+        raise ValueError(f"cache must be 'memory' or None, got {cache!r}.")
+    if feed not in _FEEDS and feed != "auto":
+        raise ValueError(
+            f"feed must be 'auto', 'tensorflow', 'pydataset' or 'grain', got {feed!r}."
+        )
+    if class_uniform and class_counts is None:
+        check_class_uniform(class_uniform, shuffle, augment)  # before all masks are read
+        class_counts = statistics.class_counts(source, workers=workers)
+    plan = Plan(
+        source=Cached(source) if cache == "memory" and not isinstance(source, Cached) else source,
+        batch_size=batch_size,
+        augment=augment,
+        shuffle=shuffle,
+        seed=seed,
+        drop_remainder=drop_remainder,
+        start_epoch=start_epoch,
+        class_uniform=class_uniform,
+        class_counts=class_counts,
+    )
+    if feed == "auto":
+        feed = "tensorflow" if importlib.util.find_spec("tensorflow") else "pydataset"
+    return _FEEDS[feed](plan, prefetch, workers or os.cpu_count() or 1)
+
+
+_FEEDS: dict[str, Callable[[Plan, int, int], Any]] = {
+    "tensorflow": tensorflow_feed,
+    "pydataset": PyDatasetFeed,
+    "grain": grain_feed,
+}
