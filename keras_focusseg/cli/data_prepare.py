@@ -51,7 +51,7 @@ def prepare(
 
     Example: focusseg data prepare camvid --data-root CamVid --out prepared
     """
-    from keras_focusseg.data import tfds_builders
+    from keras_focusseg.data.records import tfds_builders
 
     console = Console(width=max(100, Console().width))
     options = data_source.options(option)

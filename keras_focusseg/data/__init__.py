@@ -8,7 +8,8 @@ from keras_focusseg.data.errors import DataError
 from keras_focusseg.data.feeds.balance import class_weights
 from keras_focusseg.data.feeds.batches import batches
 from keras_focusseg.data.feeds.statistics import class_counts
-from keras_focusseg.data.sources import open_source, recognise, source_names, splits
+from keras_focusseg.data.opening import open_source, recognise, source_names, splits
+from keras_focusseg.data.records.read import Records
 from keras_focusseg.data.sources.ade20k import ADE20K
 from keras_focusseg.data.sources.base import Sample, Source
 from keras_focusseg.data.sources.bdd100k import BDD100K
@@ -22,7 +23,6 @@ from keras_focusseg.data.sources.folders.folder import Folder, open_folder
 from keras_focusseg.data.sources.pascal_voc import PascalVOC
 from keras_focusseg.data.sources.polygons.coco import COCO
 from keras_focusseg.data.sources.polygons.labelme import Labelme
-from keras_focusseg.data.sources.records import Records
 from keras_focusseg.data.sources.synthetic_streets import SyntheticStreets
 from keras_focusseg.data.transforms import (
     Blur,

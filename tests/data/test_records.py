@@ -21,8 +21,8 @@ pytest.importorskip("array_record", reason="records are read with the package ar
 
 from keras_focusseg import data, label_spaces
 from keras_focusseg.cli import data_prepare
-from keras_focusseg.data import tfds_builders
-from keras_focusseg.data.sources import record_files
+from keras_focusseg.data.records import files as record_files
+from keras_focusseg.data.records import tfds_builders
 from tests.data import layouts
 from tests.data.conftest import ArraySource, random_pair, train_pair
 
@@ -291,7 +291,7 @@ class TestPrepare:
             tfds_builders.prepare([ArraySource(3, random_pair)], tmp_path)
 
     def test_large_without_tensorflow(self, camvid, tmp_path, monkeypatch):
-        from keras_focusseg.data.tfds_builders import source_builder
+        from keras_focusseg.data.records.tfds_builders import source_builder
 
         monkeypatch.setattr(source_builder.importlib.util, "find_spec", lambda name: None)
         monkeypatch.setattr(source_builder, "_SORTED_IN_MEMORY", 1000)

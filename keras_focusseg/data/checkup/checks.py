@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_focusseg.data import sources as opening
+from keras_focusseg.data import opening
 from keras_focusseg.data.checkup import repeats, rules, videos
 from keras_focusseg.data.checkup.looking import LINK, failure, look
 from keras_focusseg.data.checkup.report import (

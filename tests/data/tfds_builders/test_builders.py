@@ -19,7 +19,7 @@ pytest.importorskip("tensorflow", reason="the tests of TensorFlow Datasets use T
 import tensorflow_datasets as tfds
 
 from keras_focusseg import data, label_spaces
-from keras_focusseg.data import tfds_builders
+from keras_focusseg.data.records import tfds_builders
 from tests.data import layouts
 
 MAKERS = {
@@ -147,7 +147,7 @@ def test_manual_dir_that_holds_something_else(name, tmp_path):
 
 
 def test_without_tensorflow_datasets_the_extra_is_named(monkeypatch):
-    package = "keras_focusseg.data.tfds_builders"
+    package = "keras_focusseg.data.records.tfds_builders"
     monkeypatch.delitem(sys.modules, package)
     monkeypatch.setitem(sys.modules, "tensorflow_datasets", None)
     with pytest.raises(ImportError, match=r"pip install 'keras-focusseg\[tfds\]'"):

@@ -15,7 +15,7 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 
 from keras_focusseg import data
-from keras_focusseg.data import tfds_builders
+from keras_focusseg.data.records import tfds_builders
 from tests.data import layouts
 
 SIZE = (1024, 2048)

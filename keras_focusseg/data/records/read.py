@@ -11,9 +11,7 @@ import numpy as np
 
 from keras_focusseg import label_spaces
 from keras_focusseg.data.errors import DataError
-from keras_focusseg.data.sources.base import Sample, Source, existing_folder, inside, some
-from keras_focusseg.data.sources.readers import image_from_bytes, mask_from_bytes
-from keras_focusseg.data.sources.record_files import (
+from keras_focusseg.data.records.files import (
     AGAIN,
     INDEX,
     METADATA,
@@ -24,11 +22,13 @@ from keras_focusseg.data.sources.record_files import (
     parse_example,
     read_json,
 )
+from keras_focusseg.data.sources.base import Sample, Source, existing_folder, inside, some
+from keras_focusseg.data.sources.readers import image_from_bytes, mask_from_bytes
 
 _DEPTH = 3  # data_dir/name/config/version, as TensorFlow Datasets nests them
 _GET = (
     "Expected what `focusseg data prepare` writes, or a builder of "
-    "keras_focusseg.data.tfds_builders."
+    "keras_focusseg.data.records.tfds_builders."
 )
 
 
@@ -36,7 +36,7 @@ class Records(Source):
     """Samples that were prepared as records (`array_record`), by index and without TensorFlow.
 
     Expected in the root, or at most three folders below, is what `focusseg data prepare` or a
-    builder of `keras_focusseg.data.tfds_builders` wrote: shards, `metadata.json`, `focusseg.json`
+    builder of `keras_focusseg.data.records.tfds_builders` wrote: shards, `metadata.json`, `focusseg.json`
     and `SHA256SUMS`. Sample `i` is sample `i` of the source that was prepared, with its image,
     its mask and its name; label space, name and note travel along. Nothing but the package
     `array_record` is needed to read.

@@ -19,9 +19,7 @@ import tensorflow_datasets as tfds
 from PIL import Image
 
 from keras_focusseg.data.errors import DataError
-from keras_focusseg.data.sources.base import Source, check_sample
-from keras_focusseg.data.sources.pairs import printable
-from keras_focusseg.data.sources.record_files import (
+from keras_focusseg.data.records.files import (
     INDEX,
     SUMS,
     VERSION,
@@ -30,6 +28,8 @@ from keras_focusseg.data.sources.record_files import (
     write_sums,
     write_text,
 )
+from keras_focusseg.data.sources.base import Source, check_sample
+from keras_focusseg.data.sources.pairs import printable
 from keras_focusseg.label_spaces import LabelSpace
 
 DESCRIPTION = (

@@ -1,6 +1,6 @@
 """Builders for TensorFlow Datasets, and `prepare`, which writes any source as sharded records.
 
-After `import keras_focusseg.data.tfds_builders`, `tfds.load("focusseg_camvid")`,
+After `import keras_focusseg.data.records.tfds_builders`, `tfds.load("focusseg_camvid")`,
 `tfds.load("focusseg_bdd100k")` and `tfds.load("focusseg_ade20k")` work. Cityscapes has a builder
 in TensorFlow Datasets itself, see `TFDSCityscapes`. Needs the extra `tfds`; what was written is
 read by `keras_focusseg.data.Records` with the package `array_record` alone.
@@ -17,13 +17,13 @@ except ImportError as error:
         f"({error})."
     ) from error
 
-from keras_focusseg.data.tfds_builders.ade20k import FocussegAde20k
-from keras_focusseg.data.tfds_builders.bdd100k import FocussegBdd100k
-from keras_focusseg.data.tfds_builders.camvid import FocussegCamvid
-from keras_focusseg.data.tfds_builders.cityscapes import TFDSCityscapes
-from keras_focusseg.data.tfds_builders.examples import image_and_mask
-from keras_focusseg.data.tfds_builders.prepare import Prepared, prepare
-from keras_focusseg.data.tfds_builders.source_builder import SourceBuilder
+from keras_focusseg.data.records.tfds_builders.ade20k import FocussegAde20k
+from keras_focusseg.data.records.tfds_builders.bdd100k import FocussegBdd100k
+from keras_focusseg.data.records.tfds_builders.camvid import FocussegCamvid
+from keras_focusseg.data.records.tfds_builders.cityscapes import TFDSCityscapes
+from keras_focusseg.data.records.tfds_builders.examples import image_and_mask
+from keras_focusseg.data.records.tfds_builders.prepare import Prepared, prepare
+from keras_focusseg.data.records.tfds_builders.source_builder import SourceBuilder
 
 __all__ = [
     "FocussegAde20k",

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from keras_focusseg import label_spaces
+from keras_focusseg.data.records.tfds_builders.source_builder import DESCRIPTION, SourceBuilder
 from keras_focusseg.data.sources.base import Source
 from keras_focusseg.data.sources.bdd100k import BDD100K
-from keras_focusseg.data.tfds_builders.source_builder import DESCRIPTION, SourceBuilder
 from keras_focusseg.label_spaces import LabelSpace
 
 
@@ -21,7 +21,7 @@ class FocussegBdd100k(SourceBuilder):
     Example:
         ```python
         import tensorflow_datasets as tfds
-        import keras_focusseg.data.tfds_builders
+        import keras_focusseg.data.records.tfds_builders
 
         manual = tfds.download.DownloadConfig(manual_dir="bdd100k")
         validation = tfds.load(

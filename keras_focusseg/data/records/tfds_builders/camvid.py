@@ -9,9 +9,9 @@ from typing import Any
 import tensorflow_datasets as tfds
 
 from keras_focusseg import label_spaces
+from keras_focusseg.data.records.tfds_builders.source_builder import DESCRIPTION, SourceBuilder
 from keras_focusseg.data.sources.base import Source
 from keras_focusseg.data.sources.camvid_copies import camvid_splits, open_camvid
-from keras_focusseg.data.tfds_builders.source_builder import DESCRIPTION, SourceBuilder
 from keras_focusseg.label_spaces import LabelSpace
 
 # Configuration, grouping of the 32 classes, what it does.
@@ -33,7 +33,7 @@ class FocussegCamvid(SourceBuilder):
     Example:
         ```python
         import tensorflow_datasets as tfds
-        import keras_focusseg.data.tfds_builders
+        import keras_focusseg.data.records.tfds_builders
 
         manual = tfds.download.DownloadConfig(manual_dir="CamVid")
         train = tfds.load(

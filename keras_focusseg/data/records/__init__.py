@@ -1,0 +1,1 @@
+"""Any source as a few large files: `tfds_builders` writes them, `Records` reads by index."""
