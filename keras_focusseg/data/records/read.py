@@ -36,8 +36,8 @@ class Records(Source):
     """Samples that were prepared as records (`array_record`), by index and without TensorFlow.
 
     Expected in the root, or at most three folders below, is what `focusseg data prepare` or a
-    builder of `keras_focusseg.data.records.tfds_builders` wrote: shards, `metadata.json`, `focusseg.json`
-    and `SHA256SUMS`. Sample `i` is sample `i` of the source that was prepared, with its image,
+    builder of `keras_focusseg.data.records.tfds_builders` wrote: shards, `metadata.json`,
+    `focusseg.json` and `SHA256SUMS`. Sample `i` is sample `i` of the source that was prepared, with its image,
     its mask and its name; label space, name and note travel along. Nothing but the package
     `array_record` is needed to read.
 

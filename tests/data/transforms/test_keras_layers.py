@@ -21,7 +21,7 @@ from keras_focusseg.data.transforms import Compose, Flip, augmentation
 from keras_focusseg.data.transforms.keras_layers import LAYERS, KerasAugment
 from tests.conftest import REPOSITORY
 from tests.data.conftest import ArraySource
-from tests.data.test_pipeline import assert_equal, epoch, run_python
+from tests.data.feeds.test_batches import assert_equal, epoch, run_python
 
 needs_tensorflow = pytest.mark.skipif(
     importlib.util.find_spec("tensorflow") is None, reason="needs TensorFlow"
@@ -503,7 +503,7 @@ def test_without_tensorflow():
         without_tensorflow()
         import sys, keras, numpy as np
         from keras_focusseg.data.transforms.keras_layers import KerasAugment
-        from tests.data import test_plugins as here
+        from tests.data.transforms import test_keras_layers as here
         names = ["keras.layers.RandomRotation", "keras.layers.RandomTranslation"]
         if keras.backend.backend() != "jax":  # where every operation compiles
             names = [

@@ -15,7 +15,7 @@ from PIL import Image
 from keras_focusseg import data
 from keras_focusseg.data import COCO, DataError
 from keras_focusseg.data.sources.polygons import coco
-from tests.data.test_shapes import packed
+from tests.data.sources.test_shapes import packed
 
 HEIGHT, WIDTH = 8, 10
 

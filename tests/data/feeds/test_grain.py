@@ -16,7 +16,7 @@ import pytest
 from keras_focusseg import data
 from keras_focusseg.data.feeds.plan import Plan
 from tests.data.conftest import ArraySource, train_pair
-from tests.data.test_pipeline import assert_equal, epoch, run_python
+from tests.data.feeds.test_batches import assert_equal, epoch, run_python
 
 grain = pytest.importorskip("grain")
 from keras_focusseg.data.feeds.grain import GrainFeed  # noqa: E402

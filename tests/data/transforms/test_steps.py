@@ -31,7 +31,7 @@ from keras_focusseg.data import (
 from keras_focusseg.data.transforms import geometry
 from keras_focusseg.data.transforms.compose import STEPS
 from keras_focusseg.data.transforms.rand_augment import _OPERATIONS
-from tests.data.test_augment import FILL, SIZE, agreement, blobs, painted
+from tests.data.transforms.test_augment import FILL, SIZE, agreement, blobs, painted
 
 GEOMETRIC_OPS = ("rotate", "shear_x", "shear_y", "translate_x", "translate_y")
 COLOR_OPS = tuple(name for name in _OPERATIONS if name not in GEOMETRIC_OPS)
