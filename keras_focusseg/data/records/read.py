@@ -37,9 +37,9 @@ class Records(Source):
 
     Expected in the root, or at most three folders below, is what `focusseg data prepare` or a
     builder of `keras_focusseg.data.records.tfds_builders` wrote: shards, `metadata.json`,
-    `focusseg.json` and `SHA256SUMS`. Sample `i` is sample `i` of the source that was prepared, with its image,
-    its mask and its name; label space, name and note travel along. Nothing but the package
-    `array_record` is needed to read.
+    `focusseg.json` and `SHA256SUMS`. Sample `i` is sample `i` of the source that was prepared, with
+    its image, its mask and its name; label space, name and note travel along. Nothing but the
+    package `array_record` is needed to read.
 
     Opening compares the size of every file with what was written; `verify` compares every byte.
     Each record carries checksums besides, so that altered bytes are an error when they are read.

@@ -26,9 +26,8 @@ from keras_focusseg.data import (
     ScaleCrop,
     Shear,
     Translate,
-    warp,
 )
-from keras_focusseg.data.transforms import geometry
+from keras_focusseg.data.transforms import geometry, warp
 from keras_focusseg.data.transforms.compose import STEPS
 from keras_focusseg.data.transforms.rand_augment import _OPERATIONS
 from tests.data.transforms.test_augment import FILL, SIZE, agreement, blobs, painted
