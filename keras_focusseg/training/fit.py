@@ -13,13 +13,9 @@ from rich.progress import Progress
 
 from keras_focusseg import backbones, data, models, optimizers, presets
 from keras_focusseg.optimizers import WarmupPoly, WarmupStep
-from keras_focusseg.training.callbacks import (
-    MovingAverage,
-    RunFolder,
-    StopOnNaN,
-    newest_checkpoint,
-)
+from keras_focusseg.training.callbacks import MovingAverage, StopOnNaN
 from keras_focusseg.training.recipe import Recipe
+from keras_focusseg.training.run_folder import RunFolder, newest_checkpoint
 
 CALIBRATION_IMAGES = 32
 

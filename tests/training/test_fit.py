@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from keras_focusseg import backbones, data, label_spaces, optimizers, presets, training
-from keras_focusseg.training.callbacks import RunFolder, newest_checkpoint
 from keras_focusseg.training.fit import _calibration_images, _check_run_folder, _check_same_classes
+from keras_focusseg.training.run_folder import RunFolder, newest_checkpoint
 from tests.testers import tiny_backbone
 
 RECIPE = training.Recipe(

@@ -1,0 +1,150 @@
+"""The folder of a run: validation of the averaged weights, checkpoints to resume from, logs."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import keras
+from keras import ops
+from safetensors.numpy import load_file, save_file
+
+from keras_focusseg.training.callbacks import MovingAverage
+
+CHECKPOINTS = "checkpoints"
+
+
+class RunFolder(keras.callbacks.Callback):
+    """Validates the averaged weights, keeps the best, and makes every epoch one to resume from.
+
+    Layout of the folder: `checkpoints/epoch_NNNN/` (all that a resumed run needs; the last one
+    only), `log.csv` (a row an epoch), `tensorboard/`, and what `save_best` writes.
+
+    Args:
+        folder: Folder of the run.
+        average: The moving average, or `None`.
+        save_best: Called with (epoch, value) while the best weights are in the model.
+        monitor: Name of the validation measure; higher is better.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        average: MovingAverage | None,
+        save_best: Callable[[int, float], None],
+        monitor: str = "mean_iou",
+    ) -> None:
+        super().__init__()
+        self.folder, self.average = folder, average
+        self.save_best, self.monitor = save_best, monitor
+        self.best, self.best_epoch, self.epoch = -math.inf, -1, 0
+        self.history: list[dict[str, float]] = []
+        self._writer: Any = None
+
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        """Opens the TensorBoard log."""
+        from tensorboardX import SummaryWriter
+
+        self._writer = SummaryWriter(str(self.folder / "tensorboard"), purge_step=self.epoch + 1)
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Notes the epoch, for the validation inside it."""
+        self.epoch = epoch
+
+    def on_test_begin(self, logs: dict[str, Any] | None = None) -> None:
+        """Puts the averaged weights in place for the validation."""
+        if self.average is not None:
+            self.average.swap()
+
+    def on_test_end(self, logs: dict[str, Any] | None = None) -> None:
+        """Keeps the weights if they are the best so far, then puts the trained ones back."""
+        value = float((logs or {}).get(self.monitor, math.nan))
+        if value > self.best:
+            self.best, self.best_epoch = value, self.epoch + 1
+            self.save_best(self.epoch + 1, value)
+        if self.average is not None:
+            self.average.swap()
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Writes the logs and the checkpoint."""
+        row = {"epoch": epoch + 1, **{name: float(value) for name, value in (logs or {}).items()}}
+        row["learning_rate"] = float(ops.convert_to_numpy(self.model.optimizer.learning_rate))
+        self.history.append(row)
+        self._write_checkpoint(epoch + 1)
+        self._write_log()
+        for name, value in row.items():
+            if name != "epoch":
+                self._writer.add_scalar(name, value, epoch + 1)
+        self._writer.flush()
+
+    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
+        """Closes the TensorBoard log."""
+        self._writer.close()
+
+    def restore(self) -> int:
+        """Loads the newest checkpoint into the compiled model; the number of epochs done.
+
+        Raises:
+            ValueError: The checkpoint cannot be read.
+        """
+        newest = newest_checkpoint(self.folder)
+        if newest is None:
+            return 0
+        try:
+            state = json.loads((newest / "state.json").read_text())
+            self.model.load_weights(newest / "training.weights.h5")
+            if self.average is not None:
+                self.average.restore(load_file(newest / "average.safetensors"))
+        except (OSError, KeyError, ValueError) as error:
+            raise ValueError(
+                f"{newest} cannot be resumed from: {error}. Remove that folder to start anew."
+            ) from error
+        self.best, self.best_epoch = state["best"], state["best_epoch"]
+        self.history = state["history"]
+        self.epoch = state["epoch"]
+        return self.epoch
+
+    def _write_checkpoint(self, epochs_done: int) -> None:
+        parent = self.folder / CHECKPOINTS
+        temporary, final = parent / "unfinished", parent / f"epoch_{epochs_done:04d}"
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir(parents=True)
+        self.model.save_weights(temporary / "training.weights.h5")  # with the optimizer's state
+        if self.average is not None:
+            save_file(self.average.state(), temporary / "average.safetensors")
+        state = {
+            "epoch": epochs_done,
+            "best": self.best,
+            "best_epoch": self.best_epoch,
+            "history": self.history,
+        }
+        (temporary / "state.json").write_text(json.dumps(state, indent=1))
+        shutil.rmtree(final, ignore_errors=True)
+        os.replace(temporary, final)
+        for old in parent.glob("epoch_*"):
+            if old != final:
+                shutil.rmtree(old)
+
+    def _write_log(self) -> None:
+        names = list(dict.fromkeys(name for row in self.history for name in row))
+        temporary = self.folder / ".log.csv.tmp"
+        with open(temporary, "w", newline="") as file:
+            writer = csv.DictWriter(file, names, lineterminator="\n")
+            writer.writeheader()
+            for row in self.history:
+                writer.writerow(
+                    {k: v if k == "epoch" else float(f"{v:.6g}") for k, v in row.items()}
+                )
+        os.replace(temporary, self.folder / "log.csv")
+
+
+def newest_checkpoint(folder: Path) -> Path | None:
+    """The last finished epoch of a run's folder, or `None`."""
+    found = sorted((folder / CHECKPOINTS).glob("epoch_*/state.json"))
+    return found[-1].parent if found else None
