@@ -1,7 +1,8 @@
-"""Settings that hold for the whole suite: few threads, fixed seeds, a compile cache for JAX."""
+"""Settings that hold for the whole suite: few threads, fixed seeds, JAX's caches, markers."""
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +20,27 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 # Real CamVid frames and ImageNet weights cannot be part of the project; whoever has them points
 # here. The default is a folder named "shared" beside the repository.
 SHARED = Path(os.environ.get("FOCUSSEG_SHARED", REPOSITORY.parent / "shared"))
+# Tests that compute nothing with Keras: `make test` runs them with the first backend alone.
+BACKEND_FREE = (
+    "cli/test_data_verbs.py",
+    "data/checkup/",
+    "data/feeds/test_balance.py",
+    "data/feeds/test_statistics.py",
+    "data/records/",
+    "data/sources/",
+    "data/test_opening.py",
+    "data/transforms/test_augment.py",
+    "data/transforms/test_steps.py",
+    "label_spaces/",
+    "metrics/test_boundary.py",
+    "metrics/test_confusion.py",
+    "streets/",
+    "test_docs.py",
+    "test_readme.py",
+    "test_walls.py",
+    "visualization/test_checkup_page.py",
+    "visualization/test_contact_sheet.py",
+)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -33,7 +55,13 @@ def pytest_configure(config: pytest.Config) -> None:
         jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)
 
 
+@pytest.hookimpl(tryfirst=True)  # before `-m` chooses
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    tests = Path(__file__).parent
+    for item in items:
+        if item.path.is_relative_to(tests):
+            if item.path.relative_to(tests).as_posix().startswith(BACKEND_FREE):
+                item.add_marker("backend_free")
     if SHARED.is_dir():
         return
     skip = pytest.mark.skip(reason=f"needs the shared data and weights, absent from {SHARED}")
@@ -54,6 +82,20 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("FOCUSSEG_HOME", str(tmp_path_factory.mktemp("focusseg_home")))
         yield
+
+
+@pytest.fixture(autouse=True, scope="module")
+def memory_given_back() -> Iterator[None]:
+    """What a file's tests compiled goes with the file: a process on JAX grew to 5 GB without."""
+    yield
+    import keras
+
+    keras.backend.clear_session(free_memory=False)
+    if keras.backend.backend() == "jax":
+        import jax
+
+        jax.clear_caches()
+    gc.collect()
 
 
 @pytest.fixture(autouse=True)

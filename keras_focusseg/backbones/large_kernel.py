@@ -39,7 +39,7 @@ class LayerScale(layers.Layer):
         **kwargs: `name`, `dtype` and the like, for `keras.layers.Layer`.
 
     Example:
-        >>> LayerScale(0.01)(keras.ops.ones((1, 2, 2, 3))).shape
+        >>> tuple(LayerScale(0.01)(keras.ops.ones((1, 2, 2, 3))).shape)
         (1, 2, 2, 3)
     """
 
