@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-import os
 import re
 import shutil
 from pathlib import Path
@@ -26,8 +25,8 @@ import keras
 import numpy as np
 from rich.progress import track
 
-from keras_focusseg import data, inference, metrics, presets, training
-from keras_focusseg.training.callbacks import newest_checkpoint
+from keras_focusseg import data, files, inference, metrics, presets, training
+from keras_focusseg.training.run_folder import newest_checkpoint
 
 RESULTS = Path(__file__).resolve().parent / "results"
 VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
@@ -113,12 +112,10 @@ def main() -> None:
     for slug, log in logs.items():
         shutil.copyfile(log, RESULTS / f"ablation_{recipe.name}_{slug}.csv")
     path = RESULTS / f"ablation_{recipe.name}.csv"
-    temporary = path.with_name(f".{path.name}.tmp")
-    with open(temporary, "w", newline="") as file:
+    with files.written(path) as temporary, open(temporary, "w", newline="") as file:
         writer = csv.DictWriter(file, rows[0], lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
-    os.replace(temporary, path)
     print(path.read_text())
 
 

@@ -23,6 +23,7 @@ import numpy as np
 from keras import ops
 from rich.progress import track
 
+from keras_focusseg import files
 from keras_focusseg.layers import sample_bilinear
 
 SHAPE = (2, 64, 128, 64)
@@ -155,10 +156,8 @@ def main() -> None:
     if RESULTS.is_file():
         with open(RESULTS, newline="") as file:
             kept = [row for row in csv.reader(file) if row[0] not in ("backend", backend)]
-    temporary = RESULTS.with_name(f".{RESULTS.name}.tmp")
-    with open(temporary, "w", newline="") as file:
+    with files.written(RESULTS) as temporary, open(temporary, "w", newline="") as file:
         csv.writer(file, lineterminator="\n").writerows([COLUMNS, *sorted(kept + rows_out)])
-    os.replace(temporary, RESULTS)
     print(RESULTS.read_text())
 
 

@@ -34,6 +34,7 @@ from PIL import Image
 from rich.progress import Progress
 
 from keras_focusseg import data, label_spaces
+from keras_focusseg.files import written
 
 RESULTS = Path(__file__).resolve().parent / "results"
 WORKERS = os.cpu_count() or 1
@@ -248,12 +249,10 @@ def measured(todo: list[Entry]) -> dict[tuple[str, tuple[int, int], str], float]
 def write(name: str, header: list[str], rows: Iterable[Iterable[object]]) -> None:
     """Writes one table under a temporary name, then renames it."""
     path = RESULTS / name
-    temporary = path.with_name(f".{name}.tmp")
-    with open(temporary, "w", newline="") as file:
+    with written(path) as temporary, open(temporary, "w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(header)
         writer.writerows(rows)
-    os.replace(temporary, path)
     print(f"{path.name}\n{path.read_text()}")
 
 

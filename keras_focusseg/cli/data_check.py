@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
 from pathlib import Path
 from typing import Annotated
 
@@ -13,6 +11,7 @@ from rich.markup import escape
 from rich.progress import Progress
 from rich.table import Table
 
+from keras_focusseg import files
 from keras_focusseg.cli import data_source
 from keras_focusseg.data import checkup
 from keras_focusseg.data.sources.pairs import printable
@@ -79,9 +78,7 @@ def check(
     console.print(report.verdict(), style="bold red" if report.exit_code else "bold green")
     if output is not None:
         output.parent.mkdir(parents=True, exist_ok=True)
-        temporary = output.with_name(f".{output.name}.tmp")
-        temporary.write_text(json.dumps(report.to_dict(), indent=1) + "\n")
-        os.replace(temporary, output)
+        files.write_json(output, report.to_dict())
         print(f"Written: {printable(str(output))}")
     if html is not None:
         print(f"Written: {printable(str(checkup_page.write(html, report)))}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Annotated
 
@@ -10,7 +9,7 @@ import typer
 from PIL import Image
 from rich.console import Console
 
-from keras_focusseg import data, training
+from keras_focusseg import data, files, training
 from keras_focusseg.cli import data_source
 from keras_focusseg.data import checkup
 from keras_focusseg.data.sources.pairs import printable
@@ -52,7 +51,6 @@ def show(
     augment = None if recipe is None else data.augmentation(training.load_recipe(recipe).augment)
     sheet = contact_sheet(opened, count, seed, augment)
     out.parent.mkdir(parents=True, exist_ok=True)
-    temporary = out.with_name(f".{out.name}.tmp")
-    sheet.save(temporary, format=Image.registered_extensions().get(out.suffix.lower(), "PNG"))
-    os.replace(temporary, out)
+    with files.written(out) as temporary:
+        sheet.save(temporary, format=Image.registered_extensions().get(out.suffix.lower(), "PNG"))
     print(f"Written: {printable(str(out))}")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
 from pathlib import Path
 from typing import Annotated
 
@@ -13,7 +11,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from keras_focusseg import data, inference, metrics, presets
+from keras_focusseg import data, files, inference, metrics, presets
 
 
 def evaluate(
@@ -63,9 +61,7 @@ def evaluate(
     for table in _tables(scores):
         console.print(table)
     if output is not None:
-        temporary = output.with_name(f".{output.name}.tmp")
-        temporary.write_text(json.dumps(scores.to_score(), indent=1) + "\n")
-        os.replace(temporary, output)
+        files.write_json(output, scores.to_score())
         print(f"Written: {output}")
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
 import re
 from pathlib import Path
 from typing import Annotated
@@ -12,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from keras_focusseg import inference
+from keras_focusseg import files, inference
 
 
 def profile(
@@ -60,7 +58,5 @@ def profile(
     for remark in costs.remarks():
         print(remark)
     if output is not None:
-        temporary = output.with_name(f".{output.name}.tmp")
-        temporary.write_text(json.dumps(costs.to_dict(), indent=1) + "\n")
-        os.replace(temporary, output)
+        files.write_json(output, costs.to_dict())
         print(f"Written: {output}")

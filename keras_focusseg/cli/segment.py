@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from PIL import Image
 
-from keras_focusseg import inference, presets
+from keras_focusseg import files, inference, presets
 from keras_focusseg.data.sources.readers import SUFFIXES
 
 
@@ -36,8 +35,9 @@ def segment(
     for path, result in zip(paths, inference.segment(model, paths), strict=True):
         labels = Image.fromarray(result.labels).convert("P")
         labels.putpalette(result.label_space.palette().tobytes())
-        _save(result.overlay(opacity), output / f"{path.stem}_overlay.png")
-        _save(labels, output / f"{path.stem}_labels.png")
+        for kind, picture in (("overlay", result.overlay(opacity)), ("labels", labels)):
+            with files.written(output / f"{path.stem}_{kind}.png") as temporary:
+                picture.save(temporary)
         shares = list(result.shares().items())[:4]
         print(f"{path}: " + ", ".join(f"{name} {100 * share:.0f} %" for name, share in shares))
     print(f"Written: {2 * len(paths)} files in {output}")
@@ -62,9 +62,3 @@ def _pictures(images: list[Path]) -> list[Path]:
             )
         seen[path.stem] = path
     return paths
-
-
-def _save(picture: Image.Image, path: Path) -> None:
-    temporary = path.with_name(f".{path.name}.tmp")
-    picture.save(temporary, format="PNG")
-    os.replace(temporary, path)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from keras_focusseg import files
 from keras_focusseg.label_spaces.groupings import Grouping, by_color, colors_to_ids
 from keras_focusseg.label_spaces.label_space import IGNORE, LabelSpace, from_names
 
@@ -240,8 +241,10 @@ def write_class_dict(
     if path.exists() and not overwrite:
         raise ValueError(f"{path}: is there already. Say overwrite=True to replace it.")
     groups = by_color(classes) if isinstance(classes, LabelSpace) else classes
-    temporary = path.with_name(f".{path.name}.part")
-    with open(temporary, "w", encoding="utf-8", newline="") as file:
+    with (
+        files.written(path) as temporary,
+        open(temporary, "w", encoding="utf-8", newline="") as file,
+    ):
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["name", "r", "g", "b"])
         for name, color, train_id in zip(
@@ -249,7 +252,6 @@ def write_class_dict(
         ):
             void = train_id == IGNORE and name.casefold() not in VOID_NAMES
             writer.writerow(["void" if void else name, *color])
-    temporary.replace(path)
     return path
 
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from keras_focusseg.files import json_text
 from keras_focusseg.label_spaces import LabelSpace
 
 
@@ -48,7 +49,7 @@ class PresetRecord:
 
     def to_json(self) -> str:
         """The record as the text of its file."""
-        return json.dumps(dataclasses.asdict(self), indent=1, ensure_ascii=False) + "\n"
+        return json_text(dataclasses.asdict(self))
 
     @classmethod
     def from_file(cls, path: str | Path) -> PresetRecord:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import fnmatch
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from keras_focusseg import files
 from keras_focusseg.label_spaces import LabelSpace
 from keras_focusseg.models import FoRNet, SCRNet, Segmenter, SERNetFormer
 from keras_focusseg.presets.record import PresetRecord
@@ -175,10 +175,8 @@ def save(
 
 
 def write_record(preset: PresetRecord, path: Path) -> None:
-    """Writes a record under another name first, then in place."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(preset.to_json(), encoding="utf-8")
-    os.replace(temporary, path)
+    """Writes a record, whole or not at all."""
+    files.write_text(path, preset.to_json())
 
 
 def _record_path(name: str | Path) -> Path:

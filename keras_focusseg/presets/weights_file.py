@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Collection
 from pathlib import Path
 
@@ -11,6 +10,8 @@ import keras
 import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
+
+from keras_focusseg import files
 
 
 def named_weights(model: keras.Model) -> dict[str, keras.Variable]:
@@ -30,7 +31,7 @@ def named_weights(model: keras.Model) -> dict[str, keras.Variable]:
 
 
 def save_weights(model: keras.Model, path: str | Path, dtype: str = "float32") -> str:
-    """Writes all weights of a model, first under another name, then in place of `path`.
+    """Writes all weights of a model, whole or not at all.
 
     Args:
         model: A built model.
@@ -50,10 +51,8 @@ def save_weights(model: keras.Model, path: str | Path, dtype: str = "float32") -
         arrays[name] = np.asarray(array.astype(dtype), order="C")
         if not np.isfinite(arrays[name]).all():
             raise ValueError(f"Weight {name!r} is not finite in {dtype}; {path} is not written.")
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.tmp")
-    save_file(arrays, temporary)
-    os.replace(temporary, path)
+    with files.written(path) as temporary:
+        save_file(arrays, temporary)
     return sha256(path)
 
 

@@ -11,7 +11,7 @@ import keras
 import numpy as np
 from rich.progress import Progress
 
-from keras_focusseg import backbones, data, models, optimizers, presets
+from keras_focusseg import backbones, data, files, models, optimizers, presets
 from keras_focusseg.optimizers import WarmupPoly, WarmupStep
 from keras_focusseg.training.callbacks import MovingAverage, StopOnNaN
 from keras_focusseg.training.recipe import Recipe
@@ -114,7 +114,7 @@ def train(
         model.optimizer.build(model.trainable_variables)
         epochs_done = folder.restore()
     run_folder.mkdir(parents=True, exist_ok=True)
-    (run_folder / "recipe.json").write_text(json.dumps(recipe.to_config(), indent=1) + "\n")
+    files.write_json(run_folder / "recipe.json", recipe.to_config())
     if epochs_done < epochs:
         callbacks: list[keras.callbacks.Callback] = [StopOnNaN(), folder]
         if average is not None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import json
 import math
-import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +14,7 @@ import keras
 from keras import ops
 from safetensors.numpy import load_file, save_file
 
+from keras_focusseg import files
 from keras_focusseg.training.callbacks import MovingAverage
 
 CHECKPOINTS = "checkpoints"
@@ -105,43 +105,40 @@ class RunFolder(keras.callbacks.Callback):
             raise ValueError(
                 f"{newest} cannot be resumed from: {error}. Remove that folder to start anew."
             ) from error
-        self.best, self.best_epoch = state["best"], state["best_epoch"]
+        self.best_epoch = state["best_epoch"]
+        self.best = -math.inf if state["best"] is None else state["best"]
         self.history = state["history"]
         self.epoch = state["epoch"]
         return self.epoch
 
     def _write_checkpoint(self, epochs_done: int) -> None:
         parent = self.folder / CHECKPOINTS
-        temporary, final = parent / "unfinished", parent / f"epoch_{epochs_done:04d}"
-        shutil.rmtree(temporary, ignore_errors=True)
-        temporary.mkdir(parents=True)
-        self.model.save_weights(temporary / "training.weights.h5")  # with the optimizer's state
-        if self.average is not None:
-            save_file(self.average.state(), temporary / "average.safetensors")
+        parent.mkdir(parents=True, exist_ok=True)
+        final = parent / f"epoch_{epochs_done:04d}"
         state = {
             "epoch": epochs_done,
             "best": self.best,
             "best_epoch": self.best_epoch,
             "history": self.history,
         }
-        (temporary / "state.json").write_text(json.dumps(state, indent=1))
-        shutil.rmtree(final, ignore_errors=True)
-        os.replace(temporary, final)
+        with files.written_folder(final) as folder:
+            self.model.save_weights(folder / "training.weights.h5")  # with the optimizer's state
+            if self.average is not None:
+                save_file(self.average.state(), folder / "average.safetensors")
+            files.write_json(folder / "state.json", state)
         for old in parent.glob("epoch_*"):
             if old != final:
                 shutil.rmtree(old)
 
     def _write_log(self) -> None:
         names = list(dict.fromkeys(name for row in self.history for name in row))
-        temporary = self.folder / ".log.csv.tmp"
-        with open(temporary, "w", newline="") as file:
+        with files.written(self.folder / "log.csv") as path, open(path, "w", newline="") as file:
             writer = csv.DictWriter(file, names, lineterminator="\n")
             writer.writeheader()
             for row in self.history:
                 writer.writerow(
                     {k: v if k == "epoch" else float(f"{v:.6g}") for k, v in row.items()}
                 )
-        os.replace(temporary, self.folder / "log.csv")
 
 
 def newest_checkpoint(folder: Path) -> Path | None:

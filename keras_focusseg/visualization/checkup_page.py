@@ -5,13 +5,13 @@ from __future__ import annotations
 import base64
 import html
 import io
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageOps
 
+from keras_focusseg import files
 from keras_focusseg.data.checkup import Example, Finding, Report
 from keras_focusseg.data.sources.base import Source
 from keras_focusseg.data.sources.readers import FORMATS, MAX_PIXELS, open_mask, read_image
@@ -102,10 +102,7 @@ def write(path: str | Path, report: Report) -> Path:
         classes=_classes(report),
         sizes=_sizes(report),
     )
-    temporary = path.with_name(f".{path.name}.tmp")
-    # Names of files need not be UTF-8.
-    temporary.write_text(page, encoding="utf-8", errors="backslashreplace")
-    os.replace(temporary, path)
+    files.write_text(path, page)
     return path
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import html
-import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from keras_focusseg import files
 from keras_focusseg.visualization.flow import flow_wheel
 from keras_focusseg.visualization.pictures import (
     colorize,
@@ -109,17 +109,15 @@ def write(folder: str | Path, source: Any, columns: Sequence[Column]) -> Path:
         flow_wheel().save(folder / "wheel.png")
         wheel = '<img src="wheel.png" alt="Colours of the directions">'
     page = folder / "index.html"
-    temporary = folder / ".index.html.tmp"
-    temporary.write_text(
+    files.write_text(
+        page,
         _PAGE.format(
             intro=" ".join([_INTRO, *notes]),
             table=_table(columns),
             wheel=wheel,
             scenes="\n".join(scenes),
         ),
-        encoding="utf-8",
     )
-    os.replace(temporary, page)
     return page
 
 

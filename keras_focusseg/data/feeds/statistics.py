@@ -6,7 +6,6 @@ import contextlib
 import dataclasses
 import hashlib
 import os
-import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -16,6 +15,7 @@ import numpy as np
 
 from keras_focusseg.data.errors import DataError
 from keras_focusseg.data.sources.base import Sample, Source, check_sample
+from keras_focusseg.files import written
 from keras_focusseg.label_spaces import IGNORE
 
 VERSION = 1
@@ -175,12 +175,7 @@ def _read(path: Path, shape: tuple[int, int]) -> np.ndarray | None:
 
 
 def _write(path: Path, counts: np.ndarray) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.tmp")
-    try:
+    with contextlib.suppress(OSError):  # no space, no permission: the counts are right all the same
         path.parent.mkdir(parents=True, exist_ok=True)
-        with open(temporary, "wb") as file:
-            np.savez_compressed(file, counts=counts)
-        os.replace(temporary, path)
-    except OSError:  # no space, no permission: the counts are right all the same
-        with contextlib.suppress(OSError):
-            temporary.unlink()
+        with written(path) as temporary:
+            np.savez_compressed(temporary, counts=counts)

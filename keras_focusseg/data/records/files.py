@@ -8,7 +8,6 @@ its own: `focusseg.json`, which says which record is which sample and how large 
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from typing import Any
 from keras_focusseg.data.errors import DataError
 from keras_focusseg.data.sources import json_files
 from keras_focusseg.data.sources.base import inside, some
+from keras_focusseg.files import write_text
 
 INDEX = "focusseg.json"
 """Which record is which sample, and the size of every file."""
@@ -50,16 +50,6 @@ def read_json(path: Path, root: Path) -> dict[str, Any]:
         DataError: if it is missing, too large, broken or no JSON object.
     """
     return json_files.read_json(inside(path, root), _MAX_JSON, fix=AGAIN)
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a file under another name and rename it, so that it is there whole or not at all."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_text(text, encoding="utf-8")
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def sha256(path: Path) -> str:

@@ -26,10 +26,10 @@ from keras_focusseg.data.records.files import (
     array_record_reader,
     parse_example,
     write_sums,
-    write_text,
 )
 from keras_focusseg.data.sources.base import Source, check_sample
 from keras_focusseg.data.sources.pairs import printable
+from keras_focusseg.files import write_text
 from keras_focusseg.label_spaces import LabelSpace
 
 DESCRIPTION = (

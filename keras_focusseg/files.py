@@ -1,0 +1,165 @@
+"""Writes files and folders so that they are there whole or not at all. Standard library only.
+
+Everything is written beside its place under a temporary name, brought to the disk, and renamed. A
+process that is killed, or a disk that is full, leaves what was there before. A killed one may also
+leave the temporary file; its name starts with `.writing-`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import os
+import secrets
+import shutil
+import stat
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+TEMPORARY = ".writing-"
+"""What the names of temporary files and folders start with."""
+
+
+@contextlib.contextmanager
+def written(path: str | Path) -> Iterator[Path]:
+    """Gives an empty file to write; it takes the place of `path` at the end, or goes on an error.
+
+    The file ends with the suffix of `path`. It gets the mode that the umask gives to new files,
+    whatever wrote it. A device or a pipe, such as `/dev/null`, is written itself.
+
+    Args:
+        path: File to write or replace; its folder must be there. Of a symbolic link, what it
+            points to is replaced.
+
+    Yields:
+        The path to write to.
+
+    Example:
+        ```python
+        with files.written("scores.csv") as temporary:
+            temporary.write_text("class,iou")
+        ```
+    """
+    path = Path(path)
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        yield path
+        return
+    path = path.resolve()
+    temporary = _temporary(path)
+    # Made here, and not by whoever writes: this says at once whether it can be written at all.
+    descriptor = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
+    mode = stat.S_IMODE(os.fstat(descriptor).st_mode)
+    os.close(descriptor)
+    try:
+        yield temporary
+        os.chmod(temporary, mode)
+        _sync(temporary)
+        os.replace(temporary, path)
+        _sync(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def written_folder(path: str | Path) -> Iterator[Path]:
+    """Gives an empty folder to fill; it takes the place of `path` at the end, or goes on an error.
+
+    A folder that was there before is put aside until the new one is in its place, then removed
+    with all that is in it.
+
+    Args:
+        path: Folder to write or replace; its parent must be there.
+
+    Yields:
+        The path of the folder to fill.
+
+    Example:
+        ```python
+        with files.written_folder("epoch_0001") as temporary:
+            (temporary / "state.json").write_text("{}")
+        ```
+    """
+    path = Path(path).resolve()
+    temporary, aside = _temporary(path), _temporary(path)
+    temporary.mkdir()
+    try:
+        yield temporary
+        for folder, _, names in os.walk(temporary):
+            for name in names:
+                _sync(Path(folder, name))
+            _sync(Path(folder))
+        try:
+            if path.exists():
+                os.replace(path, aside)
+            os.replace(temporary, path)
+        except BaseException:
+            if aside.exists() and not path.exists():
+                os.replace(aside, path)
+            raise
+        _sync(path.parent)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+        if path.exists():
+            shutil.rmtree(aside, ignore_errors=True)
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Writes a text file in UTF-8, whole or not at all.
+
+    Names of files need not be UTF-8: bytes that are not are written as a backslash, `udc` and two
+    digits, which is how JSON spells them.
+
+    Args:
+        path: File to write or replace.
+        text: Its content.
+    """
+    with written(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace", newline="")
+
+
+def write_json(path: str | Path, value: Any) -> None:
+    """Writes a JSON file, whole or not at all; NaN and infinity become `null`.
+
+    Args:
+        path: File to write or replace.
+        value: Dicts, lists, tuples, strings, numbers, booleans and `None`.
+
+    Example:
+        ```python
+        files.write_json("scores.json", {"mean_iou": 0.7, "boundary_f1": math.nan})
+        ```
+    """
+    write_text(path, json_text(value))
+
+
+def json_text(value: Any) -> str:
+    """The text of a JSON file; NaN and infinity, which JSON does not have, become `null`."""
+    return json.dumps(_finite(value), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _finite(value: Any) -> Any:
+    """The value with `None` in place of every number that is not finite."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {name: _finite(entry) for name, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(entry) for entry in value]
+    return value
+
+
+def _temporary(path: Path) -> Path:
+    """A name beside the path, short whatever the path's own name is."""
+    return path.with_name(f"{TEMPORARY}{secrets.token_hex(6)}{path.suffix[:16]}")
+
+
+def _sync(path: Path) -> None:
+    """Brings a file, or the names in a folder, to the disk."""
+    with contextlib.suppress(OSError):  # some systems cannot do it to a folder
+        descriptor = os.open(path, os.O_RDWR if path.is_file() else os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

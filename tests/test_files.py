@@ -1,0 +1,118 @@
+"""Files and folders appear whole or not at all, and JSON holds nothing that JSON has not."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import stat
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from keras_focusseg import files
+
+
+def everything(folder: Path) -> list[str]:
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*"))
+
+
+def test_a_file_is_there_at_the_end(tmp_path: Path) -> None:
+    target = tmp_path / "scores.csv"
+    with files.written(target) as temporary:
+        assert temporary.parent == tmp_path and temporary.suffix == ".csv"
+        temporary.write_text("new")
+        assert not target.exists()
+    assert target.read_text() == "new" and everything(tmp_path) == ["scores.csv"]
+
+
+def test_an_error_leaves_what_was_there(tmp_path: Path) -> None:
+    target = tmp_path / "scores.csv"
+    target.write_text("old")
+    with pytest.raises(KeyboardInterrupt), files.written(target) as temporary:
+        temporary.write_text("half")
+        raise KeyboardInterrupt
+    assert target.read_text() == "old" and everything(tmp_path) == ["scores.csv"]
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o077, 0o002])
+def test_the_mode_is_the_umask_s_whoever_wrote(tmp_path: Path, umask: int) -> None:
+    before = os.umask(umask)
+    try:
+        with files.written(tmp_path / "w.safetensors") as temporary:
+            save_file({"a": np.zeros(2)}, temporary)  # by itself: 0o600
+        with files.written_folder(tmp_path / "folder") as folder:
+            (folder / "a.txt").write_text("")
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "w.safetensors").stat().st_mode) == 0o666 & ~umask
+    assert stat.S_IMODE((tmp_path / "folder").stat().st_mode) == 0o777 & ~umask
+
+
+def test_long_names_links_and_devices(tmp_path: Path) -> None:
+    long = tmp_path / ("n" * 250 + ".txt")
+    files.write_text(long, "a")
+    assert long.read_text() == "a"
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    files.write_text(tmp_path / "link", "b")
+    assert (tmp_path / "link").is_symlink() and (tmp_path / "real").read_text() == "b"
+    files.write_text("/dev/null", "c")
+    assert stat.S_ISCHR(os.stat("/dev/null").st_mode)
+
+
+def test_a_folder_replaces_the_old_one_as_a_whole(tmp_path: Path) -> None:
+    target = tmp_path / "best"
+    for name in ("one", "two"):
+        with files.written_folder(target) as temporary:
+            (temporary / "deeper").mkdir()
+            (temporary / "deeper" / name).write_text(name)
+            assert name == "one" or (target / "deeper" / "one").is_file()
+    assert everything(tmp_path) == ["best", "best/deeper", "best/deeper/two"]
+
+
+def test_a_folder_that_fails_leaves_the_old_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = tmp_path / "best"
+    target.mkdir()
+    (target / "old").write_text("")
+    with pytest.raises(ValueError), files.written_folder(target) as temporary:
+        (temporary / "new").write_text("")
+        raise ValueError
+    assert everything(tmp_path) == ["best", "best/old"]
+
+    replace, calls = os.replace, []
+
+    def second_fails(source: Path, place: Path) -> None:
+        calls.append(place)
+        if len(calls) == 2:
+            raise OSError("no space left")
+        replace(source, place)
+
+    monkeypatch.setattr(os, "replace", second_fails)
+    with pytest.raises(OSError), files.written_folder(target) as temporary:
+        (temporary / "new").write_text("")
+    assert everything(tmp_path) == ["best", "best/old"]
+
+
+def test_json_has_null_for_what_is_no_number(tmp_path: Path) -> None:
+    value = {
+        "nan": math.nan,
+        "deep": [math.inf, {"low": (-math.inf, 1.5)}],
+        "numpy": np.float64("nan"),
+        "text": "Ärmel",
+        "name of a file": os.fsdecode(b"a\x80.png"),
+        "flag": True,
+    }
+    files.write_json(tmp_path / "a.json", value)
+    text = (tmp_path / "a.json").read_text(encoding="utf-8")
+
+    def refuse(constant: str) -> None:
+        raise AssertionError(constant)
+
+    read = json.loads(text, parse_constant=refuse)
+    assert read["nan"] is None and read["numpy"] is None and read["flag"] is True
+    assert read["deep"] == [None, {"low": [None, 1.5]}]
+    assert "Ärmel" in text and read["name of a file"] == value["name of a file"]
