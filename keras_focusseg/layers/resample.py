@@ -118,7 +118,7 @@ def sample_bilinear(x: Any, coordinates: Any, padding: str = "border") -> Any:
         column = ops.cast(ops.clip(column, 0.0, last_column), "int32")
         row = ops.cast(ops.clip(row, 0.0, last_row), "int32")
         values = ops.take(flat, first + row * width + column, axis=0)  # (B, h, w, C)
-        return ops.cast(values, "float32") * weight[..., None]
+        return ops.cast(values, "float32") * ops.expand_dims(weight, -1)
 
     result = corner(left, top, (1.0 - along) * (1.0 - down))
     result = result + corner(left + 1.0, top, along * (1.0 - down))

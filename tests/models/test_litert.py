@@ -1,0 +1,71 @@
+"""Networks as LiteRT files: built-in operations alone, pictures of any size."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+
+from keras_focusseg import backbones, models
+from tests.models import tiny
+from tests.testers import randomize_weights, tiny_fornet
+
+pytestmark = [
+    pytest.mark.skipif(
+        keras.backend.backend() != "tensorflow",
+        reason="Keras writes LiteRT files of any picture size with TensorFlow alone",
+    ),
+    pytest.mark.filterwarnings("ignore:.*tf.lite.Interpreter is deprecated"),
+]
+
+
+def scrnet(**options: Any) -> models.SCRNet:
+    return models.SCRNet(
+        3,
+        tiny.backbone(8, (4, 2, 2, 2)),
+        filters=8,
+        context_filters=8,
+        embedding_filters=4,
+        **options,
+    )
+
+
+def sernet_former() -> models.SERNetFormer:
+    backbone = backbones.build("mobilenet_v2", alpha=0.35, attention_boosting=True)
+    return models.SERNetFormer(3, backbone, bridge_filters=8, skip_filters=8, decoder_filters=8)
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        tiny_fornet,
+        sernet_former,
+        scrnet,
+        lambda: scrnet(context="pyramid_pooling", upsampling="fam"),
+        lambda: scrnet(channel_attention="squeeze_excite", upsampling="align_fa"),
+    ],
+    ids=["fornet", "sernet_former", "scrnet", "ppm and fam", "se and align_fa"],
+)
+def test_built_in_operations_give_the_same_outputs_at_any_size(build: Any, tmp_path: Path) -> None:
+    """Without TensorFlow's own operations ("Flex"), which phones do not have."""
+    import tensorflow as tf
+
+    model = build()
+    randomize_weights(model)
+    path = tmp_path / "network.tflite"
+    model.export(
+        path,
+        format="litert",
+        verbose=False,
+        target_spec={"supported_ops": [tf.lite.OpsSet.TFLITE_BUILTINS]},
+    )
+    run = tf.lite.Interpreter(str(path)).get_signature_runner()
+    (name,) = run.get_input_details()
+    for height, width in ((64, 96), (49, 71)):
+        images = tiny.images(height, width, batch=1)
+        found = run(**{name: images})
+        for output, expected in model.predict_on_batch(images).items():
+            np.testing.assert_allclose(found[output], expected, atol=1e-3, err_msg=output)
