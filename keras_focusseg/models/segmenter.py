@@ -11,7 +11,7 @@ import numpy as np
 from keras import ops
 
 from keras_focusseg.metrics import MeanIoU
-from keras_focusseg.optimizers import AdamW, tell_backbone
+from keras_focusseg.optimizers import AdamW, own_optimizer, tell_network
 
 SMALLEST_SIDE = 16
 
@@ -102,7 +102,7 @@ class Segmenter(keras.Model):
             )
         if optimizer == "auto":
             optimizer = AdamW(2e-4, weight_decay=0.05, global_clipnorm=1.0)
-        tell_backbone(optimizer, getattr(self, "backbone", None))
+        tell_network(optimizer, self)
         if metrics == "auto":
             chosen_metrics = [MeanIoU(self.num_classes, self.ignore_class)]
         else:
@@ -120,6 +120,36 @@ class Segmenter(keras.Model):
                 if weight
             ]
         plain.compile_config = {"kwargs": kwargs, "auto": (loss == "auto", metrics == "auto")}
+
+    def make_train_function(self, force: bool = False) -> Any:
+        """Keras' compiled step; before it, averages start from the weights as they are now."""
+        own = own_optimizer(self.optimizer)
+        if own is not None and own.ema:
+            if not self.optimizer.built:
+                self.optimizer.build(self.trainable_variables)
+            own.start_averages()
+        return super().make_train_function(force)
+
+    def train_step(self, *arguments: Any) -> Any:
+        """Keras' step, after which the averages of the batch-norm statistics move."""
+        result = super().train_step(*arguments)
+        own = own_optimizer(self.optimizer)
+        if own is None or not own.ema:
+            return result
+        if len(arguments) == 1:  # the batch; the variables hold their values
+            own.average_statistics()
+            return result
+        # On JAX the values of all variables come in and go out beside the batch.
+        logs, (trainable, fixed, optimizer, metrics) = result
+        variables = self.optimizer.variables
+        state = [
+            *zip(variables, optimizer, strict=True),
+            *zip(self.non_trainable_variables, fixed, strict=True),
+        ]
+        with keras.StatelessScope(state_mapping=state) as scope:
+            own.average_statistics()
+        optimizer = [scope.get_current_value(variable) for variable in variables]
+        return logs, (trainable, fixed, optimizer, metrics)
 
     def compute_loss(
         self,

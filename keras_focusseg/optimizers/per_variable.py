@@ -1,35 +1,66 @@
 """AdamW and SGD as segmentation networks want them.
 
 No weight decay on norms and biases, and, on demand, a higher rate outside the backbone: what
-PyTorch does with parameter groups, which Keras' optimizers lack.
+PyTorch does with parameter groups, which Keras' optimizers lack. And a moving average of the
+weights that is part of the step.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import keras
 from keras import ops
 
 NOT_DECAYED = ("bias", "gamma", "beta")
+STATISTICS = ("moving_mean", "moving_variance")
+
+
+def _of_backend(kind: Any) -> Any:
+    """What Keras makes instead of `kind` on this backend.
+
+    On PyTorch that is a subclass which updates all variables by a few fused calls, through
+    `_parallel_update_step`; elsewhere it is `kind`. Keras hands it out for its own classes alone,
+    so classes of ours have to inherit from it. No variable is made here: that would start the
+    backend at import, before anybody can choose devices.
+    """
+    return type(kind.__new__(kind))
+
+
+_KerasAdamW: Any = _of_backend(keras.optimizers.AdamW)
+_KerasSGD: Any = _of_backend(keras.optimizers.SGD)
+FUSED = _KerasSGD is not keras.optimizers.SGD
 
 
 class _PerVariable(keras.optimizers.Optimizer):
     """An optimizer that asks for each variable how fast it learns and how much it decays.
 
     Keras decays all variables by one rate, before the step. So it is told of no decay, and the
-    subclasses decay in `update_step`, which every backend calls for each variable.
+    subclasses decay in `update_step`, which TensorFlow and JAX call for each variable, or in
+    `_decay_group`, which PyTorch calls for all variables of the same rate and decay at once.
+
+    With `ema` it keeps an average beside each variable and each batch-norm statistic of the
+    network, among its own variables: they are saved with it, and placed where the weights are.
     """
 
-    def _set_up(self, weight_decay: float | None, head_learning_rate_factor: float) -> None:
+    def _set_up(
+        self, weight_decay: float | None, head_learning_rate_factor: float, ema: float
+    ) -> None:
         if head_learning_rate_factor <= 0:
             raise ValueError(
                 f"head_learning_rate_factor must be above 0, got {head_learning_rate_factor}."
             )
+        if not 0 <= ema < 1:
+            raise ValueError(f"ema must be in [0, 1), got {ema}.")
         self.weight_decay = None  # Keras' own decay
         self.kernel_decay = weight_decay or 0.0
         self.head_learning_rate_factor = head_learning_rate_factor
+        self.ema = ema
+        # In a function, because Keras would take variables for the optimizer's own.
+        self._statistics: Callable[[], list[keras.Variable]] = list
+        self._averages: list[keras.Variable] = []
+        self._averages_of_statistics: list[keras.Variable] = []
         # Ids and not variables: Keras would take those for the optimizer's own.
         self._backbone: frozenset[int] | None = None
         self._spared: frozenset[int] = frozenset()
@@ -86,6 +117,133 @@ class _PerVariable(keras.optimizers.Optimizer):
             for v in variables
         )
         super().build(variables)
+        if not self.ema:
+            return
+        self._averages = self._average_beside(variables)
+        self._averages_of_statistics = self._average_beside(self._statistics())
+        try:
+            self.start_averages()
+        except NotImplementedError as error:  # TensorFlow is tracing: it would start anew each step
+            raise ValueError(
+                "An optimizer with ema must be built before the step is traced: call "
+                "optimizer.build(model.trainable_variables) before fit."
+            ) from error
+
+    def set_statistics(self, variables: Iterable[keras.Variable]) -> None:
+        """Says what is averaged beside the weights; the `compile` of a network does it.
+
+        Averaged kernels with the batch-norm statistics of other kernels would be a network that
+        was never trained. The statistics are no business of an optimizer, so the step of the
+        network has to call `average_statistics`, as `Segmenter.train_step` does.
+
+        Args:
+            variables: Batch-norm statistics.
+
+        Raises:
+            ValueError: The optimizer was built without them.
+        """
+        known = list(variables)
+        if self.ema and self.built and len(known) != len(self._averages_of_statistics):
+            raise ValueError(
+                f"The optimizer averages {len(self._averages_of_statistics)} batch-norm "
+                f"statistics, and the network has {len(known)}: compile the network with it "
+                "before it is built, and each network with an optimizer of its own."
+            )
+        self._statistics = lambda: known
+
+    def start_averages(self) -> None:
+        """Lets the averages start from the weights as they are, unless a step has been taken."""
+        if self.ema and self.built and int(ops.convert_to_numpy(self._iterations)) == 0:
+            for average, variable in self._averaged():
+                average.assign(ops.copy(variable.value))
+
+    def swap_averages(self) -> None:
+        """Exchanges weights and averages, for a validation; a second call puts them back.
+
+        Under a strategy every process has to call it.
+
+        Example:
+            ```python
+            optimizer = optimizers.AdamW(2e-4, ema=0.999)
+            model.compile(optimizer)
+            model.fit(train)
+            optimizer.swap_averages()    # the model now holds the averaged weights
+            ```
+        """
+        for average, variable in self._averaged():
+            present = ops.copy(variable.value)
+            variable.assign(ops.copy(average.value))
+            average.assign(present)
+
+    def apply(self, grads: Any, trainable_variables: Any = None) -> None:
+        """Keras' step, after which the averages of the weights move."""
+        super().apply(grads, trainable_variables)
+        self._move(self._averages, self._trainable_variables)
+
+    def average_statistics(self) -> None:
+        """Moves the averages of the batch-norm statistics; to be called after `apply`."""
+        self._move(self._averages_of_statistics, self._statistics())
+
+    def _average_beside(self, variables: Iterable[keras.Variable]) -> list[keras.Variable]:
+        return [self.add_variable_from_reference(v, name="average") for v in variables]
+
+    def _averaged(self) -> Iterator[tuple[keras.Variable, keras.Variable]]:
+        if self.ema and self.built:
+            yield from zip(self._averages, self._trainable_variables, strict=True)
+            yield from zip(self._averages_of_statistics, self._statistics(), strict=True)
+
+    def _move(self, averages: Sequence[keras.Variable], values: Sequence[Any]) -> None:
+        """`a = m a + (1 - m) w` with `m = min(ema, (1 + t) / (10 + t))` after the t-th step.
+
+        The momentum grows with the steps so that the first weights do not linger (Tarvainen and
+        Valpola, arXiv 1703.01780). A step is one that changed the weights: while gradients are
+        accumulated nothing moves.
+        """
+        if not averages:
+            return
+        steps = ops.cast(self.iterations, "float32")
+        share = 1.0 - ops.minimum(self.ema, (1.0 + steps) / (10.0 + steps))
+        if self.gradient_accumulation_steps:
+            stepped = ops.equal(self._iterations % self.gradient_accumulation_steps, 0)
+            share = share * ops.cast(stepped, "float32")
+        self._mix(averages, values, share)
+
+    def _mix(self, averages: Sequence[keras.Variable], values: Sequence[Any], share: Any) -> None:
+        """`a += share (w - a)` for every pair."""
+        if FUSED:
+            import torch
+
+            with torch.no_grad():
+                old = [average.value for average in averages]
+                moves = torch._foreach_sub([value.value for value in values], old)
+                torch._foreach_mul_(moves, share)
+                torch._foreach_add_(old, moves)
+            return
+        for average, value in zip(averages, values, strict=True):
+            difference = ops.subtract(value, average)
+            self.assign_add(average, ops.multiply(difference, ops.cast(share, average.dtype)))
+
+    def _parallel_update_step(
+        self, grads: Sequence[Any], variables: Sequence[keras.Variable], learning_rate: Any
+    ) -> None:
+        """What PyTorch calls in place of `update_step`: all variables of a rate and a decay."""
+        groups: dict[tuple[float, float], list[int]] = {}
+        for i, variable in enumerate(variables):
+            own = self._get_variable_index(variable)
+            groups.setdefault((self._rates[own], self._decays[own]), []).append(i)
+        for (factor, decay), members in groups.items():
+            of_group = [grads[i] for i in members]
+            group = [variables[i] for i in members]
+            rate = learning_rate * factor
+            if decay:
+                of_group = self._decay_group(of_group, [v.value for v in group], rate, decay)
+            super()._parallel_update_step(of_group, group, rate)
+
+    def _decay_group(
+        self, grads: list[Any], values: list[Any], rate: Any, decay: float
+    ) -> list[Any]:
+        """Decays PyTorch's tensors that share rate and decay; the gradients to go on with."""
+        raise NotImplementedError
 
     def _own(self, variable: Any, learning_rate: Any) -> tuple[Any, float]:
         """Rate and decay of one variable; `variable` may be a copy on one device of several."""
@@ -98,11 +256,12 @@ class _PerVariable(keras.optimizers.Optimizer):
             **super().get_config(),
             "weight_decay": self.kernel_decay,
             "head_learning_rate_factor": self.head_learning_rate_factor,
+            "ema": self.ema,
         }
 
 
 @keras.saving.register_keras_serializable(package="keras_focusseg")
-class AdamW(_PerVariable, keras.optimizers.AdamW):
+class AdamW(_PerVariable, _KerasAdamW):
     """`keras.optimizers.AdamW` that leaves biases and normalisation weights undecayed.
 
     Keras can exclude variables from decay, but does not store the exclusion with the optimizer: a
@@ -116,6 +275,8 @@ class AdamW(_PerVariable, keras.optimizers.AdamW):
             attribute `weight_decay` stays `None`.
         head_learning_rate_factor: What is not in the backbone learns, and decays, at this
             multiple of the rate.
+        ema: Momentum of the moving average of the weights, in [0, 1); 0 keeps none. `swap_averages`
+            puts the averages in place.
         **kwargs: Further arguments of `keras.optimizers.AdamW`.
 
     Example:
@@ -130,10 +291,11 @@ class AdamW(_PerVariable, keras.optimizers.AdamW):
         learning_rate: Any = 2e-4,
         weight_decay: float = 0.05,
         head_learning_rate_factor: float = 1.0,
+        ema: float = 0.0,
         **kwargs: Any,
     ) -> None:
         super().__init__(learning_rate=learning_rate, weight_decay=0.0, **kwargs)
-        self._set_up(weight_decay, head_learning_rate_factor)
+        self._set_up(weight_decay, head_learning_rate_factor, ema)
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
         """Decays one variable, then takes Adam's step, both at the variable's rate."""
@@ -143,9 +305,18 @@ class AdamW(_PerVariable, keras.optimizers.AdamW):
             self.assign_sub(variable, ops.multiply(variable, shrinkage))
         super().update_step(gradient, variable, rate)
 
+    def _decay_group(
+        self, grads: list[Any], values: list[Any], rate: Any, decay: float
+    ) -> list[Any]:
+        """The same decay on PyTorch."""
+        import torch
+
+        torch._foreach_mul_(values, 1.0 - rate * decay)
+        return grads
+
 
 @keras.saving.register_keras_serializable(package="keras_focusseg")
-class SGD(_PerVariable, keras.optimizers.SGD):
+class SGD(_PerVariable, _KerasSGD):
     """`keras.optimizers.SGD` whose weight decay is an L2 penalty, without biases and norms.
 
     The decay is added to the gradient, `g = g + weight_decay * w`, so that it goes through
@@ -161,6 +332,8 @@ class SGD(_PerVariable, keras.optimizers.SGD):
         weight_decay: Factor of the penalty on convolution and dense kernels. Kept as
             `kernel_decay`; Keras' attribute `weight_decay` stays `None`.
         head_learning_rate_factor: What is not in the backbone learns at this multiple of the rate.
+        ema: Momentum of the moving average of the weights, in [0, 1); 0 keeps none. `swap_averages`
+            puts the averages in place.
         **kwargs: Further arguments of `keras.optimizers.SGD`.
 
     Example:
@@ -175,10 +348,11 @@ class SGD(_PerVariable, keras.optimizers.SGD):
         momentum: float = 0.9,
         weight_decay: float = 5e-4,
         head_learning_rate_factor: float = 1.0,
+        ema: float = 0.0,
         **kwargs: Any,
     ) -> None:
         super().__init__(learning_rate=learning_rate, momentum=float(momentum), **kwargs)
-        self._set_up(weight_decay, head_learning_rate_factor)
+        self._set_up(weight_decay, head_learning_rate_factor, ema)
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
         """Adds the penalty to the gradient, then takes the step at the variable's rate."""
@@ -187,9 +361,28 @@ class SGD(_PerVariable, keras.optimizers.SGD):
             gradient = ops.add(gradient, ops.multiply(variable, decay))
         super().update_step(gradient, variable, rate)
 
+    def _decay_group(
+        self, grads: list[Any], values: list[Any], rate: Any, decay: float
+    ) -> list[Any]:
+        """The same penalty on PyTorch."""
+        import torch
 
-def tell_backbone(optimizer: Any, backbone: keras.Model | None) -> None:
-    """Says to an optimizer of this file, wrapped for loss scaling or not, what the backbone is."""
+        penalised: list[Any] = torch._foreach_add(grads, values, alpha=decay)
+        return penalised
+
+
+def tell_network(optimizer: Any, network: keras.Model) -> None:
+    """Says to an optimizer of this file what of a network is backbone, and what statistics."""
+    own = own_optimizer(optimizer)
+    if own is None:
+        return
+    backbone = getattr(network, "backbone", None)
+    if backbone is not None:
+        own.set_backbone(backbone.variables)
+    own.set_statistics(v for v in network.non_trainable_variables if v.name in STATISTICS)
+
+
+def own_optimizer(optimizer: Any) -> AdamW | SGD | None:
+    """An optimizer of this file, taken out of Keras' loss scaling, or None if it is another."""
     inner = getattr(optimizer, "inner_optimizer", optimizer)
-    if isinstance(inner, _PerVariable) and backbone is not None:
-        inner.set_backbone(backbone.variables)
+    return inner if isinstance(inner, _PerVariable) else None

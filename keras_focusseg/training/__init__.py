@@ -1,17 +1,17 @@
 """Recipes and what runs them."""
 
 from keras_focusseg.optimizers import WarmupPoly, WarmupStep
-from keras_focusseg.training.callbacks import MovingAverage, StopOnNaN, TrainingDiverged
+from keras_focusseg.training.callbacks import StopOnNaN, TrainingDiverged, ValidateAverages
 from keras_focusseg.training.fit import build_model, make_optimizer, train
 from keras_focusseg.training.recipe import Recipe, load_recipe
 from keras_focusseg.training.run_folder import RunFolder
 
 __all__ = [
-    "MovingAverage",
     "Recipe",
     "RunFolder",
     "StopOnNaN",
     "TrainingDiverged",
+    "ValidateAverages",
     "WarmupPoly",
     "WarmupStep",
     "build_model",

@@ -1,4 +1,4 @@
-"""What happens beside the steps of a run: a watch on the loss, averaged weights."""
+"""What happens beside the steps of a run: a watch on the loss, validation of averaged weights."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import math
 from typing import Any
 
 import keras
-import numpy as np
-from keras import ops
+
+from keras_focusseg.optimizers import own_optimizer
 
 
 class TrainingDiverged(RuntimeError):
@@ -15,77 +15,75 @@ class TrainingDiverged(RuntimeError):
 
 
 class StopOnNaN(keras.callbacks.Callback):
-    """Ends a run with `TrainingDiverged` as soon as the loss is not finite."""
+    """Ends a run with `TrainingDiverged` soon after the loss is not finite.
+
+    The step does not wait for it: on TensorFlow and JAX, Keras hands the logs to callbacks that
+    say `async_safe` in a thread of its own, where they wait for the device, and the next steps are
+    under way when the error arrives. No validation counts, and no checkpoint is written, after it.
+    """
+
+    async_safe = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.epoch = 0
+        self.message: str | None = None
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Notes the epoch, for the message."""
+        self.epoch = epoch
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         """Looks at the mean loss of the epoch so far, which keeps a NaN once it met one."""
         loss = float((logs or {}).get("loss", 0.0))
-        if not math.isfinite(loss):
-            rate = float(ops.convert_to_numpy(self.model.optimizer.learning_rate))
-            raise TrainingDiverged(
-                f"The loss became {loss} in step {int(self.model.optimizer.iterations)} of the "
-                f"run (learning rate {rate:.2e}). The last finished epoch is kept. Lower the "
-                "learning rate, lengthen the warm-up or clip gradients harder, and look for "
-                "broken images; then train anew."
+        if not math.isfinite(loss) and self.message is None:
+            self.message = (
+                f"The loss became {loss} in step {batch + 1} of epoch {self.epoch + 1}. The last "
+                "finished epoch is kept. Lower the learning rate, lengthen the warm-up or clip "
+                "gradients harder, and look for broken images; then train anew."
             )
+        self._raise()
+
+    def on_test_end(self, logs: dict[str, Any] | None = None) -> None:
+        """Lets no validation count that came after a NaN."""
+        self._raise()
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Lets no checkpoint be written after a NaN."""
+        self._raise()
+
+    def _raise(self) -> None:
+        if self.message is not None:
+            raise TrainingDiverged(self.message)
 
 
-class MovingAverage(keras.callbacks.Callback):
-    """Keeps an exponential moving average of all weights, batch-norm statistics included.
+class ValidateAverages(keras.callbacks.Callback):
+    """Validates the averaged weights that an optimizer with `ema` keeps, then goes on training.
 
-    Averaged kernels with statistics of other kernels would be a network that was never trained,
-    so both are averaged alike. The momentum grows with the steps, `(1 + t) / (10 + t)` at most
-    `momentum`, so that the first values do not linger (Tarvainen and Valpola, arXiv 1703.01780).
+    What looks at the weights while they are validated, `RunFolder` for one, has to come before it
+    in the list of callbacks.
 
-    Args:
-        momentum: Share of the average that each step keeps, in [0, 1).
+    Example:
+        ```python
+        model.compile(optimizers.AdamW(2e-4, ema=0.999))
+        model.fit(train, validation_data=val, callbacks=[training.ValidateAverages()])
+        model.optimizer.swap_averages()    # trained; now keep the averages
+        ```
     """
 
-    def __init__(self, momentum: float) -> None:
-        super().__init__()
-        self.momentum = momentum
-        self.averages: list[Any] | None = None
-        self.steps = 0
+    def on_test_begin(self, logs: dict[str, Any] | None = None) -> None:
+        """Puts the averages in place."""
+        self._swap()
 
-    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        """Starts from the weights as they are, unless a resumed run brought averages."""
-        if self.averages is None:
-            self.averages = [ops.copy(w.value) for w in self._weights()]
+    def on_test_end(self, logs: dict[str, Any] | None = None) -> None:
+        """Puts the trained weights back."""
+        self._swap()
 
-    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        """Moves the averages towards the weights."""
-        self._sync()
-        self.steps += 1
-        keep = min(self.momentum, (1 + self.steps) / (10 + self.steps))
-        assert self.averages is not None
-        for i, weight in enumerate(self._weights()):
-            value = ops.stop_gradient(weight.value)
-            self.averages[i] = self.averages[i] + (1.0 - keep) * (value - self.averages[i])
-
-    def swap(self) -> None:
-        """Exchanges weights and averages; a second call puts them back."""
-        self._sync()
-        assert self.averages is not None
-        for i, weight in enumerate(self._weights()):
-            present = ops.copy(weight.value)
-            weight.assign(self.averages[i])
-            self.averages[i] = present
-
-    def state(self) -> dict[str, np.ndarray]:
-        """Averages as arrays, for a checkpoint."""
-        arrays = {f"{i:05d}": ops.convert_to_numpy(a) for i, a in enumerate(self.averages or [])}
-        return {**arrays, "steps": np.asarray([self.steps], "int64")}
-
-    def restore(self, state: dict[str, np.ndarray]) -> None:
-        """Takes over what `state` gave."""
-        state = dict(state)
-        self.steps = int(state.pop("steps")[0])
-        self.averages = [ops.convert_to_tensor(state[key]) for key in sorted(state)]
-
-    def _weights(self) -> list[keras.Variable]:
-        return [w for w in self.model.weights if "float" in str(w.dtype)]
-
-    def _sync(self) -> None:
-        # The JAX trainer holds the state itself during an epoch; this hands it to the variables.
-        if hasattr(self.model, "jax_state_sync"):
-            self.model.jax_state_sync()
+    def _swap(self) -> None:
+        own = own_optimizer(self.model.optimizer)
+        if own is None or not own.ema:
+            raise ValueError(
+                "ValidateAverages needs an optimizer that keeps averages: compile with "
+                "keras_focusseg.optimizers.AdamW(..., ema=0.999) or SGD(..., ema=0.999)."
+            )
+        own.swap_averages()

@@ -13,7 +13,7 @@ from rich.progress import Progress
 
 from keras_focusseg import backbones, data, files, models, optimizers, presets
 from keras_focusseg.optimizers import WarmupPoly, WarmupStep
-from keras_focusseg.training.callbacks import MovingAverage, StopOnNaN
+from keras_focusseg.training.callbacks import StopOnNaN, ValidateAverages
 from keras_focusseg.training.recipe import Recipe
 from keras_focusseg.training.run_folder import RunFolder, newest_checkpoint
 
@@ -91,7 +91,6 @@ def train(
     model = build_model(recipe, train_source, load_weights=not resumed)
     model.compile(optimizer=make_optimizer(recipe, steps))
 
-    average = MovingAverage(recipe.ema) if recipe.ema else None
     best = run_folder / "best"
 
     def save_best(epoch: int, value: float) -> None:
@@ -107,7 +106,7 @@ def train(
             },
         )
 
-    folder = RunFolder(run_folder, average, save_best)
+    folder = RunFolder(run_folder, save_best)
     folder.set_model(model)
     epochs_done = 0
     if resumed:
@@ -117,8 +116,8 @@ def train(
     files.write_json(run_folder / "recipe.json", recipe.to_config())
     if epochs_done < epochs:
         callbacks: list[keras.callbacks.Callback] = [StopOnNaN(), folder]
-        if average is not None:
-            callbacks.insert(1, average)
+        if recipe.ema:
+            callbacks.append(ValidateAverages())
         model.fit(
             data.batches(
                 train_source,
@@ -190,6 +189,7 @@ def make_optimizer(recipe: Recipe, steps_per_epoch: int) -> optimizers.AdamW | o
         "weight_decay": recipe.weight_decay,
         "head_learning_rate_factor": recipe.head_learning_rate_factor,
         "global_clipnorm": recipe.clip_norm or None,
+        "ema": recipe.ema,
     }
     if recipe.optimizer == "sgd":
         return optimizers.SGD(schedule, recipe.momentum, **options)

@@ -1,4 +1,4 @@
-"""The folder of a run: validation of the averaged weights, checkpoints to resume from, logs."""
+"""The folder of a run: the best weights, checkpoints to resume from, logs."""
 
 from __future__ import annotations
 
@@ -6,29 +6,27 @@ import csv
 import json
 import math
 import shutil
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import keras
 from keras import ops
-from safetensors.numpy import load_file, save_file
 
 from keras_focusseg import files
-from keras_focusseg.training.callbacks import MovingAverage
 
 CHECKPOINTS = "checkpoints"
 
 
 class RunFolder(keras.callbacks.Callback):
-    """Validates the averaged weights, keeps the best, and makes every epoch one to resume from.
+    """Keeps the best weights, and makes every epoch one to resume from.
 
     Layout of the folder: `checkpoints/epoch_NNNN/` (all that a resumed run needs; the last one
     only), `log.csv` (a row an epoch), `tensorboard/`, and what `save_best` writes.
 
     Args:
         folder: Folder of the run.
-        average: The moving average, or `None`.
         save_best: Called with (epoch, value) while the best weights are in the model.
         monitor: Name of the validation measure; higher is better.
     """
@@ -36,13 +34,11 @@ class RunFolder(keras.callbacks.Callback):
     def __init__(
         self,
         folder: Path,
-        average: MovingAverage | None,
         save_best: Callable[[int, float], None],
         monitor: str = "mean_iou",
     ) -> None:
         super().__init__()
-        self.folder, self.average = folder, average
-        self.save_best, self.monitor = save_best, monitor
+        self.folder, self.save_best, self.monitor = folder, save_best, monitor
         self.best, self.best_epoch, self.epoch = -math.inf, -1, 0
         self.history: list[dict[str, float]] = []
         self._writer: Any = None
@@ -57,19 +53,12 @@ class RunFolder(keras.callbacks.Callback):
         """Notes the epoch, for the validation inside it."""
         self.epoch = epoch
 
-    def on_test_begin(self, logs: dict[str, Any] | None = None) -> None:
-        """Puts the averaged weights in place for the validation."""
-        if self.average is not None:
-            self.average.swap()
-
     def on_test_end(self, logs: dict[str, Any] | None = None) -> None:
-        """Keeps the weights if they are the best so far, then puts the trained ones back."""
+        """Keeps the weights that were validated if they are the best so far."""
         value = float((logs or {}).get(self.monitor, math.nan))
         if value > self.best:
             self.best, self.best_epoch = value, self.epoch + 1
             self.save_best(self.epoch + 1, value)
-        if self.average is not None:
-            self.average.swap()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Writes the logs and the checkpoint."""
@@ -98,10 +87,10 @@ class RunFolder(keras.callbacks.Callback):
             return 0
         try:
             state = json.loads((newest / "state.json").read_text())
-            self.model.load_weights(newest / "training.weights.h5")
-            if self.average is not None:
-                self.average.restore(load_file(newest / "average.safetensors"))
-        except (OSError, KeyError, ValueError) as error:
+            with warnings.catch_warnings():  # Keras leaves out an optimizer that does not fit
+                warnings.filterwarnings("error", "Skipping variable loading")
+                self.model.load_weights(newest / "training.weights.h5")
+        except (OSError, KeyError, ValueError, UserWarning) as error:
             raise ValueError(
                 f"{newest} cannot be resumed from: {error}. Remove that folder to start anew."
             ) from error
@@ -123,8 +112,6 @@ class RunFolder(keras.callbacks.Callback):
         }
         with files.written_folder(final) as folder:
             self.model.save_weights(folder / "training.weights.h5")  # with the optimizer's state
-            if self.average is not None:
-                save_file(self.average.state(), folder / "average.safetensors")
             files.write_json(folder / "state.json", state)
         for old in parent.glob("epoch_*"):
             if old != final:
