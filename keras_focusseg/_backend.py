@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import sys
-from pathlib import Path
+from pathlib import Path, PurePath
 
 BACKENDS = ("tensorflow", "jax", "torch")
+
+
+def is_command_line() -> bool:
+    """Whether this process is `focusseg ...` or `python -m keras_focusseg.cli ...`."""
+    program = sys.argv[0] if sys.argv else ""
+    if program == "-m":  # what Python puts there until it has found the module
+        return "keras_focusseg.cli" in sys.orig_argv
+    return PurePath(program).name.lower() in ("focusseg", "focusseg.exe")
 
 
 def choose_backend() -> None:
@@ -18,16 +27,35 @@ def choose_backend() -> None:
     stays.
 
     Raises:
-        ImportError: No backend is installed.
+        ImportError: No backend is installed, or the one that was chosen is not.
     """
-    home = Path(os.environ.get("KERAS_HOME", Path.home() / ".keras"))
-    if "keras" in sys.modules or os.environ.get("KERAS_BACKEND") or (home / "keras.json").exists():
+    if "keras" in sys.modules:
         return
-    for name in BACKENDS:
-        if importlib.util.find_spec(name) is not None:
-            os.environ["KERAS_BACKEND"] = name
-            return
-    raise ImportError(
-        "keras_focusseg needs TensorFlow, JAX or PyTorch, and found none. Install one of them: "
-        "pip install 'keras-focusseg[tensorflow]', [tensorflow-cpu], [jax] or [torch]."
-    )
+    chosen, where = os.environ.get("KERAS_BACKEND"), "The environment variable KERAS_BACKEND"
+    if not chosen:
+        home = Path(os.environ.get("KERAS_HOME", Path.home() / ".keras"))
+        chosen, where = _configured(home / "keras.json"), str(home / "keras.json")
+    installed = [name for name in BACKENDS if importlib.util.find_spec(name) is not None]
+    if chosen in BACKENDS and chosen not in installed:
+        others = f"name one that is ({', '.join(installed)}), or " if installed else ""
+        raise ImportError(
+            f"{where} names the backend {chosen!r}, which is not installed: {others}"
+            f"pip install 'keras-focusseg[{chosen}]'."
+        )
+    if chosen:
+        return
+    if not installed:
+        raise ImportError(
+            "keras_focusseg needs TensorFlow, JAX or PyTorch, and found none. Install one of them: "
+            "pip install 'keras-focusseg[tensorflow]', [tensorflow-cpu], [jax] or [torch]."
+        )
+    os.environ["KERAS_BACKEND"] = installed[0]
+
+
+def _configured(path: Path) -> str | None:
+    """The backend that Keras' configuration file names, if it is there and Keras can read it."""
+    try:
+        chosen = json.loads(path.read_text(encoding="utf-8")).get("backend")
+    except (OSError, ValueError, AttributeError):
+        return None
+    return chosen if isinstance(chosen, str) else None

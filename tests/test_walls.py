@@ -11,7 +11,8 @@ from tests.conftest import BACKEND_FREE, REPOSITORY
 PACKAGE = REPOSITORY / "keras_focusseg"
 # From the ground up; a room imports rooms of lower floors only, or none.
 FLOORS = (
-    ("files", "label_spaces", "layers", "losses", "metrics", "optimizers", "streets"),
+    ("files",),
+    ("label_spaces", "layers", "losses", "metrics", "optimizers", "streets"),
     ("data",),
     ("backbones",),
     ("models",),

@@ -23,7 +23,7 @@ import keras
 from rich.progress import track
 
 from keras_focusseg import data, inference, presets
-from keras_focusseg.presets.registry import CATALOG, WEIGHTS, write_record
+from keras_focusseg.presets.record import CATALOG, WEIGHTS, write_record
 
 
 def main() -> None:

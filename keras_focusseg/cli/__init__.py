@@ -1,5 +1,35 @@
-"""The command line: `focusseg train | evaluate | segment | presets | demo`."""
+"""The command line: `focusseg train | evaluate | segment | profile | presets | demo | data`.
 
-from keras_focusseg.cli.app import build_app, main
+The program starts without Keras: each verb imports what it needs when it runs.
+"""
 
-__all__ = ["build_app", "main"]
+from __future__ import annotations
+
+import os
+import sys
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Runs the command line; mistakes in what was given end with one line and code 2.
+
+    Args:
+        arguments: The words after the program's name; by default those of the process.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow's own start-up messages
+    try:
+        from keras_focusseg.cli.app import build_app
+
+        build_app()(arguments, prog_name="focusseg")
+    except KeyboardInterrupt:
+        print("focusseg: interrupted", file=sys.stderr)
+        sys.exit(130)
+    except (ValueError, OSError, ImportError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and not _is_ours(error):
+            raise
+        print(f"focusseg: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+def _is_ours(error: RuntimeError) -> bool:
+    """Whether its class is one of this library, such as `TrainingDiverged`."""
+    return type(error).__module__.split(".")[0] == "keras_focusseg"

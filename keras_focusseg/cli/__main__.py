@@ -1,5 +1,5 @@
 """`python -m keras_focusseg.cli`."""
 
-from keras_focusseg.cli.app import main
+from keras_focusseg.cli import main
 
 main()

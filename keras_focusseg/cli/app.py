@@ -1,30 +1,33 @@
-"""Puts the verbs together and turns known errors into one clear line."""
+"""Puts the verbs together."""
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import os
 import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import typer
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow's own start-up messages
+from keras_focusseg._backend import choose_backend
+from keras_focusseg.cli import (
+    data_check,
+    data_prepare,
+    data_show,
+    demo,
+    evaluate,
+    presets,
+    profile,
+    segment,
+    train,
+)
 
 
 def build_app() -> typer.Typer:
     """The program with all its verbs."""
-    # Imported here: `keras_focusseg.cli` itself must not wait for Keras to load.
-    from keras_focusseg.cli import (
-        data_check,
-        data_prepare,
-        data_show,
-        demo,
-        evaluate,
-        presets,
-        profile,
-        segment,
-        train,
-    )
-
     app = typer.Typer(
         name="focusseg",
         help="Semantic segmentation with Keras 3: train, evaluate and use networks.",
@@ -33,36 +36,51 @@ def build_app() -> typer.Typer:
         pretty_exceptions_enable=False,
         rich_markup_mode="markdown",
     )
-    verbs = (
-        train.train,
-        evaluate.evaluate,
-        segment.segment,
-        profile.profile,
-        presets.presets,
-        demo.demo,
-    )
-    for verb in verbs:
-        app.command()(verb)
+    for verb in (train.train, evaluate.evaluate, segment.segment, profile.profile):
+        app.command()(_with_backend(verb))
+    app.command()(presets.presets)
+    app.command()(_with_backend(demo.demo))
     data = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown")
     for data_verb in (data_check.check, data_show.show, data_prepare.prepare):
-        data.command()(data_verb)
+        data.command()(_with_backend(data_verb))
     app.add_typer(data, name="data", help="Check, look at and pack the images and masks on disk.")
     return app
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """Runs the command line; mistakes in what was given end with one line and code 2.
+def _with_backend(verb: Callable[..., None]) -> Callable[..., None]:
+    """The verb, which finds Keras and its backend imported, in silence."""
 
-    Args:
-        arguments: The words after the program's name; by default those of the process.
+    @functools.wraps(verb)
+    def run(*args: Any, **kwargs: Any) -> None:
+        try:
+            choose_backend()
+            if "keras" not in sys.modules:
+                with _quiet():
+                    import keras  # noqa: F401
+            verb(*args, **kwargs)
+        except KeyboardInterrupt:  # which Typer would end without a word
+            print("focusseg: interrupted", file=sys.stderr)
+            raise typer.Exit(130) from None
+
+    return run
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keeps back what is written to stderr, and lets it out where the import fails.
+
+    TensorFlow 2.21 announces itself there from C++, whatever `TF_CPP_MIN_LOG_LEVEL` says.
     """
-    from keras_focusseg.training import TrainingDiverged
-
-    try:
-        build_app()(arguments, prog_name="focusseg")
-    except (ValueError, ConnectionError, ImportError, TrainingDiverged) as error:
-        print(f"focusseg: {error}", file=sys.stderr)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        print("focusseg: interrupted", file=sys.stderr)
-        sys.exit(130)
+    sys.stderr.flush()
+    with tempfile.TemporaryFile() as kept:
+        stderr = os.dup(2)
+        os.dup2(kept.fileno(), 2)
+        try:
+            yield
+        except Exception:
+            kept.seek(0)
+            os.write(stderr, kept.read())
+            raise
+        finally:
+            os.dup2(stderr, 2)
+            os.close(stderr)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -11,11 +11,10 @@ from rich.markup import escape
 from rich.progress import Progress
 from rich.table import Table
 
-from keras_focusseg import files
 from keras_focusseg.cli import data_source
-from keras_focusseg.data import checkup
-from keras_focusseg.data.sources.pairs import printable
-from keras_focusseg.visualization import checkup_page
+
+if TYPE_CHECKING:
+    from keras_focusseg.data import checkup
 
 _COLORS = {"error": "bold red", "warning": "yellow", "note": "blue"}
 _LISTED = 3
@@ -53,6 +52,11 @@ def check(
 
     Example: focusseg data check camvid --data-root CamVid --html report.html
     """
+    from keras_focusseg import files
+    from keras_focusseg.data import checkup
+    from keras_focusseg.data.sources.pairs import printable
+    from keras_focusseg.visualization import checkup_page
+
     name, root = data_source.place(source, data_root)
     console = Console(width=max(100, Console().width))
     with Progress(console=console, transient=True) as progress:

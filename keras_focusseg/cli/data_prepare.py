@@ -10,9 +10,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from keras_focusseg import data
 from keras_focusseg.cli import data_source
-from keras_focusseg.data.sources.pairs import printable
 
 
 def prepare(
@@ -51,7 +49,9 @@ def prepare(
 
     Example: focusseg data prepare camvid --data-root CamVid --out prepared
     """
+    from keras_focusseg import data
     from keras_focusseg.data.records import tfds_builders
+    from keras_focusseg.data.sources.pairs import printable
 
     console = Console(width=max(100, Console().width))
     options = data_source.options(option)

@@ -6,14 +6,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from PIL import Image
 from rich.console import Console
 
-from keras_focusseg import data, files, training
 from keras_focusseg.cli import data_source
-from keras_focusseg.data import checkup
-from keras_focusseg.data.sources.pairs import printable
-from keras_focusseg.visualization.contact_sheet import contact_sheet
 
 
 def show(
@@ -43,6 +38,13 @@ def show(
 
     Example: focusseg data show synthetic_streets --out sheet.png --count 8
     """
+    from PIL import Image
+
+    from keras_focusseg import data, files, training
+    from keras_focusseg.data import checkup
+    from keras_focusseg.data.sources.pairs import printable
+    from keras_focusseg.visualization.contact_sheet import contact_sheet
+
     name, root = data_source.place(source, data_root)
     chosen = split or next(iter(data.splits(name, root)), "train")
     options = data_source.options(option, label_table)

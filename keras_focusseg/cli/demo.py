@@ -12,9 +12,6 @@ from rich.console import Console
 from rich.progress import Progress, TaskID
 from rich.table import Table
 
-from keras_focusseg import data, inference, presets
-from keras_focusseg.visualization import gallery
-
 # A seed of its own: these scenes are neither in the training nor in the validation split.
 DEMO_SEED = 2026
 
@@ -29,6 +26,9 @@ def demo(
 
     Example: focusseg demo --out demo
     """
+    from keras_focusseg import data, inference, presets
+    from keras_focusseg.visualization import gallery
+
     console = Console(width=max(100, Console().width))
     source = data.Cached(data.SyntheticStreets(count, seed=DEMO_SEED, split="test"))
     shipped = [name for name in presets.names() if presets.record(name).weights is not None]

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
-import numpy as np
 import typer
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from keras_focusseg import data, files, inference, metrics, presets
+if TYPE_CHECKING:
+    from keras_focusseg import inference
 
 
 def evaluate(
@@ -40,6 +41,8 @@ def evaluate(
 
     Example: focusseg evaluate fornet_mobilenet_v2_camvid --data-root CamVid --split val
     """
+    from keras_focusseg import data, files, inference, presets
+
     record = presets.record(preset)
     recipe = record.recipe
     name = dataset or recipe.get("dataset")
@@ -66,6 +69,8 @@ def evaluate(
 
 
 def _tables(scores: inference.Evaluation) -> list[Table]:
+    from keras_focusseg import metrics
+
     figures = scores.to_score()
     title = f"{scores.dataset} {scores.split}, {scores.frames} images of {scores.resolution}"
     caption = "single scale, no flip, void ignored" + (scores.note and f"; {scores.note}")
@@ -95,4 +100,4 @@ def _tables(scores: inference.Evaluation) -> list[Table]:
 
 
 def _percent(value: float) -> str:
-    return "n/a" if np.isnan(value) else f"{100 * value:.2f}"
+    return "n/a" if math.isnan(value) else f"{100 * value:.2f}"

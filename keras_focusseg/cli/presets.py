@@ -8,8 +8,6 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from keras_focusseg import presets as library
-
 
 def presets(
     pattern: Annotated[str, typer.Argument(help="Name or wildcard, such as 'fornet*'.")] = "*",
@@ -18,6 +16,8 @@ def presets(
 
     Example: focusseg presets fornet_mobilenet_v2_camvid
     """
+    from keras_focusseg import presets as library
+
     found = library.names(pattern)
     if not found:
         raise ValueError(f"No preset matches {pattern!r}; there are {', '.join(library.names())}.")

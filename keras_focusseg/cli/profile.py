@@ -10,8 +10,6 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from keras_focusseg import files, inference
-
 
 def profile(
     preset: Annotated[
@@ -34,6 +32,8 @@ def profile(
 
     Example: focusseg profile fornet_resnet101_cityscapes --size 1024x2048 --no-latency
     """
+    from keras_focusseg import files, inference
+
     sides = re.fullmatch(r"(\d+)x(\d+)", size)
     if sides is None:
         raise ValueError(f"--size must be HEIGHTxWIDTH, such as 1024x2048; got {size!r}.")

@@ -6,10 +6,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from PIL import Image
-
-from keras_focusseg import files, inference, presets
-from keras_focusseg.data.sources.readers import SUFFIXES
 
 
 def segment(
@@ -29,6 +25,10 @@ def segment(
     """
     if not 0 <= opacity <= 1:
         raise ValueError(f"--opacity must be in 0..1, got {opacity}.")
+    from PIL import Image
+
+    from keras_focusseg import files, inference, presets
+
     paths = _pictures(images)
     model = presets.load(preset)
     output.mkdir(parents=True, exist_ok=True)
@@ -44,6 +44,8 @@ def segment(
 
 
 def _pictures(images: list[Path]) -> list[Path]:
+    from keras_focusseg.data.sources.readers import SUFFIXES
+
     paths: list[Path] = []
     for image in images:
         if image.is_dir():

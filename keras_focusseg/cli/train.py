@@ -7,8 +7,6 @@ from typing import Annotated, Any
 
 import typer
 
-from keras_focusseg import presets, training
-
 
 def train(
     recipe: Annotated[Path, typer.Argument(help="Recipe file, such as recipes/*.py.")],
@@ -40,6 +38,8 @@ def train(
 
     Example: focusseg train recipes/fornet_mobilenet_v2_camvid.py --data-root CamVid --epochs 60
     """
+    from keras_focusseg import presets, training
+
     loaded = training.load_recipe(recipe)
     given: dict[str, Any] = {
         "epochs": epochs,

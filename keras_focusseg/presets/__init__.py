@@ -1,6 +1,22 @@
 """Networks with their weights, their classes and their measured score."""
 
-from keras_focusseg.presets.record import PresetRecord
-from keras_focusseg.presets.registry import load, names, record, save
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from keras_focusseg.presets.record import PresetRecord, names, record
+
+if TYPE_CHECKING:
+    from keras_focusseg.presets.registry import load, save
+else:
+
+    def __getattr__(name: str) -> Any:
+        """Imports what needs Keras when it is first used; names and records are read without."""
+        if name in ("load", "save"):
+            from keras_focusseg.presets import registry
+
+            return getattr(registry, name)
+        raise AttributeError(f"module 'keras_focusseg.presets' has no attribute {name!r}")
+
 
 __all__ = ["PresetRecord", "load", "names", "record", "save"]

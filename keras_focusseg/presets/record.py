@@ -1,15 +1,23 @@
-"""What is known of a preset: network, classes, weights, training, scores, terms."""
+"""What is known of a preset: network, classes, weights, training, scores, terms.
+
+Reading it needs neither Keras nor a backend.
+"""
 
 from __future__ import annotations
 
 import dataclasses
+import fnmatch
 import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from keras_focusseg.files import json_text
+from keras_focusseg.files import json_text, write_text
 from keras_focusseg.label_spaces import LabelSpace
+
+HERE = Path(__file__).resolve().parent
+CATALOG = HERE / "catalog"
+WEIGHTS = HERE / "weights"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,6 +101,64 @@ class PresetRecord:
         if self.paper:
             lines.append(f"  paper     {self.paper}")
         return "\n".join(lines)
+
+
+def names(pattern: str = "*") -> list[str]:
+    """Names of the presets that come with the package.
+
+    Args:
+        pattern: Shell-style wildcard.
+
+    Returns:
+        The names that match, sorted.
+
+    Example:
+        ```python
+        from keras_focusseg import presets
+
+        presets.names("fornet*")
+        ```
+    """
+    return sorted(fnmatch.filter((path.stem for path in CATALOG.glob("*.json")), pattern))
+
+
+def record(name: str | Path) -> PresetRecord:
+    """The record of a preset: what it is, what it scored, its terms.
+
+    Args:
+        name: A name of `names()`, or a folder with `preset.json`, as training writes it.
+
+    Raises:
+        ValueError: There is no such preset.
+
+    Example:
+        ```python
+        print(presets.record("fornet_mobilenet_v2_synthetic_streets"))
+        ```
+    """
+    return PresetRecord.from_file(record_path(name))
+
+
+def record_path(name: str | Path) -> Path:
+    """The file of a record: that of a folder, or that of a name of the package.
+
+    Raises:
+        ValueError: There is no such preset.
+    """
+    folder = Path(name)
+    if (folder / "preset.json").is_file():
+        return folder / "preset.json"
+    if str(name) in names():
+        return CATALOG / f"{name}.json"
+    raise ValueError(
+        f"There is no preset {str(name)!r}: neither one of {', '.join(names())} nor a folder with "
+        "preset.json."
+    )
+
+
+def write_record(preset: PresetRecord, path: Path) -> None:
+    """Writes a record, whole or not at all."""
+    write_text(path, preset.to_json())
 
 
 def _pairs(values: Mapping[str, Any]) -> str:

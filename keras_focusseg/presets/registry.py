@@ -2,62 +2,21 @@
 
 from __future__ import annotations
 
-import fnmatch
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from keras_focusseg import files
 from keras_focusseg.label_spaces import LabelSpace
 from keras_focusseg.models import FoRNet, SCRNet, Segmenter, SERNetFormer
-from keras_focusseg.presets.record import PresetRecord
+from keras_focusseg.presets.record import CATALOG, WEIGHTS, PresetRecord, record_path, write_record
 from keras_focusseg.presets.weights_file import load_weights as read_weights
 from keras_focusseg.presets.weights_file import save_weights, sha256
 
-HERE = Path(__file__).resolve().parent
-CATALOG = HERE / "catalog"
-WEIGHTS = HERE / "weights"
 NETWORKS: dict[str, type[Segmenter]] = {
     "FoRNet": FoRNet,
     "SCRNet": SCRNet,
     "SERNetFormer": SERNetFormer,
 }
-
-
-def names(pattern: str = "*") -> list[str]:
-    """Names of the presets that come with the package.
-
-    Args:
-        pattern: Shell-style wildcard.
-
-    Returns:
-        The names that match, sorted.
-
-    Example:
-        ```python
-        from keras_focusseg import presets
-
-        presets.names("fornet*")
-        ```
-    """
-    return sorted(fnmatch.filter((path.stem for path in CATALOG.glob("*.json")), pattern))
-
-
-def record(name: str | Path) -> PresetRecord:
-    """The record of a preset: what it is, what it scored, its terms.
-
-    Args:
-        name: A name of `names()`, or a folder with `preset.json`, as training writes it.
-
-    Raises:
-        ValueError: There is no such preset.
-
-    Example:
-        ```python
-        print(presets.record("fornet_mobilenet_v2_synthetic_streets"))
-        ```
-    """
-    return PresetRecord.from_file(_record_path(name))
 
 
 def load(name: str | Path, num_classes: int | None = None, load_weights: bool = True) -> Segmenter:
@@ -82,7 +41,7 @@ def load(name: str | Path, num_classes: int | None = None, load_weights: bool = 
         mine = presets.load("fornet_mobilenet_v2_synthetic_streets", num_classes=3)
         ```
     """
-    path = _record_path(name)
+    path = record_path(name)
     preset = PresetRecord.from_file(path)
     if load_weights and preset.weights is None:
         raise ValueError(
@@ -172,23 +131,6 @@ def save(
     )
     write_record(preset, folder / "preset.json")
     return preset
-
-
-def write_record(preset: PresetRecord, path: Path) -> None:
-    """Writes a record, whole or not at all."""
-    files.write_text(path, preset.to_json())
-
-
-def _record_path(name: str | Path) -> Path:
-    folder = Path(name)
-    if (folder / "preset.json").is_file():
-        return folder / "preset.json"
-    if str(name) in names():
-        return CATALOG / f"{name}.json"
-    raise ValueError(
-        f"There is no preset {str(name)!r}: neither one of {', '.join(names())} nor a folder with "
-        "preset.json."
-    )
 
 
 def _checked_weights(preset: PresetRecord, record_path: Path) -> Path:

@@ -3,8 +3,6 @@
 import dataclasses
 import json
 import re
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -144,11 +142,3 @@ def test_demo_writes_a_page_with_all_its_pictures(
     pictures = re.findall(r'src="([^"]+)"', page)
     assert len(pictures) == 7  # legend, image and truth, four of the preset
     assert all((tmp_path / picture).is_file() for picture in pictures)
-
-
-def test_module_runs_as_a_program() -> None:
-    command = [sys.executable, "-m", "keras_focusseg.cli", "segment", "--opacity", "3", "x.png"]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 2
-    assert done.stderr.endswith("focusseg: --opacity must be in 0..1, got 3.0.\n")
-    assert "Traceback" not in done.stderr

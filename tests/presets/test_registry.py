@@ -9,7 +9,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from keras_focusseg import label_spaces, layers, models, presets
-from keras_focusseg.presets.registry import WEIGHTS
+from keras_focusseg.presets.record import WEIGHTS
 from keras_focusseg.presets.weights_file import load_weights, save_weights, sha256
 from tests.testers import randomize_weights, tiny_fornet
 
