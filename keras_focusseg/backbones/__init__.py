@@ -26,6 +26,10 @@ from keras_focusseg.backbones.bridges import (
     is_keras_cv,
     is_keras_hub,
 )
+from keras_focusseg.backbones.mobilenet_edgetpu import (
+    MobileNetEdgeTPU,
+    load_mobilenet_edgetpu_folded,
+)
 from keras_focusseg.backbones.mobilenet_v2 import (
     MobileNetV2,
     load_mobilenet_v2_folded,
@@ -37,6 +41,7 @@ from keras_focusseg.backbones.van import VAN, VAN_SIZES, load_van_checkpoint
 
 _CONSTRUCTORS: dict[str, Callable[..., Backbone]] = {
     "mobilenet_v2": MobileNetV2,
+    "mobilenet_edgetpu": MobileNetEdgeTPU,
     "resnet18": partial(ResNet, 18),
     "resnet34": partial(ResNet, 34),
     "resnet50": partial(ResNet, 50),
@@ -128,7 +133,7 @@ def load_weights(
         model: A backbone of this package, changed in place.
         source: For MobileNetV2 ``"imagenet"`` (downloads through Keras Applications), a path to
             the ``.h5`` without top that Keras Applications offers, or a path to an ``.npz`` with
-            folded batch norm. For ResNet a torchvision or timm checkpoint: ``"imagenet"``, a path
+            folded batch norm; for MobileNetEdgeTPU such an ``.npz``. For ResNet a torchvision or timm checkpoint: ``"imagenet"``, a path
             to a ``.safetensors`` or ``.pth`` file, or ``hf://owner/repo[/file][@revision]``. For
             MSCAN and VAN a checkpoint of the authors or of mmsegmentation, from the same kinds of
             source; ``"imagenet"`` for VAN-B0 to B3 only.
@@ -146,6 +151,8 @@ def load_weights(
     source = os.fspath(source)
     if isinstance(model, MobileNetV2):
         _load_mobilenet_v2(model, source, calibration_images)
+    elif isinstance(model, MobileNetEdgeTPU):
+        _load_mobilenet_edgetpu(model, source, calibration_images)
     elif isinstance(model, ResNet):
         load_resnet_checkpoint(model, source)
     elif isinstance(model, MSCAN):
@@ -161,17 +168,29 @@ def _load_mobilenet_v2(
 ) -> None:
     if source == "imagenet" or source.endswith(".h5"):
         load_mobilenet_v2_keras(model, source)
-    elif not source.endswith(".npz"):
+    elif source.endswith(".npz"):
+        load_mobilenet_v2_folded(model, source, _needed_images(source, calibration_images))
+    else:
         raise ValueError(
             f"Weights for MobileNetV2 are 'imagenet', an .h5 or an .npz file; received {source!r}."
         )
-    elif calibration_images is None:
+
+
+def _load_mobilenet_edgetpu(
+    model: MobileNetEdgeTPU, source: str, calibration_images: np.ndarray | None
+) -> None:
+    if not source.endswith(".npz"):
+        raise ValueError(f"Weights for MobileNetEdgeTPU are an .npz file; received {source!r}.")
+    load_mobilenet_edgetpu_folded(model, source, _needed_images(source, calibration_images))
+
+
+def _needed_images(source: str, calibration_images: np.ndarray | None) -> np.ndarray:
+    if calibration_images is None:
         raise ValueError(
             f"{source} holds convolutions with folded batch norm: pass calibration_images, "
             "an array (N, H, W, 3) of some dozens of training images in 0..255."
         )
-    else:
-        load_mobilenet_v2_folded(model, source, calibration_images)
+    return calibration_images
 
 
 __all__ = [
@@ -179,12 +198,14 @@ __all__ = [
     "VAN",
     "Backbone",
     "BridgedBackbone",
+    "MobileNetEdgeTPU",
     "MobileNetV2",
     "ResNet",
     "as_pyramid",
     "build",
     "from_keras_cv",
     "from_keras_hub",
+    "load_mobilenet_edgetpu_folded",
     "load_mobilenet_v2_folded",
     "load_mobilenet_v2_keras",
     "load_mscan_checkpoint",

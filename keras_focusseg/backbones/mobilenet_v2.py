@@ -8,15 +8,15 @@ fit layer by layer.
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import keras
 import numpy as np
-from keras import KerasTensor, layers, ops
+from keras import KerasTensor, layers
 
 from keras_focusseg.backbones.backbone import Backbone, StrideBudget, check_output_stride
+from keras_focusseg.backbones.folded import load_folded
 from keras_focusseg.layers import attention_boost
 
 BATCH_NORM_EPSILON = 1e-3
@@ -239,19 +239,12 @@ def load_mobilenet_v2_folded(
     calibration_images: np.ndarray,
     batch_size: int = 8,
 ) -> None:
-    """Load convolutions with folded batch norm, and unfold them so that they can be trained.
-
-    A folded kernel's output has neither mean 0 nor variance 1, so a norm layer with neutral
-    values would be right while frozen and destroy the network in training mode. Therefore the
-    mean and variance of every convolution's output are measured on ``calibration_images`` and
-    become the moving statistics, with gamma and beta set so that they cancel: the inference
-    function is the file's, and training starts from it.
+    """Load convolutions with folded batch norm, and put the norms back, see ``load_folded``.
 
     Args:
         model: A MobileNetV2 of the file's width; any output stride. Changed in place.
-        path: An ``.npz`` with ``NN_conv_sS[_relu6]/kernel`` (HWIO) and
-            ``NN_dw_sS[_relu6]/kernel`` (H, W, C, 1), each with a ``/bias``; NN counts the
-            convolutions in graph order, and the 1x1 convolution to 1280 channels is the last.
+        path: An ``.npz`` as ``folded.load_folded`` describes it; the 1x1 convolution to 1280
+            channels is the last, and left aside by a model without it.
         calibration_images: (N, H, W, 3), uint8 or float in 0..255 ([-1, 1] if the model has no
             rescaling), like the training images: some dozens are enough.
         batch_size: Images a forward pass.
@@ -263,104 +256,16 @@ def load_mobilenet_v2_folded(
     Example:
         >>> load_mobilenet_v2_folded(backbone, "mobilenet_v2.npz", images)  # doctest: +SKIP
     """
-    images = _checked_images(calibration_images)
-    folded = _read_folded(path, model)
-    epsilon = BATCH_NORM_EPSILON
-    for names, (kernel, bias) in folded.items():
-        conv, norm = (model.get_layer(name) for name in names)
-        conv.set_weights([kernel])
-        ones = np.ones_like(bias)
-        norm.set_weights([ones, bias, 0 * ones, (1 - epsilon) * ones])
-
-    statistics = _conv_output_moments(model, [conv for conv, _ in folded], images, batch_size)
-    for (conv_name, norm_name), (_, bias) in folded.items():
-        mean, variance = statistics[conv_name]
-        model.get_layer(norm_name).set_weights(
-            [np.sqrt(variance + epsilon), bias + mean, mean, variance]
-        )
-
-
-def _checked_images(images: np.ndarray) -> np.ndarray:
-    images = np.asarray(images)
-    if images.ndim != 4 or images.shape[-1] != 3 or 0 in images.shape:
-        raise ValueError(
-            "calibration_images must be a non-empty array (N, H, W, 3), received shape "
-            f"{images.shape}."
-        )
-    return images.astype("float32")
-
-
-def _read_folded(
-    path: str | os.PathLike[str], model: MobileNetV2
-) -> dict[tuple[str, str], tuple[np.ndarray, np.ndarray]]:
-    """Read the file as {(conv name, norm name): (kernel, bias)}, every key accounted for."""
-    with np.load(path, allow_pickle=False) as archive:
-        arrays = {key: archive[key].astype("float32") for key in archive.files}
-    pattern = re.compile(r"(\d+)_(conv|dw)_s\d+(_relu6)?/(kernel|bias)")
-    by_position: dict[tuple[int, str], str] = {}
-    unknown = []
-    for key in arrays:
-        match = pattern.fullmatch(key)
-        if match is None:
-            unknown.append(key)
-        else:
-            by_position[int(match[1]), match[4]] = key
-
     pairs = conv_norm_names(model.include_top_conv)
-    if not model.include_top_conv:
-        # The file always ends with the convolution that this model leaves out.
-        top = len(pairs)
-        by_position.pop((top, "kernel"), None)
-        by_position.pop((top, "bias"), None)
-    result, missing, wrong = {}, [], []
-    for position, names in enumerate(pairs):
-        kernel_key = by_position.pop((position, "kernel"), None)
-        bias_key = by_position.pop((position, "bias"), None)
-        if kernel_key is None or bias_key is None:
-            missing.append(f"{position:02d} ({names[0]})")
-            continue
-        kernel, bias = arrays[kernel_key], arrays[bias_key]
-        expected = tuple(model.get_layer(names[0]).kernel.shape)
-        channels = tuple(model.get_layer(names[1]).beta.shape)
-        if kernel.shape != expected or bias.shape != channels:
-            wrong.append(
-                f"{kernel_key} {kernel.shape} with bias {bias.shape} for {names[0]} {expected}"
-            )
-        result[names] = (kernel, bias)
-    problems = {
-        "missing": missing,
-        "left over": sorted(unknown) + sorted(by_position.values()),
-        "of another shape": wrong,
-    }
-    if any(problems.values()):
-        told = "; ".join(f"{what}: {', '.join(keys)}" for what, keys in problems.items() if keys)
-        raise ValueError(
-            f"{os.fspath(path)} does not fit MobileNetV2(alpha={model.alpha}, include_top_conv="
-            f"{model.include_top_conv}). Convolutions {told}."
-        )
-    return result
-
-
-def _conv_output_moments(
-    model: MobileNetV2, conv_names: list[str], images: np.ndarray, batch_size: int
-) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Mean and variance per channel of every convolution's output, in inference mode."""
-    outputs = {}
-    for name in conv_names:
-        x = ops.cast(model.get_layer(name).output, "float32")  # (B, h, w, C)
-        mean = ops.mean(x, axis=(1, 2), keepdims=True)
-        variance = ops.mean(ops.square(x - mean), axis=(1, 2))
-        outputs[name] = ops.stack([ops.squeeze(mean, axis=(1, 2)), variance], axis=1)  # (B, 2, C)
-    probe = keras.Model(model.input, outputs, name="calibration")
-    per_image = probe.predict(images, batch_size=batch_size, verbose=0)
-    moments = {}
-    for name, values in per_image.items():
-        # Every image has the same number of pixels: total variance = mean of the variances
-        # within images + variance of the means between images.
-        means, variances = np.asarray(values, "float64").transpose(1, 0, 2)  # (N, C) each
-        variance = variances.mean(axis=0) + means.var(axis=0)
-        moments[name] = (means.mean(axis=0).astype("float32"), variance.astype("float32"))
-    return moments
+    top = len(conv_norm_names(include_top_conv=False))
+    load_folded(
+        model,
+        path,
+        pairs,
+        calibration_images,
+        left_aside=() if model.include_top_conv else {top},
+        batch_size=batch_size,
+    )
 
 
 def copy_keras_applications_weights(model: MobileNetV2, source: keras.Model) -> None:

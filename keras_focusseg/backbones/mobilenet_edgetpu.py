@@ -1,0 +1,250 @@
+"""MobileNet-EdgeTPU as a feature pyramid, and a reader for its weights from Cityscapes.
+
+Source: Howard and Gupta, "Introducing the Next Generation of On-Device Vision Models: MobileNetV3
+and MobileNetEdgeTPU", Google AI Blog, 2019; the form at width 0.75 that DeepLab calls "slim". The
+early blocks join expansion and depthwise convolution into one dense convolution, which is fast
+wherever dense convolutions are: on a CPU as well.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+from keras import KerasTensor, layers
+
+from keras_focusseg.backbones.backbone import Backbone, StrideBudget, check_output_stride
+from keras_focusseg.backbones.folded import load_folded
+
+BATCH_NORM_EPSILON = 1e-3
+FEATURES = ("wide", "stages")
+
+
+class _Block(NamedTuple):
+    """An inverted residual block: dense expansion or depthwise, kernel, stride, channels."""
+
+    kind: str
+    kernel: int
+    stride: int
+    expanded: int
+    channels: int
+    residual: bool
+
+
+def _stage(
+    kind: str, kernel: int, stride: int, expanded: tuple[int, int], channels: int, repeat: int
+) -> tuple[_Block, ...]:
+    """A first block without a residual, then ``repeat`` blocks with one."""
+    first = _Block(kind, kernel, stride, expanded[0], channels, False)
+    return first, *[_Block(kind, kernel, 1, expanded[1], channels, True)] * repeat
+
+
+# expanded_conv_1 to _21, in the order of the graph.
+_BLOCKS = (
+    *_stage("dense", 3, 2, (128, 96), 24, 3),
+    *_stage("dense", 3, 2, (192, 160), 40, 3),
+    *_stage("depthwise", 3, 2, (320, 288), 72, 3),
+    # No residual in the first block, though its input and output have the same shape.
+    *_stage("depthwise", 3, 1, (576, 288), 72, 3),
+    *_stage("depthwise", 5, 2, (576, 480), 120, 3),
+    *_stage("depthwise", 3, 1, (960, 480), 144, 0),
+)
+# Where each level is read, as (block, part), for either choice of features.
+_STAGES = {"P2": (4, "project"), "P3": (8, "project"), "P4": (16, "project"), "P5": (21, "project")}
+_WIDE = {"P2": (4, "project"), "P3": (9, "expand"), "P4": (17, "expand")}
+
+
+@keras.saving.register_keras_serializable(package="keras_focusseg")
+class MobileNetEdgeTPU(Backbone):
+    """MobileNet-EdgeTPU at width 0.75, without a classifier.
+
+    The outputs of the blocks are narrow, 24, 40, 72 and 144 channels, and linear: all that a
+    decoder can use went through a bottleneck. ``features="wide"`` reads the levels where the
+    network is wide: at the first expansion of the next stage (320 channels at stride 8, 576 at
+    stride 16) and at the 1x1 convolution to 1280 channels that follows the last block. Only the
+    finest level is a block's output there as well.
+
+    Args:
+        features: ``"wide"`` for levels of 24, 320, 576 and 1280 channels, ``"stages"`` for the
+            outputs of the last block at each stride, with 24, 40, 72 and 144.
+        output_stride: Stride of the coarsest level: 8, 16 or 32. Below 32, strides are replaced
+            by dilation.
+        include_rescaling: Map images in 0..255 to [-1, 1) by (x - 128) / 128 inside the network.
+            If False, the input must be in that range already.
+        batch_norm_momentum: Share of the old value that the moving statistics keep at a step.
+        dtype: Dtype policy of the layers; None takes the global policy.
+        name: Name of the model.
+        trainable: Whether the weights can be trained.
+
+    Example:
+        >>> from keras_focusseg.backbones.mobilenet_edgetpu import MobileNetEdgeTPU
+        >>> MobileNetEdgeTPU(output_stride=16).pyramid_channels
+        {'P2': 24, 'P3': 320, 'P4': 576, 'P5': 1280}
+    """
+
+    def __init__(
+        self,
+        features: str = "wide",
+        output_stride: int = 16,
+        include_rescaling: bool = True,
+        batch_norm_momentum: float = 0.9,
+        dtype: str | Mapping[str, Any] | keras.DTypePolicy | None = None,
+        name: str = "mobilenet_edgetpu",
+        trainable: bool = True,
+    ) -> None:
+        if features not in FEATURES:
+            raise ValueError(f"features must be one of {FEATURES}, received {features!r}.")
+        check_output_stride(output_stride)
+        policy = keras.dtype_policies.get(dtype)
+        build = _Builder(policy, batch_norm_momentum)
+        budget = StrideBudget(output_stride)
+
+        inputs = keras.Input((None, None, 3), dtype="float32", name="images")
+        x = inputs  # (B, H, W, 3)
+        if include_rescaling:
+            x = layers.Rescaling(1 / 128, offset=-1.0, dtype="float32", name="rescaling")(x)
+        stride, _ = budget.take(2)
+        x = build.conv_norm(x, "Conv", 24, 3, stride=stride, relu=True)  # (B, H/2, W/2, 24)
+        x = build.conv_norm(x, "expanded_conv_project", 16)
+        taps = {}
+        for number, block in enumerate(_BLOCKS, start=1):
+            stride, dilation = budget.take(block.stride)
+            x, expanded = build.inverted_residual(x, number, block, stride, dilation)
+            taps[number, "expand"], taps[number, "project"] = expanded, x
+        places = _WIDE if features == "wide" else _STAGES
+        pyramid = {level: taps[place] for level, place in places.items()}
+        if features == "wide":
+            pyramid["P5"] = build.conv_norm(x, "Conv_1", 1280, relu=True)
+
+        super().__init__(inputs, pyramid, output_stride, policy, name)
+        self.features = features
+        self.include_rescaling = include_rescaling
+        self.batch_norm_momentum = batch_norm_momentum
+        self.trainable = trainable
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the constructor's arguments."""
+        return {
+            "features": self.features,
+            "include_rescaling": self.include_rescaling,
+            "batch_norm_momentum": self.batch_norm_momentum,
+            **super().get_config(),
+        }
+
+
+class _Builder:
+    """Adds the network's parts to a graph, all under one dtype policy and momentum."""
+
+    def __init__(self, policy: keras.DTypePolicy, momentum: float) -> None:
+        self.policy = policy
+        self.momentum = momentum
+
+    def inverted_residual(
+        self, inputs: KerasTensor, number: int, block: _Block, stride: int, dilation: int
+    ) -> tuple[KerasTensor, KerasTensor]:
+        """Expansion, depthwise convolution unless the expansion is dense, linear projection.
+
+        Returns:
+            The block's output, and the expansion after its ReLU.
+        """
+        prefix = f"expanded_conv_{number}_"
+        dense = {"kernel": block.kernel, "stride": stride, "dilation": dilation}
+        of_expansion = dense if block.kind == "dense" else {}
+        expanded = self.conv_norm(
+            inputs, f"{prefix}expand", block.expanded, relu=True, **of_expansion
+        )
+        x = expanded
+        if block.kind == "depthwise":
+            x = layers.DepthwiseConv2D(
+                block.kernel,
+                strides=stride,
+                dilation_rate=dilation,
+                padding="same",
+                use_bias=False,
+                dtype=self.policy,
+                name=f"{prefix}depthwise",
+            )(x)
+            x = self._norm(x, f"{prefix}depthwise", relu=True)
+        x = self.conv_norm(x, f"{prefix}project", block.channels)
+        if block.residual:
+            x = layers.Add(dtype=self.policy, name=f"{prefix}add")([inputs, x])
+        return x, expanded
+
+    def conv_norm(
+        self,
+        x: KerasTensor,
+        name: str,
+        channels: int,
+        kernel: int = 1,
+        stride: int = 1,
+        dilation: int = 1,
+        relu: bool = False,
+    ) -> KerasTensor:
+        x = layers.Conv2D(
+            channels,
+            kernel,
+            strides=stride,
+            dilation_rate=dilation,
+            padding="same",
+            use_bias=False,
+            dtype=self.policy,
+            name=name,
+        )(x)
+        return self._norm(x, name, relu)
+
+    def _norm(self, x: KerasTensor, name: str, relu: bool) -> KerasTensor:
+        x = layers.BatchNormalization(
+            epsilon=BATCH_NORM_EPSILON,
+            momentum=self.momentum,
+            dtype=self.policy,
+            name=f"{name}_BN",
+        )(x)
+        return layers.ReLU(dtype=self.policy, name=f"{name}_relu")(x) if relu else x
+
+
+def conv_names(features: str) -> list[str]:
+    """Names of every convolution of the network, in the order of the graph."""
+    names = ["Conv", "expanded_conv_project"]
+    for number, block in enumerate(_BLOCKS, start=1):
+        parts = ["expand", *["depthwise"] * (block.kind == "depthwise"), "project"]
+        names += [f"expanded_conv_{number}_{part}" for part in parts]
+    return [*names, "Conv_1"] if features == "wide" else names
+
+
+def load_mobilenet_edgetpu_folded(
+    model: MobileNetEdgeTPU,
+    path: str | os.PathLike[str],
+    calibration_images: np.ndarray,
+    batch_size: int = 8,
+) -> None:
+    """Load DeepLab's MobileNet-EdgeTPU with folded batch norm, and put the norms back.
+
+    The file's last four convolutions are DeepLab's head and are left aside, and so is ``Conv_1``
+    by a model that has none.
+
+    Args:
+        model: Changed in place.
+        path: An ``.npz`` as ``folded.load_folded`` describes it, of 62 convolutions.
+        calibration_images: (N, H, W, 3), uint8 or float in 0..255 ([-1, 1) if the model has no
+            rescaling), like the training images: some dozens are enough.
+        batch_size: Images a forward pass.
+
+    Raises:
+        ValueError: If a key is missing or left over, a shape differs, or the images are not a
+            non-empty (N, H, W, 3) array.
+
+    Example:
+        >>> load_mobilenet_edgetpu_folded(backbone, "edgetpu.npz", images)  # doctest: +SKIP
+    """
+    pairs = [(name, f"{name}_BN") for name in conv_names(model.features)]
+    load_folded(
+        model,
+        path,
+        pairs,
+        calibration_images,
+        left_aside=range(len(pairs), 62),
+        batch_size=batch_size,
+    )
