@@ -18,8 +18,8 @@ from keras import KerasTensor, layers
 
 from keras_focusseg.backbones.backbone import Backbone, StrideBudget, check_output_stride
 from keras_focusseg.backbones.folded import load_folded
+from keras_focusseg.backbones.mobile import ConvNorms
 
-BATCH_NORM_EPSILON = 1e-3
 FEATURES = ("wide", "stages")
 
 
@@ -99,7 +99,7 @@ class MobileNetEdgeTPU(Backbone):
             raise ValueError(f"features must be one of {FEATURES}, received {features!r}.")
         check_output_stride(output_stride)
         policy = keras.dtype_policies.get(dtype)
-        build = _Builder(policy, batch_norm_momentum)
+        build = ConvNorms(policy, batch_norm_momentum)
         budget = StrideBudget(output_stride)
 
         inputs = keras.Input((None, None, 3), dtype="float32", name="images")
@@ -107,17 +107,17 @@ class MobileNetEdgeTPU(Backbone):
         if include_rescaling:
             x = layers.Rescaling(1 / 128, offset=-1.0, dtype="float32", name="rescaling")(x)
         stride, _ = budget.take(2)
-        x = build.conv_norm(x, "Conv", 24, 3, stride=stride, relu=True)  # (B, H/2, W/2, 24)
-        x = build.conv_norm(x, "expanded_conv_project", 16)
+        x = build.conv(x, "Conv", 24, 3, stride=stride, relu=True)  # (B, H/2, W/2, 24)
+        x = build.conv(x, "expanded_conv_project", 16, relu=False)
         taps = {}
         for number, block in enumerate(_BLOCKS, start=1):
             stride, dilation = budget.take(block.stride)
-            x, expanded = build.inverted_residual(x, number, block, stride, dilation)
+            x, expanded = _inverted_residual(build, x, number, block, stride, dilation)
             taps[number, "expand"], taps[number, "project"] = expanded, x
         places = _WIDE if features == "wide" else _STAGES
         pyramid = {level: taps[place] for level, place in places.items()}
         if features == "wide":
-            pyramid["P5"] = build.conv_norm(x, "Conv_1", 1280, relu=True)
+            pyramid["P5"] = build.conv(x, "Conv_1", 1280, relu=True)
 
         super().__init__(inputs, pyramid, output_stride, policy, name)
         self.features = features
@@ -135,74 +135,27 @@ class MobileNetEdgeTPU(Backbone):
         }
 
 
-class _Builder:
-    """Adds the network's parts to a graph, all under one dtype policy and momentum."""
+def _inverted_residual(
+    build: ConvNorms, inputs: KerasTensor, number: int, block: _Block, stride: int, dilation: int
+) -> tuple[KerasTensor, KerasTensor]:
+    """Expansion, depthwise convolution unless the expansion is dense, linear projection.
 
-    def __init__(self, policy: keras.DTypePolicy, momentum: float) -> None:
-        self.policy = policy
-        self.momentum = momentum
-
-    def inverted_residual(
-        self, inputs: KerasTensor, number: int, block: _Block, stride: int, dilation: int
-    ) -> tuple[KerasTensor, KerasTensor]:
-        """Expansion, depthwise convolution unless the expansion is dense, linear projection.
-
-        Returns:
-            The block's output, and the expansion after its ReLU.
-        """
-        prefix = f"expanded_conv_{number}_"
-        dense = {"kernel": block.kernel, "stride": stride, "dilation": dilation}
-        of_expansion = dense if block.kind == "dense" else {}
-        expanded = self.conv_norm(
-            inputs, f"{prefix}expand", block.expanded, relu=True, **of_expansion
+    Returns:
+        The block's output, and the expansion after its ReLU.
+    """
+    prefix = f"expanded_conv_{number}_"
+    name = f"{prefix}expand"
+    if block.kind == "dense":
+        x = expanded = build.conv(
+            inputs, name, block.expanded, block.kernel, stride=stride, dilation=dilation, relu=True
         )
-        x = expanded
-        if block.kind == "depthwise":
-            x = layers.DepthwiseConv2D(
-                block.kernel,
-                strides=stride,
-                dilation_rate=dilation,
-                padding="same",
-                use_bias=False,
-                dtype=self.policy,
-                name=f"{prefix}depthwise",
-            )(x)
-            x = self._norm(x, f"{prefix}depthwise", relu=True)
-        x = self.conv_norm(x, f"{prefix}project", block.channels)
-        if block.residual:
-            x = layers.Add(dtype=self.policy, name=f"{prefix}add")([inputs, x])
-        return x, expanded
-
-    def conv_norm(
-        self,
-        x: KerasTensor,
-        name: str,
-        channels: int,
-        kernel: int = 1,
-        stride: int = 1,
-        dilation: int = 1,
-        relu: bool = False,
-    ) -> KerasTensor:
-        x = layers.Conv2D(
-            channels,
-            kernel,
-            strides=stride,
-            dilation_rate=dilation,
-            padding="same",
-            use_bias=False,
-            dtype=self.policy,
-            name=name,
-        )(x)
-        return self._norm(x, name, relu)
-
-    def _norm(self, x: KerasTensor, name: str, relu: bool) -> KerasTensor:
-        x = layers.BatchNormalization(
-            epsilon=BATCH_NORM_EPSILON,
-            momentum=self.momentum,
-            dtype=self.policy,
-            name=f"{name}_BN",
-        )(x)
-        return layers.ReLU(dtype=self.policy, name=f"{name}_relu")(x) if relu else x
+    else:
+        expanded = build.conv(inputs, name, block.expanded, relu=True)
+        x = build.depthwise(
+            expanded, f"{prefix}depthwise", block.kernel, stride=stride, dilation=dilation
+        )
+    x = build.conv(x, f"{prefix}project", block.channels, relu=False)
+    return build.add(inputs, x, f"{prefix}add") if block.residual else x, expanded
 
 
 def conv_names(features: str) -> list[str]:

@@ -17,9 +17,8 @@ from keras import KerasTensor, layers
 
 from keras_focusseg.backbones.backbone import Backbone, StrideBudget, check_output_stride
 from keras_focusseg.backbones.folded import load_folded
+from keras_focusseg.backbones.mobile import ConvNorms, round_channels
 from keras_focusseg.layers import attention_boost
-
-BATCH_NORM_EPSILON = 1e-3
 
 
 class _Block(NamedTuple):
@@ -42,12 +41,6 @@ _BLOCKS = (
 )
 # The last block at each stride, by position in _BLOCKS.
 _LEVEL_OF_BLOCK = {2: "P2", 5: "P3", 12: "P4", 16: "P5"}
-
-
-def _round_channels(channels: float) -> int:
-    """Round to a multiple of 8, at least 8, and never more than 10 % below ``channels``."""
-    rounded = max(8, int(channels + 4) // 8 * 8)
-    return rounded + 8 if rounded < 0.9 * channels else rounded
 
 
 @keras.saving.register_keras_serializable(package="keras_focusseg")
@@ -109,19 +102,19 @@ class MobileNetV2(Backbone):
         if include_rescaling:
             x = layers.Rescaling(1 / 127.5, offset=-1.0, dtype="float32", name="rescaling")(x)
         stride, _ = budget.take(2)
-        x, b = build.stem(x, _round_channels(32 * alpha), stride)  # (B, H/2, W/2, 32 alpha)
+        x, b = build.stem(x, round_channels(32 * alpha), stride)  # (B, H/2, W/2, 32 alpha)
         if attention_boosting:
             x = build.boost(x, b)
         pyramid = {}
         for index, block in enumerate(_BLOCKS):
-            channels = _round_channels(int(block.channels * alpha))
+            channels = round_channels(int(block.channels * alpha))
             stride, dilation = budget.take(block.stride)
             rate = dilation if dilate else 1
             x, b = build.inverted_residual(x, index, block.expansion, channels, stride, rate)
             if index in _LEVEL_OF_BLOCK:
                 pyramid[_LEVEL_OF_BLOCK[index]] = x = build.boost(x, b) if attention_boosting else x
         if include_top_conv:
-            top_channels = _round_channels(1280 * max(1.0, alpha))
+            top_channels = round_channels(1280 * max(1.0, alpha))
             pyramid["P5"] = build.top(x, top_channels)
 
         super().__init__(inputs, {**pyramid, **build.boosts}, output_stride, policy, name)
@@ -146,12 +139,11 @@ class MobileNetV2(Backbone):
         }
 
 
-class _Builder:
-    """Adds MobileNetV2's parts to a graph, all under one dtype policy and momentum."""
+class _Builder(ConvNorms):
+    """Adds MobileNetV2's parts to a graph, under the names of Keras Applications."""
 
     def __init__(self, policy: keras.DTypePolicy, momentum: float) -> None:
-        self.policy = policy
-        self.momentum = momentum
+        super().__init__(policy, momentum, relu_ceiling=6.0)
         self.boosts: dict[str, KerasTensor] = {}
 
     def boost(self, x: KerasTensor, b: KerasTensor) -> KerasTensor:
@@ -163,13 +155,12 @@ class _Builder:
 
     def stem(self, x: KerasTensor, channels: int, stride: int) -> tuple[KerasTensor, KerasTensor]:
         """3x3 convolution: after and before its ReLU."""
-        x = self._conv(x, "Conv1", channels, kernel_size=3, strides=stride)
-        b = self._norm(x, "bn_Conv1")
-        return self._relu6(b, "Conv1_relu"), b
+        b = self.conv(x, "Conv1", channels, 3, stride=stride, relu=False, norm_name="bn_Conv1")
+        return self.relu(b, "Conv1_relu"), b
 
     def top(self, x: KerasTensor, channels: int) -> KerasTensor:
-        x = self._conv(x, "Conv_1", channels, kernel_size=1)
-        return self._relu6(self._norm(x, "Conv_1_bn"), "out_relu")
+        x = self.conv(x, "Conv_1", channels, relu=False, norm_name="Conv_1_bn")
+        return self.relu(x, "out_relu")
 
     def inverted_residual(
         self,
@@ -189,38 +180,14 @@ class _Builder:
         in_channels = inputs.shape[-1]
         x = inputs
         if expansion > 1:
-            x = self._conv(x, f"{prefix}expand", expansion * in_channels, kernel_size=1)
-            x = self._relu6(self._norm(x, f"{prefix}expand_BN"), f"{prefix}expand_relu")
-        x = layers.DepthwiseConv2D(
-            3,
-            strides=stride,
-            dilation_rate=dilation,
-            padding="same",
-            use_bias=False,
-            dtype=self.policy,
-            name=f"{prefix}depthwise",
-        )(x)
-        x = self._relu6(self._norm(x, f"{prefix}depthwise_BN"), f"{prefix}depthwise_relu")
-        x = self._conv(x, f"{prefix}project", channels, kernel_size=1)
-        b = self._norm(x, f"{prefix}project_BN")
+            x = self.conv(x, f"{prefix}expand", expansion * in_channels, relu=True)
+        x = self.depthwise(x, f"{prefix}depthwise", 3, stride=stride, dilation=dilation)
+        b = self.conv(x, f"{prefix}project", channels, relu=False)
         # The table decides, not the dilated stride: a block that strides at output stride 32 has
         # no residual at 8 either, or its weights would mean another function.
         if in_channels == channels and _BLOCKS[index].stride == 1:
-            return layers.Add(dtype=self.policy, name=f"{prefix}add")([inputs, b]), b
+            return self.add(inputs, b, f"{prefix}add"), b
         return b, b
-
-    def _conv(self, x: KerasTensor, name: str, channels: int, **options: Any) -> KerasTensor:
-        return layers.Conv2D(
-            channels, padding="same", use_bias=False, dtype=self.policy, name=name, **options
-        )(x)
-
-    def _norm(self, x: KerasTensor, name: str) -> KerasTensor:
-        return layers.BatchNormalization(
-            epsilon=BATCH_NORM_EPSILON, momentum=self.momentum, dtype=self.policy, name=name
-        )(x)
-
-    def _relu6(self, x: KerasTensor, name: str) -> KerasTensor:
-        return layers.ReLU(6.0, dtype=self.policy, name=name)(x)
 
 
 def conv_norm_names(include_top_conv: bool) -> list[tuple[str, str]]:
