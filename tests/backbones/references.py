@@ -35,6 +35,11 @@ def assert_close(found: Arrays, expected: Arrays, tolerance: float = 1e-4) -> No
         assert error <= tolerance, f"{level}: relative error {error}"
 
 
+def trainable_parameters(model: keras.Model) -> int:
+    """Numbers in all trainable weights."""
+    return sum(int(np.prod(weight.shape)) for weight in model.trainable_weights)
+
+
 def randomize_norms(model: keras.Model, seed: int = 0) -> None:
     """Give every batch norm random scales, shifts and statistics."""
     rng = np.random.default_rng(seed)
@@ -257,4 +262,195 @@ def torch_large_kernel(
         last = functional.layer_norm(x.permute(0, 2, 3, 1), scale.shape, scale, shift, epsilon)
         outputs[level] = last.numpy()
         x = last.permute(0, 3, 1, 2)
+    return outputs
+
+
+# MobileNet-EdgeTPU and EfficientNet-Lite, written from their published tables by PyTorch's
+# functions over arrays with the public names. Padding is TensorFlow's "same": the odd pixel comes
+# at the end.
+
+
+def _same_conv(x: Any, kernel: Any, stride: int = 1, dilation: int = 1, bias: Any = None) -> Any:
+    from torch.nn import functional
+
+    groups = x.shape[1] if kernel.shape[1] == 1 else 1
+    pads = []
+    for length, side in zip(x.shape[:1:-1], kernel.shape[:1:-1], strict=True):  # width, height
+        reach = (side - 1) * dilation + 1
+        total = max(0, (-(-length // stride) - 1) * stride + reach - length)
+        pads += [total // 2, total - total // 2]
+    x = functional.pad(x, pads)
+    return functional.conv2d(x, kernel, bias, stride=stride, dilation=dilation, groups=groups)
+
+
+# Kind (f: dense expansion, d: depthwise), kernel, stride at output stride 32, channels expanded to
+# and projected to, residual. The last two stages are dilated at output stride 16.
+EDGETPU_BLOCKS = [
+    *[("f", 3, 2, 128, 24, False), *[("f", 3, 1, 96, 24, True)] * 3],
+    *[("f", 3, 2, 192, 40, False), *[("f", 3, 1, 160, 40, True)] * 3],
+    *[("d", 3, 2, 320, 72, False), *[("d", 3, 1, 288, 72, True)] * 3],
+    *[("d", 3, 1, 576, 72, False), *[("d", 3, 1, 288, 72, True)] * 3],
+    *[("d", 5, 2, 576, 120, False), *[("d", 5, 1, 480, 120, True)] * 3],
+    ("d", 3, 1, 960, 144, False),
+]
+
+
+def edgetpu_arrays(seed: int = 3) -> Arrays:
+    """Random folded convolutions, named as the public file names them, DeepLab's head included."""
+    rng = np.random.default_rng(seed)
+    arrays: Arrays = {}
+
+    def add(name: str, height: int, inputs: int, outputs: int) -> None:
+        prefix = f"{len(arrays) // 2:02d}_{name}"
+        fan_in = height * height * inputs
+        kernel = rng.normal(0, 1 / np.sqrt(fan_in), (height, height, inputs, outputs))
+        # Channels of very different sizes, as folding leaves them.
+        kernel *= rng.uniform(0.5, 1.7, outputs)
+        is_depthwise = name.endswith("depthwise")
+        arrays[f"{prefix}/kernel"] = kernel.swapaxes(2, 3) if is_depthwise else kernel
+        arrays[f"{prefix}/bias"] = rng.normal(0.1, 0.3, outputs)
+
+    add("Conv", 3, 3, 24)
+    add("expanded_conv_project", 1, 24, 16)
+    channels = 16
+    for number, (kind, side, _, expanded, projected, _) in enumerate(EDGETPU_BLOCKS, start=1):
+        add(f"expanded_conv_{number}_expand", side if kind == "f" else 1, channels, expanded)
+        if kind == "d":
+            add(f"expanded_conv_{number}_depthwise", side, 1, expanded)
+        add(f"expanded_conv_{number}_project", 1, expanded, projected)
+        channels = projected
+    add("Conv_1", 1, 144, 1280)
+    for name, inputs, outputs in (
+        ("aspp0", 1280, 128),
+        ("image_pooling", 1280, 128),
+        ("concat_projection", 256, 128),
+        ("logits_semantic", 128, 19),
+    ):
+        add(name, 1, inputs, outputs)
+    return {key: array.astype("float32") for key, array in arrays.items()}
+
+
+def torch_edgetpu(arrays: Arrays, images: np.ndarray, output_stride: int) -> dict[str, Arrays]:
+    """Both pyramids, "stages" and "wide", for images in 0..255, channels last."""
+    import torch
+
+    by_name = {key.split("_", 1)[1]: torch.from_numpy(array) for key, array in arrays.items()}
+
+    def conv(x: Any, name: str, stride: int = 1, dilation: int = 1) -> Any:
+        kernel = by_name[f"{name}/kernel"]
+        order = (2, 3, 0, 1) if name.endswith("depthwise") else (3, 2, 0, 1)
+        bias = by_name[f"{name}/bias"]
+        x = _same_conv(x, kernel.permute(*order).contiguous(), stride, dilation, bias)
+        return x if name.endswith("project") else x.relu()
+
+    x = torch.from_numpy(((images - 128) / 128).astype("float32").transpose(0, 3, 1, 2))
+    x = conv(conv(x, "Conv", 2), "expanded_conv_project")
+    found, expansions = {}, {}
+    dilated = False
+    for number, (kind, _, stride, _, _, residual) in enumerate(EDGETPU_BLOCKS, start=1):
+        name = f"expanded_conv_{number}"
+        dilation = 2 if dilated else 1
+        if number == 17 and output_stride == 16:
+            stride, dilated = 1, True
+        inputs = x
+        if kind == "f":
+            x = conv(x, f"{name}_expand", stride)
+        else:
+            expansions[number] = x = conv(x, f"{name}_expand")
+            x = conv(x, f"{name}_depthwise", stride, dilation)
+        x = conv(x, f"{name}_project")
+        x = found[number] = inputs + x if residual else x
+    top = conv(x, "Conv_1")
+    pyramids = {
+        "stages": (found[4], found[8], found[16], found[21]),
+        "wide": (found[4], expansions[9], expansions[17], top),
+    }
+    return {
+        name: {level: x.permute(0, 2, 3, 1).numpy() for level, x in zip(LEVELS, maps, strict=True)}
+        for name, maps in pyramids.items()
+    }
+
+
+# Repeat, kernel, stride, expansion, channels in and out of each stage, at the size's multipliers.
+EFFICIENTNET_LITE_STAGES = {
+    0: [
+        (1, 3, 1, 1, 32, 16),
+        (2, 3, 2, 6, 16, 24),
+        (2, 5, 2, 6, 24, 40),
+        (3, 3, 2, 6, 40, 80),
+        (3, 5, 1, 6, 80, 112),
+        (4, 5, 2, 6, 112, 192),
+        (1, 3, 1, 6, 192, 320),
+    ],
+    2: [
+        (1, 3, 1, 1, 32, 16),
+        (3, 3, 2, 6, 16, 24),
+        (3, 5, 2, 6, 24, 48),
+        (4, 3, 2, 6, 48, 88),
+        (4, 5, 1, 6, 88, 120),
+        (5, 5, 2, 6, 120, 208),
+        (1, 3, 1, 6, 208, 352),
+    ],
+}
+
+
+def efficientnet_lite_state(size: int, seed: int = 0) -> Arrays:
+    """A random state dict of EfficientNet-Lite, classifier included."""
+    rng = np.random.default_rng(seed)
+    state: Arrays = {}
+
+    def conv_norm(conv: str, norm: str, inputs: int, outputs: int, side: int = 1) -> None:
+        deviation = 1.4 / np.sqrt(inputs * side * side)
+        state[f"{conv}.weight"] = rng.normal(0, deviation, (outputs, inputs, side, side))
+        state[f"{norm}.weight"] = rng.uniform(0.8, 1.2, outputs)
+        state[f"{norm}.bias"] = rng.normal(0, 0.1, outputs)
+        state[f"{norm}.running_mean"] = rng.normal(0, 0.1, outputs)
+        state[f"{norm}.running_var"] = rng.uniform(0.5, 1.5, outputs)
+
+    conv_norm("_conv_stem", "_bn0", 3, 32, 3)
+    index = 0
+    for repeat, side, _, expansion, inputs, outputs in EFFICIENTNET_LITE_STAGES[size]:
+        for number in range(repeat):
+            key = f"_blocks.{index}"
+            before = outputs if number else inputs
+            expanded = expansion * before
+            if expansion > 1:
+                conv_norm(f"{key}._expand_conv", f"{key}._bn0", before, expanded)
+            conv_norm(f"{key}._depthwise_conv", f"{key}._bn1", 1, expanded, side)
+            conv_norm(f"{key}._project_conv", f"{key}._bn2", expanded, outputs)
+            index += 1
+    conv_norm("_conv_head", "_bn1", outputs, 1280)
+    state["_fc.weight"], state["_fc.bias"] = rng.normal(0, 0.1, (1000, 1280)), np.zeros(1000)
+    return {key: array.astype("float32") for key, array in state.items()}
+
+
+def torch_efficientnet_lite(state: Arrays, images: np.ndarray, size: int) -> Arrays:
+    """Stages of an EfficientNet-Lite for images in 0..255, channels last."""
+    import torch
+    from torch.nn import functional
+
+    tensors = {key: torch.from_numpy(array) for key, array in state.items()}
+
+    def conv_norm(x: Any, conv: str, norm: str, stride: int = 1) -> Any:
+        x = _same_conv(x, tensors[f"{conv}.weight"], stride)
+        mean, variance = tensors[f"{norm}.running_mean"], tensors[f"{norm}.running_var"]
+        scale, shift = tensors[f"{norm}.weight"], tensors[f"{norm}.bias"]
+        x = functional.batch_norm(x, mean, variance, scale, shift, eps=1e-3)
+        return x if "project" in conv else functional.relu6(x)
+
+    x = torch.from_numpy(((images - 127) / 128).astype("float32").transpose(0, 3, 1, 2))
+    x = conv_norm(x, "_conv_stem", "_bn0", 2)
+    outputs, index = {}, 0
+    for position, stage in enumerate(EFFICIENTNET_LITE_STAGES[size], start=1):
+        repeat, _, stride, expansion, *_ = stage
+        for number in range(repeat):
+            key, inputs = f"_blocks.{index}", x
+            if expansion > 1:
+                x = conv_norm(x, f"{key}._expand_conv", f"{key}._bn0")
+            x = conv_norm(x, f"{key}._depthwise_conv", f"{key}._bn1", 1 if number else stride)
+            x = conv_norm(x, f"{key}._project_conv", f"{key}._bn2")
+            x = inputs + x if number else x
+            index += 1
+        if position in (2, 3, 5, 7):
+            outputs[LEVELS[len(outputs)]] = x.permute(0, 2, 3, 1).numpy()
     return outputs

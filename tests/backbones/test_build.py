@@ -17,17 +17,24 @@ from tests.testers import (
     reload_in_new_process,
 )
 
-SMALL = [("resnet18", {}), ("mobilenet_v2", {"alpha": 0.35})]
+SMALL = [
+    ("resnet18", {}),
+    ("mobilenet_v2", {"alpha": 0.35}),
+    ("mobilenet_edgetpu", {}),
+    ("efficientnet_lite0", {}),
+]
 
 
 def test_names() -> None:
     assert backbones.names() == [
         "mobilenet_v2",
+        "mobilenet_edgetpu",
+        *(f"efficientnet_lite{size}" for size in range(3)),
         *(f"resnet{depth}" for depth in (18, 34, 50, 101, 152)),
         *(f"mscan_{size}" for size in "tsbl"),
         *(f"van_b{size}" for size in range(7)),
     ]
-    with pytest.raises(ValueError, match="'resnet20'. Known are: mobilenet_v2, resnet18"):
+    with pytest.raises(ValueError, match="'resnet20'. Known are: mobilenet_v2, mobilenet_edgetpu"):
         backbones.build("resnet20")
 
 

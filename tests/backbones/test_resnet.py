@@ -21,10 +21,6 @@ from tests.backbones import references
 COUNTS = {"resnet18": 11_176_512, "resnet50": 23_508_032}
 
 
-def trainable_parameters(model: keras.Model) -> int:
-    return sum(int(np.prod(weight.shape)) for weight in model.trainable_weights)
-
-
 def convolutions(model: keras.Model, stage: int) -> list[tuple[int, tuple[int, int]]]:
     """(stride, dilation) of all but the 1x1 convolutions of a stage."""
     return [
@@ -38,7 +34,7 @@ def convolutions(model: keras.Model, stage: int) -> list[tuple[int, tuple[int, i
 
 @pytest.mark.parametrize("name", COUNTS)
 def test_trainable_parameters_are_exact(name: str) -> None:
-    assert trainable_parameters(backbones.build(name)) == COUNTS[name]
+    assert references.trainable_parameters(backbones.build(name)) == COUNTS[name]
 
 
 def test_resnet101_at_stride_8_is_laid_out_as_the_paper_says() -> None:
@@ -57,7 +53,7 @@ def test_resnet101_at_stride_8_is_laid_out_as_the_paper_says() -> None:
                 assert layer.strides == (1, 1)
         if isinstance(layer, keras.layers.BatchNormalization):
             assert (layer.epsilon, layer.momentum) == (1e-5, 0.9)
-    assert trainable_parameters(model) == 42_500_160
+    assert references.trainable_parameters(model) == 42_500_160
     assert sum(int(np.prod(w.shape)) for w in model.non_trainable_weights) == 105_344
     assert model.pyramid_strides == {"P2": 4, "P3": 8, "P4": 8, "P5": 8}
     assert model.pyramid_channels == {"P2": 256, "P3": 512, "P4": 1024, "P5": 2048}
