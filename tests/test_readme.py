@@ -23,6 +23,8 @@ def test_the_table_has_every_shipped_preset_with_its_recorded_figures() -> None:
             f"{100 * score['boundary_f1']:.1f}",
         ]
         assert f"{score['dataset']} {score['split']}, {score['frames']} " in cells[1]
+        for other in presets.record(name).scores[1:]:
+            assert f"{100 * other['mean_iou']:.1f}" in README, (name, other["split"])
 
 
 def test_the_first_example_runs_as_it_stands(

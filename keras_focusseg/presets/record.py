@@ -34,7 +34,8 @@ class PresetRecord:
         recipe: The recipe it was trained with.
         training: What was done: data, epochs, hours, machine.
         scores: One dict a measurement, with split, resolution, classes, void rule, test-time
-            settings, figures and the command that measured them.
+            settings, figures and the command that measures them; where it was not us who
+            measured, `measured_by`.
         licence: Terms of the weights and of the data behind them.
         paper: Where the network was published.
     """
@@ -95,7 +96,9 @@ class PresetRecord:
                 for key in ("split", "frames", "resolution", "void", "test_time")
                 if key in score
             )
-            lines.append(f"  score     mIoU {100 * score['mean_iou']:.2f} ({settings})")
+            lines.append(f"  score     mIoU {100 * score['mean_iou']:.1f} ({settings})")
+            if "measured_by" in score:
+                lines.append(f"            measured by {score['measured_by']}")
         for title, values in (("training", self.training), ("licence", self.licence)):
             lines += [f"  {title:<9} {key}: {value}" for key, value in values.items()]
         if self.paper:
