@@ -13,6 +13,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_focusseg._replicas import over_replicas
+
 
 def integer_labels(masks: Any, where: str) -> tuple[Any, Any | None]:
     """Masks as int32 of shape (B, H, W).
@@ -123,8 +125,8 @@ def safe_ratio(numerator: Any, denominator: Any) -> Any:
 
 
 def weighted_mean(values: Any, weights: Any) -> Any:
-    """`sum(weights * values) / sum(weights)`, and 0 where all weights are 0."""
-    return safe_ratio(ops.sum(weights * values), ops.sum(weights))
+    """`sum(weights * values) / sum(weights)` over all replicas, and 0 where all weights are 0."""
+    return safe_ratio(*over_replicas(ops.sum(weights * values), ops.sum(weights)))
 
 
 def mean_over(values: Any, chosen: Any) -> Any:

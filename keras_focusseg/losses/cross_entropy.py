@@ -10,6 +10,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_focusseg._replicas import over_replicas
 from keras_focusseg.losses.base import SegmentationLoss, class_weight_list, safe_ratio
 
 
@@ -106,7 +107,7 @@ class CrossEntropy(SegmentationLoss):
             spread = -ops.sum(uniform * ops.log_softmax(logits, axis=-1), axis=-1)  # (B, H, W)
             smooth = self.label_smoothing
             total = (1.0 - smooth) * total + smooth * ops.sum(weights * spread)
-        return safe_ratio(total, ops.sum(of_label))
+        return safe_ratio(*over_replicas(total, ops.sum(of_label)))
 
     def _hard(self, nll: Any, valid: Any) -> Any:
         """1.0 at the pixels that hard example mining keeps, (B, H, W)."""

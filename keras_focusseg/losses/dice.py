@@ -7,11 +7,14 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_focusseg._replicas import over_replicas
 from keras_focusseg.losses.base import SegmentationLoss, mean_over
 
 
 def overlap_sums(labels: Any, logits: Any, weights: Any) -> tuple[Any, Any, Any]:
     """Soft counts of each class over batch and space: intersection, prediction, truth, each (C,).
+
+    The batch is that of all replicas.
 
     The prediction is the softmax, the truth one-hot; both are multiplied by `weights`.
     """
@@ -19,9 +22,12 @@ def overlap_sums(labels: Any, logits: Any, weights: Any) -> tuple[Any, Any, Any]
     probabilities = ops.softmax(logits, axis=-1)  # (B, H, W, C)
     truth = ops.one_hot(labels, logits.shape[-1], dtype="float32") * weights
     # Sums and no matrix product: accelerators would round the latter's inputs to 11 bits.
-    return tuple(
-        ops.sum(x, axis=(0, 1, 2)) for x in (probabilities * truth, probabilities * weights, truth)
+    intersection, prediction, truth = over_replicas(
+        ops.sum(probabilities * truth, axis=(0, 1, 2)),
+        ops.sum(probabilities * weights, axis=(0, 1, 2)),
+        ops.sum(truth, axis=(0, 1, 2)),
     )
+    return intersection, prediction, truth
 
 
 @keras.saving.register_keras_serializable(package="keras_focusseg")

@@ -7,7 +7,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_focusseg.losses.base import SegmentationLoss, mean_over
+from keras_focusseg.losses.base import SegmentationLoss, mean_over, weighted_mean
 
 
 def _jaccard_steps(signed: Any) -> Any:
@@ -96,7 +96,7 @@ class Lovasz(SegmentationLoss):
             chosen = ops.any(signed > 0, axis=-1)
         else:
             chosen = ops.logical_and(any_pixel, ops.ones_like(losses) > 0)
-        return mean_over(mean_over(losses, chosen), any_pixel[:, 0])
+        return weighted_mean(mean_over(losses, chosen), ops.cast(any_pixel[:, 0], "float32"))
 
     def get_config(self) -> dict[str, Any]:
         """Plain arguments."""

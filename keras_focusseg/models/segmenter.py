@@ -10,6 +10,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_focusseg import _replicas
 from keras_focusseg.metrics import MeanIoU
 from keras_focusseg.optimizers import AdamW, own_optimizer, tell_network
 
@@ -122,7 +123,8 @@ class Segmenter(keras.Model):
         plain.compile_config = {"kwargs": kwargs, "auto": (loss == "auto", metrics == "auto")}
 
     def make_train_function(self, force: bool = False) -> Any:
-        """Keras' compiled step; before it, averages start from the weights as they are now."""
+        """Keras' compiled step; before it, replicas and averages start from the same weights."""
+        _replicas.join(self)
         own = own_optimizer(self.optimizer)
         if own is not None and own.ema:
             if not self.optimizer.built:
@@ -160,7 +162,7 @@ class Segmenter(keras.Model):
         training: bool = True,
     ) -> Any:
         """The compiled loss of masks `y` and outputs `y_pred`, regularisation added."""
-        plain = self._plain
+        plain, shares = self._plain, _replicas.loss_shares()
         if plain.loss is not None:
             total = plain.loss(y, y_pred["logits"], sample_weight)
         else:
@@ -171,10 +173,37 @@ class Segmenter(keras.Model):
             for name, value in terms.items():
                 total = total + weights[name] * value
                 if name in means:
-                    means[name].update_state(ops.stop_gradient(value))
+                    # Of each loss Keras gives a replica its share, and `loss` is shown whole.
+                    shown = ops.stop_gradient(value) * shares
+                    means[name].update_state(shown, sample_weight=ops.shape(y_pred["logits"])[0])
         for loss in self.losses:
-            total = total + ops.sum(ops.cast(loss, "float32"))
+            total = total + ops.sum(ops.cast(loss, "float32")) / shares
         return total
+
+    def _maybe_symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
+        """Under a strategy of TensorFlow: builds what is not built, from the first replica's part.
+
+        Keras 3.15 takes the mean of the images and masks of all replicas, which fails where their
+        sizes differ, and in multi-worker training (keras issue 20585). It looks at a batch even
+        if nothing needs it, which may end a short epoch before it was trained on.
+        """
+        strategy = self._distribute_strategy
+        if strategy is None:
+            return
+        unbuilt = [x for x in (self._compile_loss, self._compile_metrics) if x and not x.built]
+        if iterator is not None and unbuilt:
+            for _, _, batches in iterator:
+                data_batch = keras.tree.map_structure(
+                    lambda value: strategy.experimental_local_results(value)[0], next(batches)
+                )
+                break
+        with strategy.scope():
+            self._symbolic_build(data_batch=data_batch)
+
+    def _get_metrics_result_or_logs(self, logs: Any) -> Any:
+        """Keras' results at the end of an epoch or an evaluation, over the ranks of PyTorch."""
+        _replicas.sum_metrics(self)
+        return super()._get_metrics_result_or_logs(logs)
 
     def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict:
         """Updates the compiled metrics with masks and logits; all results by name."""
@@ -265,6 +294,7 @@ class Segmenter(keras.Model):
         config = dict(arguments)
         if isinstance(config.get("backbone"), keras.Model):
             config["backbone"] = keras.saving.serialize_keras_object(config["backbone"])
+            _replicas.forget_synchronisation(config["backbone"])
         return config
 
     @classmethod
@@ -300,7 +330,9 @@ class _FunctionLoss(keras.losses.Loss):
         self.function = function
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
-        return self.function(y_true, y_pred)
+        value = ops.convert_to_tensor(self.function(y_true, y_pred))
+        # Keras gives a scalar whole to each replica of a strategy, not its share.
+        return ops.reshape(value, (1,)) if len(value.shape) == 0 else value
 
 
 def _as_loss(loss: Any) -> keras.losses.Loss | None:

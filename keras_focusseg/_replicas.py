@@ -1,0 +1,151 @@
+"""What a step knows of the replicas that take it at the same time, each with a part of the batch.
+
+A loss over a batch has to be the loss over the batch of all replicas, wherever the ignored pixels
+lie; so sums cross the replicas before anything is divided. On JAX there is nothing to do: a step is
+one program over all devices. On TensorFlow the replicas are those of a `tf.distribute` strategy, on
+PyTorch the processes of `training.distribution`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial, wraps
+from typing import Any
+
+import keras
+from keras import ops
+
+_ranks = 1  # processes that train one network on PyTorch; see `train_on_ranks`
+
+
+def train_on_ranks(number: int) -> None:
+    """Says that this PyTorch process is one of so many; 1 ends it."""
+    global _ranks
+    _ranks = number
+
+
+def loss_shares() -> int:
+    """How many replicas' gradients are summed: Keras divides each loss of the batch by it.
+
+    1 outside of a strategy, and on PyTorch, where the gradients of the ranks are averaged.
+    """
+    if keras.backend.backend() != "tensorflow":
+        return 1
+    import tensorflow as tf
+
+    shares: int = tf.distribute.get_strategy().num_replicas_in_sync
+    return shares
+
+
+def over_replicas(*values: Any) -> tuple[Any, ...]:
+    """Each tensor summed over the replicas, with the gradient of that; itself without replicas.
+
+    Args:
+        *values: Tensors of one dtype and of known shapes, the same in all replicas.
+    """
+    if _ranks == 1 and loss_shares() == 1:
+        return values
+    shapes = [tuple(value.shape) for value in values]
+    flat = ops.concatenate([ops.reshape(value, (-1,)) for value in values])  # one collective
+    if _ranks > 1:
+        from torch.distributed.nn.functional import all_reduce
+
+        total = all_reduce(flat)
+    else:
+        import tensorflow as tf
+
+        replica = tf.distribute.get_replica_context()
+        if replica is None:  # Keras builds a model outside of its replicas
+            return values
+        total = replica.all_reduce(tf.distribute.ReduceOp.SUM, flat)
+    ends = [0]
+    for value in values:
+        ends.append(ends[-1] + keras.ops.size(value))
+    parts = zip(ends[:-1], ends[1:], shapes, strict=True)
+    return tuple(ops.reshape(total[start:end], shape) for start, end, shape in parts)
+
+
+def join(model: keras.Model) -> None:
+    """Makes a network ready to train in step with its copies in the other replicas.
+
+    Batch norms take the statistics of the whole batch; ranks start from the weights of the first,
+    and average their gradients before the optimizer sees them. Without replicas nothing happens.
+    """
+    strategy = getattr(model, "distribute_strategy", None)
+    replicas = _ranks if strategy is None else strategy.num_replicas_in_sync
+    if replicas == 1:
+        return
+    for layer in model._flatten_layers():  # Keras has no public way to the layers inside layers
+        if isinstance(layer, keras.layers.BatchNormalization):
+            if strategy is not None:
+                layer.synchronized = True  # as an argument, JAX and PyTorch could not load it
+            else:
+                layer._moments = partial(_moments_over_ranks, layer._reduction_axes)
+    if _ranks > 1:
+        import torch.distributed
+
+        if not model.optimizer.built:
+            model.optimizer.build(model.trainable_variables)
+        for variable in [*model.variables, *model.optimizer.variables]:
+            torch.distributed.broadcast(variable.value.detach(), 0)
+        model.optimizer.apply = _after_averaging(model.optimizer.apply)
+
+
+def sum_metrics(model: keras.Model) -> None:
+    """Adds up what the metrics of all ranks counted; TensorFlow and JAX do it themselves."""
+    if _ranks > 1:
+        import torch.distributed
+
+        for variable in model.metrics_variables:
+            torch.distributed.all_reduce(variable.value)
+
+
+def _after_averaging(apply: Callable[..., None]) -> Callable[..., None]:
+    """An optimizer's `apply` that takes the mean of the gradients of all ranks."""
+    if hasattr(apply, "of_ranks"):
+        return apply
+
+    @wraps(apply)
+    def averaged(grads: Any, trainable_variables: Any = None) -> None:
+        import torch
+
+        grads = list(grads)
+        known = [i for i, gradient in enumerate(grads) if gradient is not None]
+        flat = torch.cat([grads[i].reshape(-1) for i in known]) / _ranks
+        if _ranks > 1:
+            torch.distributed.all_reduce(flat)
+        parts = flat.split([grads[i].numel() for i in known])
+        for i, part in zip(known, parts, strict=True):
+            grads[i] = part.view_as(grads[i])
+        apply(grads, trainable_variables)
+
+    averaged.of_ranks = True  # type: ignore[attr-defined]
+    return averaged
+
+
+def _moments_over_ranks(axes: list[int], inputs: Any, mask: Any) -> tuple[Any, Any]:
+    """Mean and variance over the batches of all ranks, as `BatchNormalization._moments`.
+
+    Keras 3.15 synchronises batch norms on TensorFlow alone, and PyTorch's own converter knows only
+    PyTorch's layers.
+    """
+    if mask is not None:
+        raise ValueError("Batch norms of masked inputs cannot be synchronised between ranks.")
+    x = ops.cast(inputs, "float32")
+    total = ops.sum(x, axis=axes)
+    total, count = over_replicas(total, ops.ones_like(total) * (ops.size(x) / ops.size(total)))
+    mean = total / count
+    (squares,) = over_replicas(ops.sum(ops.square(x - mean), axis=axes))
+    return ops.cast(mean, inputs.dtype), ops.cast(squares / count, inputs.dtype)
+
+
+def forget_synchronisation(config: Any) -> None:
+    """Takes back, in the config of a model, what `join` set: other backends could not load it."""
+    if isinstance(config, dict):
+        if config.get("synchronized") is True:
+            config["synchronized"] = False
+        for value in config.values():
+            forget_synchronisation(value)
+    elif isinstance(config, list | tuple):
+        for value in config:
+            forget_synchronisation(value)

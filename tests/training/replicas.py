@@ -1,0 +1,212 @@
+"""Trainings that the tests of distribution run in processes of their own, and what they share.
+
+A child is started as `python -m tests.training.replicas FUNCTION ARGUMENTS`; it writes arrays.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+BATCH, SIZE, CLASSES = 4, 32, 4
+VOID = (0.0, 0.2, 0.4, 0.6)  # share of ignored pixels of the images of a batch
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def scenes(count: int = BATCH, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Coloured rectangles and their classes, with an uneven share of ignored pixels."""
+    rng = np.random.default_rng(seed)
+    masks = rng.integers(0, CLASSES, (count, SIZE // 8, SIZE // 8)).repeat(8, 1).repeat(8, 2)
+    images = 50.0 * masks[..., None] + rng.normal(0, 20, (*masks.shape, 3))
+    for i, mask in enumerate(masks):
+        mask[: round(VOID[i % len(VOID)] * SIZE)] = 255
+    return images.clip(0, 255).astype("float32"), masks.astype("int32")
+
+
+def small(strong: bool = True) -> Any:
+    """A network of three layers whose loss holds all that sums over the batch."""
+    import keras
+
+    from keras_focusseg import losses, models
+
+    terms = {
+        "ce": losses.CrossEntropy(class_weights=[1.0, 2.0, 3.0, 0.5], label_smoothing=0.1),
+        "focal": losses.Focal(),
+        "dice": losses.Dice(),
+        "tversky": losses.Tversky(gamma=0.75),
+        "lovasz": losses.Lovasz(per_image=True),
+        "boundary": losses.BoundaryTargetBCE(CLASSES, stride=2),
+    }
+
+    class Small(models.Segmenter):
+        def loss_terms(self, y: Any, y_pred: Any, sample_weight: Any = None) -> dict:
+            logits = y_pred["logits"]
+            values = {n: loss(y, logits) for n, loss in terms.items() if n != "boundary"}
+            return {**values, "boundary": terms["boundary"](y, y_pred["cells"])}
+
+        def loss_term_weights(self) -> dict[str, float]:
+            return dict.fromkeys(terms, 1.0)
+
+    keras.utils.set_random_seed(3)
+    images = keras.Input((None, None, 3))
+    x = keras.layers.Conv2D(8, 3, padding="same", use_bias=False)(images / 255)
+    x = keras.layers.BatchNormalization(momentum=0.9)(x)
+    x = keras.layers.Conv2D(8, 3, padding="same", activation="tanh")(x)
+    cells = keras.layers.Conv2D(1, 2, strides=2)(x)
+    penalty = keras.regularizers.L2(0.01 if strong else 0.0)
+    logits = keras.layers.Conv2D(CLASSES, 1, kernel_regularizer=penalty)(x)
+    outputs = {"logits": logits, "cells": cells}
+    return Small(images, outputs, signals={}, num_classes=CLASSES, name="small")
+
+
+def fornet() -> Any:
+    """FoR-Net on a pyramid with batch norms."""
+    import keras
+
+    from tests.models import tiny
+
+    keras.utils.set_random_seed(3)
+    return tiny.network(CLASSES, 8, kernel_sizes=(1, 3), dilation_rates=(1, 2), ratios=(0.2, 0.4))
+
+
+def fitted(model: Any, steps: int = 3, **options: Any) -> dict[str, np.ndarray]:
+    """A few steps of `fit` on the scenes: changes of weights and of their averages, and logs."""
+    images, masks = scenes(BATCH * steps)
+    start = [w.copy() for w in model.get_weights()]
+    logs = model.fit(images, masks, batch_size=BATCH, shuffle=False, verbose=0, **options).history
+    found = {f"log {name}": np.asarray(values) for name, values in logs.items()}
+    found |= changes("weight", model, start)
+    if getattr(model.optimizer, "ema", 0):
+        model.optimizer.swap_averages()
+        found |= changes("average", model, start)
+    return found
+
+
+def changes(kind: str, model: Any, start: list[np.ndarray]) -> dict[str, np.ndarray]:
+    """How far the weights moved as one vector, and the statistics of the norms as another."""
+    after = model.get_weights()
+    trained = {id(w) for w in model.trainable_weights}
+    parts: dict[str, list[np.ndarray]] = {kind: [], f"{kind} statistics": []}
+    for weight, a, b in zip(model.weights, start, after, strict=True):
+        name = kind if id(weight) in trained else f"{kind} statistics"
+        if "float" in str(weight.dtype):
+            parts[name].append((b - a).ravel())
+    return {name: np.concatenate(arrays) for name, arrays in parts.items()}
+
+
+def assert_equal_training(
+    found: Mapping[str, np.ndarray], expected: Mapping[str, np.ndarray], tolerance: float = 1e-4
+) -> None:
+    """Holds every array of one training to that of the other, relative to its whole length.
+
+    A difference of 1e-6 in a logit moves a pixel to another class now and then.
+    """
+    assert set(found) == set(expected)
+    wrong = {}
+    for name, array in expected.items():
+        error = np.linalg.norm(found[name] - array) / max(np.linalg.norm(array), 1e-12)
+        if not error < (5e-3 if name.endswith("mean_iou") else tolerance):
+            wrong[name] = f"{error:.2e}"
+    assert not wrong, wrong
+
+
+def child(backend: str, function: str, *arguments: object, **variables: str) -> subprocess.Popen:
+    """Starts a function of this file in a process of its own."""
+    environment = {
+        **os.environ,
+        "KERAS_BACKEND": backend,
+        "PYTHONPATH": str(ROOT),
+        "OMP_NUM_THREADS": "1",
+        **variables,
+    }
+    command = [sys.executable, "-m", "tests.training.replicas", function, *map(str, arguments)]
+    return subprocess.Popen(
+        command, env=environment, cwd=ROOT, text=True, stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )  # fmt: skip
+
+
+def finish(*processes: subprocess.Popen, seconds: float = 240.0) -> None:
+    """Waits for children, and shows what they said if one failed."""
+    try:
+        said = [process.communicate(timeout=seconds)[0] for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
+    assert not any(process.returncode for process in processes), "\n".join(said)[-6000:]
+
+
+def read(path: Path) -> dict[str, np.ndarray]:
+    """What a child wrote."""
+    with np.load(path, allow_pickle=False) as stored:
+        return {name: stored[name] for name in stored.files}
+
+
+# What children run ---------------------------------------------------------------------------
+
+
+def two_logical_devices() -> Any:
+    """A strategy of two replicas on one CPU."""
+    import tensorflow as tf
+
+    cpu = tf.config.list_physical_devices("CPU")[0]
+    tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+    return tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+
+
+def mirrored(folder: str) -> None:
+    """The small network, its loss as a function, and FoR-Net, on one device and on two."""
+    from contextlib import nullcontext
+
+    from keras import ops
+
+    from keras_focusseg import optimizers
+
+    strategy = two_logical_devices()
+
+    def scalar(y: Any, logits: Any) -> Any:
+        return ops.mean(ops.square(logits - ops.cast(ops.expand_dims(y, -1) == 1, "float32")))
+
+    for name, scope in (("one", nullcontext), ("two", strategy.scope)):
+        with scope():
+            model = small()
+            model.compile(optimizers.AdamW(1e-3, global_clipnorm=0.1, ema=0.9))
+        np.savez(Path(folder) / f"small_{name}.npz", **fitted(model))
+        if name == "two":
+            check_equal_copies(model)
+        with scope():
+            model = small(strong=False)
+            model.compile(optimizers.SGD(1e-2), loss=scalar, metrics=[])
+        np.savez(Path(folder) / f"function_{name}.npz", **fitted(model, steps=1))
+        with scope():
+            model = fornet()
+            model.compile(optimizers.SGD(1e-2, global_clipnorm=1.0, ema=0.9))
+        val = scenes(6, seed=1)  # two batches, of which the last is smaller
+        np.savez(Path(folder) / f"fornet_{name}.npz", **fitted(model, validation_data=val))
+        counts = model.metrics[-1].confusion_matrix()
+        assert counts.sum() == (val[1] != 255).sum()
+        if name == "two":
+            check_saved_for_others(model)
+
+
+def check_equal_copies(model: Any) -> None:
+    """All replicas hold the same weights, statistics and averages."""
+    for variable in [*model.variables, *model.optimizer.variables]:
+        copies = [copy.numpy() for copy in getattr(variable.value, "values", [variable.value])]
+        assert all((copy == copies[0]).all() for copy in copies), variable.path
+
+
+def check_saved_for_others(model: Any) -> None:
+    """The config of the backbone names nothing that other backends refuse."""
+    assert any(getattr(layer, "synchronized", False) for layer in model.backbone.layers)
+    assert "'synchronized': True" not in str(model.get_config())
+
+
+if __name__ == "__main__":
+    globals()[sys.argv[1]](*sys.argv[2:])
