@@ -26,12 +26,18 @@ recipe = Recipe(
     train_options={"count": 320},
     val_options={"count": 40},
     augment={
-        "crop_size": (192, 256),
-        "scale": (0.5, 1.5),
-        "rotate": 3.0,
-        "brightness": 0.2,
-        "contrast": 0.2,
-        "saturation": 0.2,
+        "steps": [
+            {"step": "ScaleCrop", "size": (192, 256), "scale": (0.5, 1.5), "max_class_share": None},
+            {"step": "Flip", "probability": 0.5},
+            {"step": "Rotate", "degrees": 3.0},
+            {
+                "step": "ColorJitter",
+                "brightness": 0.2,
+                "contrast": 0.2,
+                "saturation": 0.2,
+                "hue": 0.02,
+            },
+        ]
     },
     batch_size=8,
     epochs=12,

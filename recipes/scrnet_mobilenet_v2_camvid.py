@@ -25,14 +25,18 @@ recipe = Recipe(
     },
     dataset="camvid",
     augment={
-        "crop_size": (256, 320),
-        "scale": (0.5, 2.0),
-        "rotate": 5.0,
-        "brightness": 0.3,
-        "contrast": 0.3,
-        "saturation": 0.3,
-        "hue": 0.03,
-        "max_class_share": 0.75,
+        "steps": [
+            {"step": "ScaleCrop", "size": (256, 320), "scale": (0.5, 2.0), "max_class_share": 0.75},
+            {"step": "Flip", "probability": 0.5},
+            {"step": "Rotate", "degrees": 5.0},
+            {
+                "step": "ColorJitter",
+                "brightness": 0.3,
+                "contrast": 0.3,
+                "saturation": 0.3,
+                "hue": 0.03,
+            },
+        ]
     },
     batch_size=8,
     val_batch_size=1,

@@ -24,14 +24,23 @@ recipe = Recipe(
     network_config={"backbone": "mscan_s", "contrast_warmup": 5000},
     dataset="ade20k",
     augment={
-        "crop_size": (512, 512),
-        "base_size": (512, 2048),
-        "scale": (0.5, 2.0),
-        "brightness": 0.125,
-        "contrast": 0.5,
-        "saturation": 0.5,
-        "hue": 0.05,
-        "max_class_share": 0.75,
+        "steps": [
+            {
+                "step": "ScaleCrop",
+                "size": (512, 512),
+                "scale": (0.5, 2.0),
+                "max_class_share": 0.75,
+                "base_size": (512, 2048),
+            },
+            {"step": "Flip", "probability": 0.5},
+            {
+                "step": "ColorJitter",
+                "brightness": 0.125,
+                "contrast": 0.5,
+                "saturation": 0.5,
+                "hue": 0.05,
+            },
+        ]
     },
     batch_size=16,
     val_batch_size=1,

@@ -23,13 +23,22 @@ recipe = Recipe(
     network_config={"backbone": "mscan_s", "contrast_warmup": 5000},
     dataset="cityscapes",
     augment={
-        "crop_size": (1024, 1024),
-        "scale": (0.5, 2.0),
-        "brightness": 0.125,
-        "contrast": 0.5,
-        "saturation": 0.5,
-        "hue": 0.05,
-        "max_class_share": 0.75,
+        "steps": [
+            {
+                "step": "ScaleCrop",
+                "size": (1024, 1024),
+                "scale": (0.5, 2.0),
+                "max_class_share": 0.75,
+            },
+            {"step": "Flip", "probability": 0.5},
+            {
+                "step": "ColorJitter",
+                "brightness": 0.125,
+                "contrast": 0.5,
+                "saturation": 0.5,
+                "hue": 0.05,
+            },
+        ]
     },
     batch_size=8,
     val_batch_size=1,

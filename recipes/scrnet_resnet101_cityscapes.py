@@ -21,13 +21,22 @@ recipe = Recipe(
     network_config={"backbone": "resnet101", "filters": 256, "contrast_warmup": 5000},
     dataset="cityscapes",
     augment={
-        "crop_size": (1024, 1024),
-        "scale": (0.5, 2.0),
-        "brightness": 0.25,
-        "contrast": 0.25,
-        "saturation": 0.25,
-        "hue": 0.0,
-        "max_class_share": 0.75,
+        "steps": [
+            {
+                "step": "ScaleCrop",
+                "size": (1024, 1024),
+                "scale": (0.5, 2.0),
+                "max_class_share": 0.75,
+            },
+            {"step": "Flip", "probability": 0.5},
+            {
+                "step": "ColorJitter",
+                "brightness": 0.25,
+                "contrast": 0.25,
+                "saturation": 0.25,
+                "hue": 0.0,
+            },
+        ]
     },
     batch_size=16,
     val_batch_size=1,

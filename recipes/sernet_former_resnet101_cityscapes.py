@@ -17,13 +17,17 @@ recipe = Recipe(
     network_config={"backbone": "resnet101"},
     dataset="cityscapes",
     augment={
-        "crop_size": (768, 768),
-        "scale": (0.5, 2.0),
-        "brightness": 0.25,
-        "contrast": 0.25,
-        "saturation": 0.25,
-        "hue": 0.02,
-        "max_class_share": 0.75,
+        "steps": [
+            {"step": "ScaleCrop", "size": (768, 768), "scale": (0.5, 2.0), "max_class_share": 0.75},
+            {"step": "Flip", "probability": 0.5},
+            {
+                "step": "ColorJitter",
+                "brightness": 0.25,
+                "contrast": 0.25,
+                "saturation": 0.25,
+                "hue": 0.02,
+            },
+        ]
     },
     batch_size=8,
     val_batch_size=1,

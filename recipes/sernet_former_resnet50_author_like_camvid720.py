@@ -23,12 +23,10 @@ recipe = Recipe(
     dataset="camvid720",
     dataset_options={"grouping": "mathworks"},
     augment={
-        "scale": (1.0, 1.0),
-        "shift_pixels": 10,
-        "brightness": 0.0,
-        "contrast": 0.0,
-        "saturation": 0.0,
-        "hue": 0.0,
+        "steps": [
+            {"step": "Translate", "pixels": 10},
+            {"step": "Flip", "probability": 0.5},
+        ]
     },
     batch_size=3,
     val_batch_size=1,

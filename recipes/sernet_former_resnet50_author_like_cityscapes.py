@@ -21,12 +21,10 @@ recipe = Recipe(
     network_config={"backbone": "resnet50"},
     dataset="cityscapes",
     augment={
-        "scale": (1.0, 1.0),
-        "shift_pixels": 10,
-        "brightness": 0.0,
-        "contrast": 0.0,
-        "saturation": 0.0,
-        "hue": 0.0,
+        "steps": [
+            {"step": "Translate", "pixels": 10},
+            {"step": "Flip", "probability": 0.5},
+        ]
     },
     batch_size=1,
     val_batch_size=1,

@@ -25,6 +25,8 @@ from keras_focusseg.data.sources.polygons.coco import COCO
 from keras_focusseg.data.sources.polygons.labelme import Labelme
 from keras_focusseg.data.sources.synthetic_streets import SyntheticStreets
 from keras_focusseg.data.transforms import (
+    Augment,
+    Augmentation,
     Blur,
     ClassMix,
     ClassUniformCrop,
@@ -33,6 +35,7 @@ from keras_focusseg.data.transforms import (
     CutMix,
     Flip,
     Grayscale,
+    KerasAugment,
     Mixing,
     RandAugment,
     Rotate,
@@ -42,8 +45,6 @@ from keras_focusseg.data.transforms import (
     Translate,
     augmentation,
 )
-from keras_focusseg.data.transforms.augment import Augment
-from keras_focusseg.data.transforms.keras_layers import KerasAugment
 
 steps = transforms  # its name until 0.1; goes with 0.3
 
@@ -52,6 +53,7 @@ __all__ = [
     "BDD100K",
     "COCO",
     "Augment",
+    "Augmentation",
     "Blur",
     "Cached",
     "CamVid",

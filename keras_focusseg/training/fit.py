@@ -239,9 +239,7 @@ def _check_run_folder(recipe: Recipe, folder: Path, resume: bool) -> None:
         raise ValueError(
             f"{folder} holds a run already. Give --resume to go on with it, or another folder."
         )
-    # What a recipe of an earlier version did not say yet was done by the default.
-    defaults = Recipe(name="", network="", dataset="").to_config()
-    before = {**defaults, **json.loads(stored.read_text())}
+    before = json.loads(json.dumps(Recipe.from_config(json.loads(stored.read_text())).to_config()))
     now = json.loads(json.dumps(recipe.to_config()))
     changed = sorted(key for key in now if now[key] != before[key])
     if resume and changed:

@@ -42,9 +42,9 @@ class Recipe:
         val_options: Further arguments of the validation source alone.
         train_split: Split that is trained on.
         val_split: Split that picks the best checkpoint.
-        augment: Arguments of `data.Augment`; or steps, as a list of configs such as
-            `{"step": "Flip", "probability": 0.5}` or as `{"steps": [...], "fill": [r, g, b]}`.
-            `data.Compose`, `data.Augment` and lists of steps are taken as well, and stored so.
+        augment: The augmentation as `{"steps": [{"step": "Flip", "probability": 0.5}, ...]}`, see
+            `data.augmentation`; `data.Augment(...).to_config()` makes it. By default that of
+            `data.Augment()`. Stored with every argument written out.
         class_uniform: Share of an epoch's samples that are drawn by class, each class as often
             as any other, cropped around one of its pixels; see `data.batches`.
         batch_size: Images a training step.
@@ -96,8 +96,8 @@ class Recipe:
     val_options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     train_split: str = "train"
     val_split: str = "val"
-    augment: Mapping[str, Any] | Sequence[Mapping[str, Any]] = dataclasses.field(
-        default_factory=dict
+    augment: Mapping[str, Any] = dataclasses.field(
+        default_factory=lambda: data.Augment().to_config()
     )
     class_uniform: float = 0.0
     batch_size: int = 8
@@ -128,6 +128,20 @@ class Recipe:
     def to_config(self) -> dict[str, Any]:
         """The recipe as a dict that JSON can hold."""
         return dataclasses.asdict(self)
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Recipe:
+        """The recipe that `to_config` described, as run folders and presets store it.
+
+        What a recipe of an earlier version did not say yet was done by the default; its `augment`
+        held arguments of `data.Augment`, or a bare list of steps.
+        """
+        values, augment = dict(config), config.get("augment")
+        if isinstance(augment, Sequence):
+            values["augment"] = {"steps": augment}
+        elif augment is not None and "steps" not in augment:
+            values["augment"] = data.Augment(**augment).to_config()
+        return cls(**values)
 
     def num_epochs(self, steps_per_epoch: int) -> int:
         """Passes over a training split that makes so many steps."""
@@ -169,15 +183,7 @@ class Recipe:
                 f"class_weights={self.class_weights!r} cannot be had: network_config has "
                 "class_weights of its own, or the network comes from a preset. Leave out one."
             )
-        augment = data.augmentation(self.augment)
-        if not _is_plain(self.augment):
-            object.__setattr__(self, "augment", augment.to_config())
-
-
-def _is_plain(augment: Any) -> bool:
-    """Whether it is made of configs already, with no step among them."""
-    steps = augment.get("steps", ()) if isinstance(augment, Mapping) else augment
-    return isinstance(steps, Sequence) and all(isinstance(step, Mapping) for step in steps)
+        object.__setattr__(self, "augment", data.augmentation(self.augment).to_config())
 
 
 def load_recipe(path: str | Path) -> Recipe:

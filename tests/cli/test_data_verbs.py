@@ -98,7 +98,7 @@ def test_show_writes_the_sheet_and_shows_a_recipe(folder: Path, tmp_path: Path) 
     recipe.write_text(
         "from keras_focusseg.training import Recipe\n"
         "recipe = Recipe(name='a', network='FoRNet', dataset='folder',\n"
-        "                augment={'crop_size': (12, 16)})\n"
+        "                augment={'steps': [{'step': 'ScaleCrop', 'size': (12, 16)}]})\n"
     )
     assert run("show", folder, "--out", out, "--split", "val", "--recipe", recipe).exit_code == 0
     assert Image.open(out).tobytes() != first.tobytes()

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_focusseg import backbones, models, training
+from keras_focusseg import backbones, data, models, training
 from keras_focusseg.training.run_folder import newest_checkpoint
 from tests.models import tiny
 from tests.models.test_fornet_training import drawings
@@ -81,7 +81,7 @@ def test_the_warm_up_goes_on_after_a_resumed_run(tmp_path: Path, monkeypatch: py
         dataset_options={"size": (64, 64)},
         train_options={"count": 4},
         val_options={"count": 1},
-        augment={"crop_size": (64, 64)},
+        augment=data.Augment((64, 64)).to_config(),
         batch_size=2,
         epochs=2,
         ema=0.0,

@@ -29,7 +29,7 @@ RECIPE = training.Recipe(
     dataset_options={"size": (64, 64)},
     train_options={"count": 4},
     val_options={"count": 2},
-    augment={"crop_size": (64, 64)},
+    augment=data.Augment((64, 64)).to_config(),
     batch_size=2,
     epochs=3,
     learning_rate=1e-3,
@@ -192,6 +192,7 @@ def test_a_run_by_published_settings_and_its_resumption(
     new += ("warmup_start", "step_epochs", "step_factor", "class_weights", "class_uniform")
     old = {name: value for name, value in plain.items() if name not in new}
     assert set(stored) == set(plain) == set(old) | set(new)
+    old["augment"] = {"crop_size": [64, 64]}  # arguments of `Augment`, as they stood there
     (tmp_path / "recipe.json").write_text(json.dumps(old))
     _check_run_folder(RECIPE, tmp_path, resume=True)
     with pytest.raises(ValueError, match="steps differ.*was None and is 4 now"):
@@ -202,7 +203,7 @@ def test_a_run_with_steps_and_samples_by_class(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     steps = [{"step": "ScaleCrop", "size": [64, 64]}, {"step": "Flip"}, {"step": "ClassMix"}]
-    recipe = RECIPE.replace(augment=steps, class_uniform=0.5, epochs=2)
+    recipe = RECIPE.replace(augment={"steps": steps}, class_uniform=0.5, epochs=2)
     seen = []
     batches = data.batches
 

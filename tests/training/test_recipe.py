@@ -5,16 +5,18 @@ from pathlib import Path
 
 import pytest
 
-from keras_focusseg import backbones, data, models
+from keras_focusseg import backbones, data, models, presets
 from keras_focusseg.training import Recipe, load_recipe, make_optimizer
 
 SHIPPED = sorted((Path(__file__).parents[2] / "recipes").glob("*.py"))
 
 
 def test_recipe_is_json_and_back() -> None:
-    recipe = Recipe(name="r", network="FoRNet", dataset="camvid", augment={"crop_size": (64, 96)})
-    assert json.loads(json.dumps(recipe.to_config()))["augment"]["crop_size"] == [64, 96]
-    assert Recipe(**recipe.to_config()) == recipe
+    augment = {"steps": [{"step": "ScaleCrop", "size": (64, 96)}]}
+    recipe = Recipe(name="r", network="FoRNet", dataset="camvid", augment=augment)
+    config = json.loads(json.dumps(recipe.to_config()))
+    assert config["augment"]["steps"][0]["size"] == [64, 96]
+    assert Recipe.from_config(config) == recipe == Recipe(**recipe.to_config())
     assert recipe.replace(epochs=3).epochs == 3
 
 
@@ -43,33 +45,52 @@ def test_unknown_or_senseless_values_are_refused() -> None:
         recipe.replace(class_weights="median_frequency", pretrained="some_preset")
 
 
-def test_augmentation_as_steps_is_json_and_back() -> None:
-    steps = [data.ScaleCrop((64, 96), scale=(0.5, 1.5)), data.Flip(), data.CutMix(0.25)]
-    options = {"name": "r", "network": "FoRNet", "dataset": "camvid", "class_uniform": 0.5}
-    policy = data.Compose(steps, fill=(0, 0, 0))
-    configs = [step.to_config() for step in steps]
-    for augment, expected in (
-        (configs, data.Compose(steps)),
-        ({"steps": configs, "fill": [0, 0, 0]}, policy),
-        (steps, data.Compose(steps)),
-        ([steps[0], *configs[1:]], data.Compose(steps)),
-        (policy, policy),
-        (data.Augment((64, 96)), data.Augment((64, 96))),
-    ):
+def test_the_augmentation_is_stored_with_every_argument() -> None:
+    policy = data.Compose([data.ScaleCrop((64, 96)), data.Flip(), data.CutMix(0.25)], (0, 0, 0))
+    short = {
+        "steps": [
+            {"step": "ScaleCrop", "size": (64, 96)},
+            {"step": "Flip"},
+            {"step": "CutMix", "probability": 0.25},
+        ],
+        "fill": (0, 0, 0),
+    }
+    options = {"name": "r", "network": "FoRNet", "dataset": "camvid"}
+    for augment in (short, policy.to_config()):
         recipe = Recipe(**options, augment=augment)
-        config = json.loads(json.dumps(recipe.to_config()))
-        assert data.augmentation(config["augment"]) == expected
-        assert Recipe(**config).to_config() == config
+        assert recipe.augment == policy.to_config()
+        assert data.augmentation(json.loads(json.dumps(recipe.augment))) == policy
         assert recipe.replace(seed=3).augment == recipe.augment
+    assert Recipe(**options).augment == data.Augment().to_config()
     for augment, message in (
-        ([{"step": "Mirror"}], "no step 'Mirror'"),
-        ([{"step": "Flip", "chance": 1}], "Flip has no argument 'chance'"),
-        ({"crop": [64, 96]}, "Augment has no argument 'crop'; it has crop_size"),
-        ([{"step": "CutMix", "share": 2}], "CutMix: share must be"),
-        ([lambda image, mask, rng: (image, mask)], "is not one of the named steps"),
+        ({"steps": [{"step": "Mirror"}]}, "no step 'Mirror'"),
+        ({"steps": [{"step": "Flip", "chance": 1}]}, "Flip has no argument 'chance'"),
+        ({"steps": [{"step": "CutMix", "share": 2}]}, "CutMix: share must be"),
+        (
+            {"crop_size": [64, 96]},
+            r"must be {\"steps\": .*to_config\(\) gives it; got {'crop_size'",
+        ),
+        ([{"step": "Flip"}], r"must be {\"steps\": .*got \[{'step': 'Flip'}\]"),
+        (policy, r"must be {\"steps\": .*got Compose"),
     ):
         with pytest.raises(ValueError, match=message):
             Recipe(**options, augment=augment)
+
+
+def test_recipes_that_earlier_versions_stored_are_read() -> None:
+    """Shipped records and run folders hold arguments of `Augment`, or a bare list of steps."""
+    options = {"name": "r", "network": "FoRNet", "dataset": "camvid"}
+    steps = [{"step": "ScaleCrop", "size": [64, 96]}, {"step": "Flip"}]
+    for augment, expected in (
+        ({"crop_size": [64, 96], "rotate": 5.0}, data.Augment((64, 96), rotate=5.0)),
+        ({}, data.Augment()),
+        (steps, data.Compose([data.ScaleCrop((64, 96)), data.Flip()])),
+    ):
+        recipe = Recipe.from_config({**options, "augment": augment})
+        assert data.augmentation(recipe.augment) == expected
+    stored = [presets.record(name).recipe for name in presets.names()]
+    recipes = [Recipe.from_config(config) for config in stored if config]  # none: not trained here
+    assert recipes and all(data.augmentation(recipe.augment).crop_size for recipe in recipes)
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda p: p.stem)
@@ -78,7 +99,8 @@ def test_shipped_recipes_say_what_the_library_understands(path: Path, tmp_path: 
     assert recipe.name == path.stem
     assert path.stem.endswith(recipe.dataset)
     assert f"recipes/{path.name}" in path.read_text()
-    assert data.augmentation(recipe.augment) == data.Augment(**recipe.augment)
+    policy = data.augmentation(recipe.augment)
+    assert policy.to_config() == recipe.augment and policy.at_scale_1().fill == policy.fill
     make_optimizer(recipe, steps_per_epoch=100)
     for split, options in (
         (recipe.train_split, recipe.train_options),

@@ -11,17 +11,20 @@ import numpy as np
 
 from keras_focusseg.data.feeds import statistics
 from keras_focusseg.data.feeds.grain import grain_feed
-from keras_focusseg.data.feeds.plan import Augmentation, Plan, check_class_uniform
+from keras_focusseg.data.feeds.plan import Plan, check_class_uniform
 from keras_focusseg.data.feeds.py_dataset import PyDatasetFeed
 from keras_focusseg.data.feeds.tensorflow import tensorflow_feed
 from keras_focusseg.data.sources.base import Source
 from keras_focusseg.data.sources.cached import Cached
+from keras_focusseg.data.transforms import Augmentation
+from keras_focusseg.data.transforms.base import as_augmentation
+from keras_focusseg.data.transforms.canvas import Pair
 
 
 def batches(
     source: Source,
     batch_size: int,
-    augment: Augmentation | None = None,
+    augment: Augmentation | Callable[..., Pair] | None = None,
     shuffle: bool = False,
     seed: int = 0,
     feed: Literal["auto", "tensorflow", "pydataset", "grain"] = "auto",
@@ -43,7 +46,8 @@ def batches(
     Args:
         source: where the samples come from.
         batch_size: images a batch.
-        augment: an `Augment`, or any function like it; None leaves the samples as they are.
+        augment: what `Augment` gives, a `Compose` of steps, a step, or a function `(image, mask,
+            rng) -> (image, mask)`; None leaves the samples as they are.
         shuffle: another order in each epoch.
         seed: of order and augmentation, at least 0.
         feed: "tensorflow" gives a `tf.data.Dataset`, which trains on every backend; "pydataset" a
@@ -99,13 +103,14 @@ def batches(
         raise ValueError(
             f"feed must be 'auto', 'tensorflow', 'pydataset' or 'grain', got {feed!r}."
         )
+    augmentation = None if augment is None else as_augmentation(augment)
     if class_uniform and class_counts is None:
-        check_class_uniform(class_uniform, shuffle, augment)  # before all masks are read
+        check_class_uniform(class_uniform, shuffle, augmentation)  # before all masks are read
         class_counts = statistics.class_counts(source, workers=workers)
     plan = Plan(
         source=Cached(source) if cache == "memory" and not isinstance(source, Cached) else source,
         batch_size=batch_size,
-        augment=augment,
+        augment=augmentation,
         shuffle=shuffle,
         seed=seed,
         drop_remainder=drop_remainder,

@@ -6,24 +6,14 @@ second run repeats the first, and a resumed run goes on with the epoch it stoppe
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
 
 import numpy as np
 
 from keras_focusseg.data.errors import DataError
 from keras_focusseg.data.sources.base import Source, check_sample
-
-Augmentation = Callable[
-    [np.ndarray, np.ndarray, np.random.Generator], tuple[np.ndarray, np.ndarray]
-]
-"""(image uint8 (H, W, 3), mask uint8 (H, W), rng) to the same two, changed. See `Augment`.
-
-Attributes say more, where there are any: all results have the size `crop_size`; with a true
-`needs_partner` it is called with `partner=`, with a true `takes_target` it may be called with
-`target=`, a class that the result has to show. See `Compose`."""
+from keras_focusseg.data.transforms import Augmentation
 
 
 @dataclass(frozen=True)
@@ -88,9 +78,8 @@ class Plan:
 
     def result_size(self) -> tuple[int, int] | None:
         """(height, width) of every image, or None where each may have its own."""
-        crop_size = getattr(self.augment, "crop_size", None)
-        if crop_size is not None:
-            return crop_size
+        if self.augment is not None and self.augment.crop_size is not None:
+            return self.augment.crop_size
         if self.batch_size == 1:
             return None
         image, _ = self._sample(self.start_epoch, 0)
@@ -133,12 +122,10 @@ class Plan:
         image, mask, _ = check_sample(self.source.load(index), self.source)
         if self.augment is None:
             return image, mask
-        options: dict[str, Any] = {}
-        if draw:
-            options["target"] = (draw - 1) % self.num_classes
-        if getattr(self.augment, "needs_partner", False):
-            options["partner"] = partial(self._partner, epoch, key)
-        return self.augment(image, mask, np.random.default_rng((self.seed, epoch, key)), **options)
+        target = (draw - 1) % self.num_classes if draw else None
+        partner = partial(self._partner, epoch, key) if self.augment.needs_partner else None
+        rng = np.random.default_rng((self.seed, epoch, key))
+        return self.augment(image, mask, rng, target, partner)
 
     def _partner(
         self, epoch: int, key: int, number: int
@@ -185,7 +172,7 @@ def check_class_uniform(share: float, shuffle: bool, augment: Augmentation | Non
         raise ValueError(f"class_uniform must be a share 0..1, got {share!r}.")
     if share and not shuffle:
         raise ValueError(f"class_uniform={share!r} draws samples at random: shuffle=True.")
-    if share and not getattr(augment, "takes_target", False):
+    if share and (augment is None or not augment.takes_target):
         raise ValueError(
             f"class_uniform={share!r} needs an augmentation that crops around a class, such as "
             f"data.Augment or a Compose with a ScaleCrop; got {augment!r}."

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from keras_focusseg.data.transforms.base import Canvas, Mixing, Step
+from keras_focusseg.data.transforms.augment import Augment
+from keras_focusseg.data.transforms.base import Augmentation, Function, Mixing, Step
+from keras_focusseg.data.transforms.canvas import Canvas
 from keras_focusseg.data.transforms.color import Blur, ColorJitter, Grayscale
 from keras_focusseg.data.transforms.compose import Compose, augmentation
 from keras_focusseg.data.transforms.geometry import (
@@ -13,10 +15,13 @@ from keras_focusseg.data.transforms.geometry import (
     Shear,
     Translate,
 )
+from keras_focusseg.data.transforms.keras_layers import KerasAugment
 from keras_focusseg.data.transforms.mixing import ClassMix, CutMix
 from keras_focusseg.data.transforms.rand_augment import RandAugment
 
 __all__ = [
+    "Augment",
+    "Augmentation",
     "Blur",
     "Canvas",
     "ClassMix",
@@ -25,7 +30,9 @@ __all__ = [
     "Compose",
     "CutMix",
     "Flip",
+    "Function",
     "Grayscale",
+    "KerasAugment",
     "Mixing",
     "RandAugment",
     "Rotate",

@@ -1,4 +1,4 @@
-"""What a step is, and the canvas on which steps work."""
+"""What an augmentation is, and what a step of one is."""
 
 from __future__ import annotations
 
@@ -6,118 +6,66 @@ import abc
 import dataclasses
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar, Self
+from typing import Any, Self
 
 import numpy as np
 
-from keras_focusseg.data.transforms import warp
+from keras_focusseg.data.transforms.canvas import Canvas, Pair
 
-Pair = tuple[np.ndarray, np.ndarray]
-"""Image uint8 (H, W, 3) and mask uint8 (H, W)."""
 Partner = Callable[[int], tuple[np.ndarray, np.ndarray, np.random.Generator]]
 """From the number of a step to the second sample that it mixes in, and that sample's generator."""
 
 
-class Canvas:
-    """An image and its mask while steps work on them.
+class Augmentation(abc.ABC):
+    """What `batches` knows of an augmentation: how it is called, and three things about it.
 
-    Geometry is only noted: `move` joins it to what was noted before, and what comes out in the end
-    is read from the source once. Colour is noted as well, and done to the part that is in view
-    before it is moved, so that new area keeps the fill.
-
-    Args:
-        image: (H, W, 3) uint8.
-        mask: (H, W) uint8.
-        fill: RGB where the image shows nothing of the source (the mask gets 255).
-        target: class that crops have to show, if the mask has it; None for any.
-
-    Attributes:
-        target: as given.
-        fill: as given.
+    A function `(image, mask, rng) -> (image, mask)` is one as well: `batches` and `Compose` wrap it
+    in a `Function`.
     """
 
-    def __init__(
+    @property
+    def crop_size(self) -> tuple[int, int] | None:
+        """(height, width) of every result; None where it follows the image."""
+        return None
+
+    @property
+    def needs_partner(self) -> bool:
+        """Whether it mixes in a second sample, and so has to be called with `partner`."""
+        return False
+
+    @property
+    def takes_target(self) -> bool:
+        """Whether it can crop around a class, and so heeds `target`."""
+        return False
+
+    @abc.abstractmethod
+    def __call__(
         self,
         image: np.ndarray,
         mask: np.ndarray,
-        fill: tuple[int, int, int] = warp.FILL,
+        rng: np.random.Generator,
         target: int | None = None,
-    ) -> None:
-        self.target = target
-        self.fill = fill
-        self._source: Pair
-        self._view: warp.View
-        self._mask: np.ndarray | None  # as the view shows it, once somebody has looked
-        self._edits: list[warp.Edit]
-        self.put(image, mask)
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """(height, width) after all that was noted."""
-        return self._view.size
-
-    def move(self, matrix: np.ndarray, size: tuple[int, int] | None = None) -> None:
-        """Note a change of geometry.
+        partner: Partner | None = None,
+    ) -> Pair:
+        """Change an image and its mask.
 
         Args:
-            matrix: (2, 3), from a point (x, y) of the result to the point that it shows of what
-                is there now. The centre of the pixel in column j is at x = j + 0.5.
-            size: (height, width) of the result; None keeps it.
+            image: (H, W, 3) uint8.
+            mask: (H, W) uint8 train ids.
+            rng: where the randomness comes from; the same state gives the same result.
+            target: class that crops are put around, if the mask has it.
+            partner: from the number of a mixing step to image and mask of a second sample, and the
+                generator of its steps; `batches` hands it over. The second sample goes through
+                the steps before that one, mixing steps left out.
+
+        Returns:
+            image (h, w, 3) uint8 and mask (h, w) uint8. They may be the ones given, if nothing
+            changes: do not write to them.
+
+        Raises:
+            ValueError: if the arrays are not of these types and shapes; if a step mixes and there
+                is no partner, or it has another size.
         """
-        self._note(self._view.then(matrix, size or self.size))
-
-    def edit(self, change: warp.Edit) -> None:
-        """Note a change of colour.
-
-        Args:
-            change: from an RGB `PIL.Image` to another of the same size.
-        """
-        self._edits.append(change)
-
-    def mask(self) -> np.ndarray:
-        """The mask after all that was noted, (height, width) uint8. Do not write to it."""
-        if self._mask is None:
-            self._mask = warp.see_mask(self._view, self._source[1])
-        return self._mask
-
-    def arrays(self) -> Pair:
-        """Image and mask after all that was noted. Do not write to them."""
-        image = warp.see_image(self._view, self._source[0], self.fill, self._edits)
-        return image, self.mask()
-
-    def put(self, image: np.ndarray, mask: np.ndarray) -> None:
-        """Go on with another image and mask, uint8 (H, W, 3) and (H, W)."""
-        warp.check_pair(image, mask)
-        self._source = (image, mask)
-        self._view = warp.View.of(mask.shape)
-        self._mask = mask
-        self._edits = []
-
-    def try_moves(
-        self,
-        draw: Callable[[], np.ndarray],
-        size: tuple[int, int],
-        max_class_share: float | None,
-    ) -> None:
-        """Note a change of geometry that no class fills too much of.
-
-        Args:
-            draw: gives a matrix as `move` takes it, another one with each call.
-            size: (height, width) of the result.
-            max_class_share: largest share of one class in the labelled pixels. After 10 more
-                tries the last one is taken as it is. None takes the first.
-        """
-        before = self._view
-        self.move(draw(), size)
-        if max_class_share is None:
-            return
-        for _ in range(warp.POSITION_TRIES):
-            if warp.largest_share(self.mask()) <= max_class_share:
-                return
-            self._note(before.then(draw(), size))
-
-    def _note(self, view: warp.View) -> None:
-        self._view, self._mask = view, None
 
 
 class Configured:
@@ -151,17 +99,12 @@ class Configured:
         return cls(**given)
 
 
-class Step(Configured, abc.ABC):
+class Step(Configured, Augmentation):
     """One named change of an image and its mask, as plain values.
 
-    A subclass is a frozen dataclass whose fields JSON can hold, and defines `run`. A step can be
-    called by itself, as `(image, mask, rng)`; several make a `Compose`.
-
-    Attributes:
-        takes_target: whether it heeds `target` of the canvas.
+    A subclass is a frozen dataclass whose fields JSON can hold, and defines `run`. A step is an
+    augmentation by itself; several make a `Compose`.
     """
-
-    takes_target: ClassVar[bool] = False
 
     @abc.abstractmethod
     def run(self, canvas: Canvas, rng: np.random.Generator) -> None:
@@ -178,34 +121,26 @@ class Step(Configured, abc.ABC):
         mask: np.ndarray,
         rng: np.random.Generator,
         target: int | None = None,
+        partner: Partner | None = None,
     ) -> Pair:
-        """This step alone.
-
-        Args:
-            image: (H, W, 3) uint8.
-            mask: (H, W) uint8 train ids.
-            rng: where the randomness comes from; the same state gives the same result.
-            target: class that a crop has to show.
-
-        Returns:
-            image (h, w, 3) uint8 and mask (h, w) uint8.
-        """
+        """This step alone; see `Augmentation`."""
         canvas = Canvas(image, mask, target=target)
         self.run(canvas, rng)
         return canvas.arrays()
 
 
-class Mixing(Configured, abc.ABC):
+class Mixing(Configured, Augmentation):
     """A step that brings in a second sample, which the pipeline draws.
 
     A subclass is a frozen dataclass with a field `probability`, and defines `mix`.
-
-    Attributes:
-        needs_partner: tells the pipeline to hand over what draws the second sample.
     """
 
-    needs_partner: ClassVar[bool] = True
     probability: float
+
+    @property
+    def needs_partner(self) -> bool:
+        """A mixing step does."""
+        return True
 
     @abc.abstractmethod
     def mix(self, rng: np.random.Generator, pair: Pair, other: Pair) -> Pair:
@@ -228,19 +163,48 @@ class Mixing(Configured, abc.ABC):
         target: int | None = None,
         partner: Partner | None = None,
     ) -> Pair:
-        """This step alone; see `Compose`."""
+        """This step alone; see `Augmentation`."""
         canvas = Canvas(image, mask, target=target)
         run([self], canvas, rng, partner)
         return canvas.arrays()
 
 
+@dataclasses.dataclass(frozen=True)
+class Function(Step):
+    """A function of your own as a step; what was noted before it is carried out first.
+
+    Args:
+        function: from (image, mask, rng) to image and mask, which it does not write to. If its
+            results have a size of their own, it says so in an attribute `crop_size`.
+    """
+
+    function: Callable[..., Pair]
+
+    @property
+    def crop_size(self) -> tuple[int, int] | None:
+        """What the function says."""
+        return getattr(self.function, "crop_size", None)
+
+    def run(self, canvas: Canvas, rng: np.random.Generator) -> None:
+        """Let the function change what is there."""
+        canvas.put(*self.function(*canvas.arrays(), rng))
+
+
+def as_augmentation(augment: Augmentation | Callable[..., Pair]) -> Augmentation:
+    """An augmentation as it is, a function as a `Function`."""
+    return augment if isinstance(augment, Augmentation) else Function(augment)
+
+
 def run(
-    steps: Sequence[Any], canvas: Canvas, rng: np.random.Generator, partner: Partner | None
+    steps: Sequence[Step | Mixing],
+    canvas: Canvas,
+    rng: np.random.Generator,
+    partner: Partner | None,
 ) -> None:
     """Let steps work on a canvas, one after the other.
 
     Args:
-        steps: steps, mixing steps, and functions from (image, mask, rng) to image and mask.
+        steps: what to do.
         canvas: what to change.
         rng: where the randomness comes from.
         partner: what draws second samples.
@@ -266,14 +230,12 @@ def run(
                         "with a size before it."
                     )
                 canvas.put(*step.mix(rng, pair, other))
-        elif isinstance(step, Step):
-            step.run(canvas, rng)
         else:
-            canvas.put(*step(*canvas.arrays(), rng))
+            step.run(canvas, rng)
 
 
 def _other(
-    steps: Sequence[Any],
+    steps: Sequence[Step | Mixing],
     canvas: Canvas,
     image: np.ndarray,
     mask: np.ndarray,
@@ -281,7 +243,7 @@ def _other(
 ) -> Pair:
     """The second sample after its own draw of the steps before; nothing is mixed into it."""
     other = Canvas(image, mask, canvas.fill)
-    run([step for step in steps if not isinstance(step, Mixing)], other, rng, None)
+    run([step for step in steps if isinstance(step, Step)], other, rng, None)
     return other.arrays()
 
 
@@ -333,12 +295,6 @@ def as_tuple(step: object, name: str) -> None:
     value = getattr(step, name)
     if isinstance(value, Sequence) and not isinstance(value, str):
         object.__setattr__(step, name, tuple(value))
-
-
-def about_center(linear: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """The (2, 3) matrix that leaves the middle of a (height, width) where it is."""
-    middle = np.array([size[1] / 2, size[0] / 2])
-    return np.column_stack([linear, middle - linear @ middle])
 
 
 def _plain(value: Any) -> Any:

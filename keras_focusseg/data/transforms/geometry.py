@@ -5,22 +5,22 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import partial
-from typing import ClassVar
 
 import numpy as np
 
-from keras_focusseg.data.transforms import warp
 from keras_focusseg.data.transforms.base import (
-    Canvas,
     Step,
-    about_center,
     as_tuple,
     is_number,
     require,
     require_number,
     require_probability,
 )
+from keras_focusseg.data.transforms.canvas import Canvas
 from keras_focusseg.label_spaces import IGNORE
+
+# How far from the middle of a crop the pixel of a wanted class may lie, as a share of half a side.
+_CENTER_JITTER = 0.5
 
 
 @dataclass(frozen=True)
@@ -59,27 +59,62 @@ class ScaleCrop(Step):
     max_class_share: float | None = 0.75
     base_size: tuple[int, int] | None = None
     aspect: float = 1.0
-    takes_target: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        _check_crop(self)
+        for name in ("size", "base_size", "scale"):
+            as_tuple(self, name)
+        for name, sides in (("size", "height, width"), ("base_size", "shorter, longer side")):
+            expected = f"None or ({sides}) in whole pixels above 0"
+            require(self, _is_none_or_size(getattr(self, name)), name, expected)
+        base, scale, share = self.base_size, self.scale, self.max_class_share
+        in_order = base is None or base[0] <= base[1]
+        require(self, in_order, "base_size", "(shorter, longer side), in this order")
+        is_range = isinstance(scale, tuple) and len(scale) == 2 and all(map(is_number, scale))
+        is_range = is_range and 0 < scale[0] <= scale[1]
+        require(self, is_range, "scale", "(low, high) with 0 < low <= high")
+        is_share = share is None or (is_number(share) and 0 < share <= 1)
+        require(self, is_share, "max_class_share", "None or a share above 0, up to 1")
+        require_number(self, "aspect", 1)
 
     @property
     def crop_size(self) -> tuple[int, int] | None:
         """Size of every result; None where it follows the image."""
         return self.size
 
+    @property
+    def takes_target(self) -> bool:
+        """A crop does."""
+        return True
+
     def run(self, canvas: Canvas, rng: np.random.Generator) -> None:
         """Note the crop."""
         pixels = None
         if canvas.target is not None:
             pixels = np.flatnonzero(canvas.mask() == canvas.target)
-        _crop(self, canvas, rng, pixels, warp.CENTER_JITTER)
+        self._crop(canvas, rng, pixels, _CENTER_JITTER)
+
+    def _crop(
+        self, canvas: Canvas, rng: np.random.Generator, pixels: np.ndarray | None, jitter: float
+    ) -> None:
+        """Note a crop, around one of the pixels if there are any."""
+        height, width = canvas.size
+        base = 1.0
+        if self.base_size is not None:
+            shorter, longer = self.base_size
+            base = min(shorter / min(height, width), longer / max(height, width))
+        size = self.size or (max(1, round(height * base)), max(1, round(width * base)))
+        factor = base * rng.uniform(*self.scale)
+        stretch = math.exp(rng.uniform(-1, 1) * math.log(self.aspect) / 2)
+        scale = (factor / stretch, factor * stretch)
+        draw = partial(_anywhere, rng, (height, width), size, scale)
+        if pixels is not None and pixels.size:
+            draw = partial(_around, rng, pixels, (height, width), size, scale, jitter)
+        canvas.try_moves(draw, size, self.max_class_share)
 
 
 @dataclass(frozen=True)
-class ClassUniformCrop(Step):
-    """Like `ScaleCrop`, but always around a pixel of a class, drawn among those in the image.
+class ClassUniformCrop(ScaleCrop):
+    """A `ScaleCrop` that always is around a pixel of a class, drawn among those in the image.
 
     So a window is as often put around a sign of 30 pixels as around the road. That evens out the
     classes within an image; `class_uniform` of `batches` does it over the whole source, and where
@@ -108,22 +143,11 @@ class ClassUniformCrop(Step):
         ```
     """
 
-    size: tuple[int, int] | None
-    scale: tuple[float, float] = (0.5, 2.0)
-    max_class_share: float | None = 0.75
-    base_size: tuple[int, int] | None = None
-    aspect: float = 1.0
-    jitter: float = warp.CENTER_JITTER
-    takes_target: ClassVar[bool] = True
+    jitter: float = _CENTER_JITTER
 
     def __post_init__(self) -> None:
-        _check_crop(self)
+        super().__post_init__()
         require_number(self, "jitter", 0, 1)
-
-    @property
-    def crop_size(self) -> tuple[int, int] | None:
-        """Size of every result; None where it follows the image."""
-        return self.size
 
     def run(self, canvas: Canvas, rng: np.random.Generator) -> None:
         """Note the crop."""
@@ -135,7 +159,7 @@ class ClassUniformCrop(Step):
             if canvas.target in shown:
                 wanted = canvas.target
             pixels = np.flatnonzero(mask == wanted)
-        _crop(self, canvas, rng, pixels, self.jitter)
+        self._crop(canvas, rng, pixels, self.jitter)
 
 
 @dataclass(frozen=True)
@@ -246,6 +270,8 @@ class Translate(Step):
     Args:
         share: largest shift as a share of height and width, 0..1.
         probability: how often.
+        pixels: largest shift in pixels of what is there so far: after a `ScaleCrop`, of the
+            result. Both shifts add up.
 
     Raises:
         ValueError: if a value is outside its range.
@@ -254,21 +280,27 @@ class Translate(Step):
         ```python
         image, mask = np.zeros((40, 40, 3), "uint8"), np.zeros((40, 40), "uint8")
         image, mask = Translate(0.1)(image, mask, np.random.default_rng(0))
+        image, mask = Translate(pixels=10)(image, mask, np.random.default_rng(0))
         ```
     """
 
-    share: float
+    share: float = 0.0
     probability: float = 1.0
+    pixels: int = 0
 
     def __post_init__(self) -> None:
         require_number(self, "share", 0, 1)
         require_probability(self)
+        is_count = isinstance(self.pixels, int) and not isinstance(self.pixels, bool)
+        require(self, is_count and self.pixels >= 0, "pixels", "a whole number, 0 or more")
 
     def run(self, canvas: Canvas, rng: np.random.Generator) -> None:
         """Note the shift."""
         if rng.random() < self.probability:
-            down, across = rng.uniform(-self.share, self.share, 2)
-            shift(canvas, float(down), float(across))
+            shares = rng.uniform(-self.share, self.share, 2)
+            pixels = rng.integers(-self.pixels, self.pixels, 2, endpoint=True)
+            down, across = np.rint(shares * canvas.size).astype(int) + pixels
+            shift(canvas, int(down), int(across))
 
 
 def turn(canvas: Canvas, degrees: float) -> None:
@@ -282,35 +314,15 @@ def slant(canvas: Canvas, across: float, down: float) -> None:
     canvas.move(about_center(np.array([[1.0, across], [down, 1.0]]), canvas.size))
 
 
-def shift(canvas: Canvas, down: float, across: float) -> None:
-    """Shift what is on a canvas by shares of its height and width, in whole pixels."""
-    height, width = canvas.size
-    matrix = np.eye(2, 3)
-    matrix[:, 2] = -round(across * width), -round(down * height)
-    canvas.move(matrix)
+def shift(canvas: Canvas, down: int, across: int) -> None:
+    """Shift what is on a canvas by whole pixels."""
+    canvas.move(np.array([[1.0, 0.0, -across], [0.0, 1.0, -down]]))
 
 
-def _crop(
-    step: ScaleCrop | ClassUniformCrop,
-    canvas: Canvas,
-    rng: np.random.Generator,
-    pixels: np.ndarray | None,
-    jitter: float,
-) -> None:
-    """Note a crop, around one of the pixels if there are any."""
-    height, width = canvas.size
-    base = 1.0
-    if step.base_size is not None:
-        shorter, longer = step.base_size
-        base = min(shorter / min(height, width), longer / max(height, width))
-    size = step.size or (max(1, round(height * base)), max(1, round(width * base)))
-    factor = base * rng.uniform(*step.scale)
-    stretch = math.exp(rng.uniform(-1, 1) * math.log(step.aspect) / 2)
-    scale = (factor / stretch, factor * stretch)
-    draw = partial(_anywhere, rng, (height, width), size, scale)
-    if pixels is not None and pixels.size:
-        draw = partial(_around, rng, pixels, (height, width), size, scale, jitter)
-    canvas.try_moves(draw, size, step.max_class_share)
+def about_center(linear: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """The (2, 3) matrix that leaves the middle of a (height, width) where it is."""
+    middle = np.array([size[1] / 2, size[0] / 2])
+    return np.column_stack([linear, middle - linear @ middle])
 
 
 def _anywhere(
@@ -336,9 +348,30 @@ def _around(
     scale: tuple[float, float],
     jitter: float,
 ) -> np.ndarray:
-    """The matrix of a crop around one of the pixels."""
-    y, x = warp.center_on(rng, pixels, source, size, scale, jitter)
-    return _window(y * scale[0] - size[0] / 2, x * scale[1] - size[1] / 2, scale)
+    """The matrix of a crop that holds one of some pixels, drawn at random.
+
+    Args:
+        rng: where the randomness comes from.
+        pixels: flat indices of the pixels to choose from, at least one.
+        source: (H, W).
+        size: (h, w) of the crop.
+        scale: (vertical, horizontal) magnification.
+        jitter: how far from the middle of the crop the pixel may lie, as a share of half its
+            height and width. The crop never leaves the source for it.
+
+    Returns:
+        (2, 3), such that at scale 1 pixels are copied.
+    """
+    pixel = np.unravel_index(int(pixels[rng.integers(len(pixels))]), source)
+    shares = rng.uniform(-jitter, jitter, 2)
+    starts = []
+    for axis in (0, 1):
+        place = (int(pixel[axis]) + 0.5) * scale[axis]
+        free = source[axis] * scale[axis] - size[axis]
+        start = place - (1 + shares[axis]) * size[axis] / 2
+        start = round(min(max(start, min(0.0, free)), max(0.0, free)))
+        starts.append(min(max(start, math.floor(place) - size[axis] + 1), math.floor(place)))
+    return _window(starts[0], starts[1], scale)
 
 
 def _window(top: float, left: float, scale: tuple[float, float]) -> np.ndarray:
@@ -346,37 +379,7 @@ def _window(top: float, left: float, scale: tuple[float, float]) -> np.ndarray:
     return np.array([[1 / scale[1], 0, left / scale[1]], [0, 1 / scale[0], top / scale[0]]])
 
 
-def _check_crop(step: ScaleCrop | ClassUniformCrop) -> None:
-    for name in ("size", "base_size", "scale"):
-        as_tuple(step, name)
-    for name, sides in (("size", "height, width"), ("base_size", "shorter, longer side")):
-        value = getattr(step, name)
-        is_size = isinstance(value, tuple) and len(value) == 2
-        require(
-            step,
-            value is None
-            or (is_size and all(isinstance(side, int) and side > 0 for side in value)),
-            name,
-            f"None or ({sides}) in whole pixels above 0",
-        )
-    base, scale, share = step.base_size, step.scale, step.max_class_share
-    require(
-        step,
-        base is None or base[0] <= base[1],
-        "base_size",
-        "(shorter, longer side), in this order",
-    )
-    is_range = isinstance(scale, tuple) and len(scale) == 2 and all(map(is_number, scale))
-    require(
-        step,
-        is_range and 0 < scale[0] <= scale[1],
-        "scale",
-        "(low, high) with 0 < low <= high",
-    )
-    require(
-        step,
-        share is None or (is_number(share) and 0 < share <= 1),
-        "max_class_share",
-        "None or a share above 0, up to 1",
-    )
-    require_number(step, "aspect", 1)
+def _is_none_or_size(value: object) -> bool:
+    if not isinstance(value, tuple):
+        return value is None
+    return len(value) == 2 and all(isinstance(side, int) and side > 0 for side in value)

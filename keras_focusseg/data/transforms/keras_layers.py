@@ -19,6 +19,8 @@ import keras
 import numpy as np
 
 from keras_focusseg.data.accelerators import leave_accelerators_alone
+from keras_focusseg.data.transforms.base import Step
+from keras_focusseg.data.transforms.canvas import Canvas
 from keras_focusseg.label_spaces import IGNORE
 
 _SIZES_KEPT = 16  # graphs of a layer, one for each size of image
@@ -152,7 +154,7 @@ LAYERS: dict[str, Verdict] = {
 """Every layer that was tried, by its public name. Others are tried out when they are called."""
 
 
-class KerasAugment:
+class KerasAugment(Step):
     """Augmentation layers of Keras or keras-cv, in the pipeline like `Augment`.
 
     Masks come out as they went in, uint8 ids, and 255 where the picture ended; image and mask
@@ -204,22 +206,12 @@ class KerasAugment:
         sizes = [size for layer in self.layers if (size := _result_size(layer)) is not None]
         return sizes[-1] if sizes else None
 
-    def __call__(
-        self, image: np.ndarray, mask: np.ndarray, rng: np.random.Generator
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Apply the layers.
-
-        Args:
-            image: (H, W, 3) uint8.
-            mask: (H, W) uint8 train ids, 255 where ignored.
-            rng: where the randomness comes from; the same state gives the same result.
-
-        Returns:
-            image (h, w, 3) uint8 and mask (h, w) uint8.
-        """
+    def run(self, canvas: Canvas, rng: np.random.Generator) -> None:
+        """Apply the layers to what is there."""
+        image, mask = canvas.arrays()
         for run in self._runs:
             image, mask = run(image, mask, int(rng.integers(2**63 - 1)))
-        return image, mask
+        canvas.put(image, mask)
 
     def __repr__(self) -> str:
         return f"KerasAugment([{', '.join(_name(layer) for layer in self.layers)}])"

@@ -8,12 +8,12 @@ import numpy as np
 
 from keras_focusseg.data.transforms.base import (
     Mixing,
-    Pair,
     as_tuple,
     is_number,
     require,
     require_probability,
 )
+from keras_focusseg.data.transforms.canvas import Pair
 from keras_focusseg.label_spaces import IGNORE
 
 

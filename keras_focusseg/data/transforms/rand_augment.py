@@ -9,10 +9,11 @@ from functools import partial
 import numpy as np
 from PIL import Image, ImageFilter, ImageOps
 
-from keras_focusseg.data.transforms import warp
-from keras_focusseg.data.transforms.base import Canvas, Step, as_tuple, require, require_number
+from keras_focusseg.data.transforms.base import Step, as_tuple, require, require_number
+from keras_focusseg.data.transforms.canvas import Canvas
 from keras_focusseg.data.transforms.color import jitter
 from keras_focusseg.data.transforms.geometry import shift, slant, turn
+from keras_focusseg.data.transforms.warp import Edit
 
 # The strongest magnitude.
 _LEVELS = 10
@@ -86,9 +87,14 @@ def _recolored(name: str, canvas: Canvas, strength: float, sign: float) -> None:
     canvas.edit(jitter(**{name: 1 + sign * _FACTOR * strength}))
 
 
-def _edited(change: warp.Edit, canvas: Canvas, strength: float, sign: float) -> None:
+def _edited(change: Edit, canvas: Canvas, strength: float, sign: float) -> None:
     """An operation without strength."""
     canvas.edit(change)
+
+
+def _translated(down: float, across: float, canvas: Canvas, strength: float, sign: float) -> None:
+    share, (height, width) = sign * _SHIFT * strength, canvas.size
+    shift(canvas, round(down * share * height), round(across * share * width))
 
 
 def _sharpness(canvas: Canvas, strength: float, sign: float) -> None:
@@ -123,6 +129,6 @@ _OPERATIONS: dict[str, Callable[[Canvas, float, float], None]] = {
     "sharpness": _sharpness,
     "shear_x": lambda canvas, strength, sign: slant(canvas, sign * _SLANT * strength, 0.0),
     "shear_y": lambda canvas, strength, sign: slant(canvas, 0.0, sign * _SLANT * strength),
-    "translate_x": lambda canvas, strength, sign: shift(canvas, 0.0, sign * _SHIFT * strength),
-    "translate_y": lambda canvas, strength, sign: shift(canvas, sign * _SHIFT * strength, 0.0),
+    "translate_x": partial(_translated, 0, 1),
+    "translate_y": partial(_translated, 1, 0),
 }

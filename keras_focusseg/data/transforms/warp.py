@@ -1,8 +1,14 @@
-"""What all augmentation shares: affine looks at an image and its mask, and linear colour.
+"""Affine looks at an image and its mask.
 
-A look is a (2, 3) matrix from pixels of the result to points of the source, where the centre of the
-pixel in column j is at x = j + 0.5. The image is read bilinearly, the mask by nearest neighbour.
-Pillow does the work, with Python's global lock released, so threads add up.
+A view is a (2, 3) matrix from pixels of the result to points of the source, where the centre of the
+pixel in column j is at x = j + 0.5. The image is read bilinearly, by averages where it shrinks, the
+mask by nearest neighbour. A view without rotation and shear takes the straight path: crop, resize,
+mirror. Pillow does the work, with Python's global lock released, so threads add up.
+
+Where both paths could be taken, they agree: masks exactly, and images that are not shrunk within a
+grey level of the exact bilinear read (within two of the general path, which rounds three times). On
+the outermost pixels of the source the general path blends with the fill, and the straight one does
+not. An image that shrinks is averaged once on the straight path, and read once more on the general.
 """
 
 from __future__ import annotations
@@ -10,10 +16,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
-from PIL import Image, ImageFilter
+from PIL import Image
 
 from keras_focusseg.label_spaces import IGNORE
 
@@ -22,16 +27,6 @@ Edit = Callable[[Image.Image], Image.Image]
 
 # The ImageNet mean, which normalisation turns to about zero.
 FILL = (124, 116, 104)
-# How often a crop is drawn again that one class fills too much of.
-POSITION_TRIES = 10
-# How far from the middle of the crop the pixel of a wanted class may lie; see `center_on`.
-CENTER_JITTER = 0.5
-# Rec. 601 luma, and the YIQ transform whose I-Q plane is rotated to change the hue.
-LUMA = np.array([0.299, 0.587, 0.114])
-_RGB_TO_YIQ = np.array([LUMA, [0.595716, -0.274453, -0.321263], [0.211456, -0.522591, 0.311135]])
-_YIQ_TO_RGB = np.linalg.inv(_RGB_TO_YIQ)
-# Beyond, Pillow's blur is faster, whose cost does not grow.
-_LARGE_BLUR = 4.0
 # Pillow's nearest neighbour counts in 1/65536 up to here.
 _FIXED_POINT_LIMIT = 32000
 
@@ -64,6 +59,17 @@ class View:
         offset = self.matrix[:, :2] @ matrix[:, 2] + self.matrix[:, 2]
         return View(np.column_stack([linear, offset]), size)
 
+    @property
+    def scale(self) -> tuple[float, float]:
+        """(vertical, horizontal) magnification along the axes of the source."""
+        across, down = 1 / np.linalg.norm(self.matrix[:, :2], axis=1)
+        return float(down), float(across)
+
+    @property
+    def is_straight(self) -> bool:
+        """Whether it neither turns nor slants."""
+        return bool(abs(self.matrix[0, 1]) <= 1e-9 and abs(self.matrix[1, 0]) <= 1e-9)
+
 
 def see_mask(view: View, mask: np.ndarray) -> np.ndarray:
     """The mask as a view shows it, by nearest neighbour.
@@ -75,27 +81,7 @@ def see_mask(view: View, mask: np.ndarray) -> np.ndarray:
     Returns:
         (h, w) uint8, 255 where the view leaves the source.
     """
-    straight = _Straight.of(view, mask.shape)
-    if straight is None:
-        return affine_mask(view.matrix, view.size, _scale(view.matrix), mask)
-    if straight.is_empty:
-        return np.full(view.size, IGNORE, "uint8")
-    rows, columns = straight.rows, straight.columns
-    if straight.is_whole:
-        seen = mask
-    elif straight.copies:
-        seen = mask[rows.region, columns.region]
-    else:
-        region = straight.region(mask)
-        seen = np.asarray(
-            region.resize(straight.length, Image.Resampling.NEAREST, straight.box(region.size))
-        )
-    seen = seen[rows.step, columns.step]
-    if seen.shape == view.size:
-        return np.ascontiguousarray(seen)
-    result = np.full(view.size, IGNORE, "uint8")
-    result[rows.shown, columns.shown] = seen
-    return result
+    return (straight_mask if view.is_straight else general_mask)(view, mask)
 
 
 def see_image(
@@ -115,25 +101,47 @@ def see_image(
     Returns:
         (h, w, 3) uint8.
     """
+    return (straight_image if view.is_straight else general_image)(view, image, fill, edits)
+
+
+def straight_mask(view: View, mask: np.ndarray) -> np.ndarray:
+    """`see_mask` for a view that neither turns nor slants."""
+    straight = _Straight.of(view, mask.shape)
+    if straight.is_empty:
+        return np.full(view.size, IGNORE, "uint8")
+    rows, columns = straight.rows, straight.columns
+    seen = mask[rows.region, columns.region]
+    if not straight.copies:
+        region = Image.fromarray(np.ascontiguousarray(seen))
+        box = straight.box(region.size)
+        seen = np.asarray(region.resize(straight.length, Image.Resampling.NEAREST, box))
+    seen = seen[rows.step, columns.step]
+    if seen.shape == view.size:
+        return np.ascontiguousarray(seen)
+    result = np.full(view.size, IGNORE, "uint8")
+    result[rows.shown, columns.shown] = seen
+    return result
+
+
+def straight_image(
+    view: View, image: np.ndarray, fill: tuple[int, int, int], edits: Sequence[Edit] = ()
+) -> np.ndarray:
+    """`see_image` for a view that neither turns nor slants."""
     straight = _Straight.of(view, image.shape)
-    if straight is None:
-        scale = _scale(view.matrix)
-        return affine_image(view.matrix, view.size, scale, image, fill, edits, soft_border=True)
     if straight.is_empty:
         return np.full((*view.size, 3), fill, "uint8")
-    if straight.is_whole and not straight.is_mirrored and not edits:
+    if not edits and view.size == image.shape[:2] and np.allclose(view.matrix, np.eye(2, 3)):
         return image
-    picture = straight.region(image)
+    rows, columns = straight.rows, straight.columns
+    picture = Image.fromarray(np.ascontiguousarray(image[rows.region, columns.region]))
     shrinks = straight.length[0] * straight.length[1] < picture.width * picture.height
     if not shrinks:
         picture = _edited(picture, edits)
     if not straight.copies:
-        picture = picture.resize(
-            straight.length, Image.Resampling.BILINEAR, straight.box(picture.size)
-        )
+        box = straight.box(picture.size)
+        picture = picture.resize(straight.length, Image.Resampling.BILINEAR, box)
     if shrinks:
         picture = _edited(picture, edits)
-    rows, columns = straight.rows, straight.columns
     if columns.is_mirrored:
         picture = picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
     if rows.is_mirrored:
@@ -145,217 +153,33 @@ def see_image(
     return np.asarray(canvas)
 
 
-def affine_mask(
-    matrix: np.ndarray, size: tuple[int, int], scale: tuple[float, float], mask: np.ndarray
-) -> np.ndarray:
-    """The mask under any affine map; see `see_mask`.
-
-    Args:
-        matrix: (2, 3), from the result to the source.
-        size: (h, w) of the result.
-        scale: (vertical, horizontal) magnification of the content.
-        mask: (H, W) uint8.
-
-    Returns:
-        (h, w) uint8, 255 where the map leaves the source.
-    """
-    part = _Part.of(matrix, size, scale, mask.shape)
+def general_mask(view: View, mask: np.ndarray) -> np.ndarray:
+    """`see_mask` for any view."""
+    part = _Part.of(view, mask.shape)
     if part is None:
-        return np.full(size, IGNORE, "uint8")
+        return np.full(view.size, IGNORE, "uint8")
     region = Image.fromarray(np.ascontiguousarray(mask[part.rows, part.columns]))
-    return np.asarray(part.warp(region, Image.Resampling.NEAREST, IGNORE))
+    nearest = Image.Resampling.NEAREST
+    return np.asarray(_transform(region, part.view.matrix, view.size, nearest, IGNORE))
 
 
-def affine_image(
-    matrix: np.ndarray,
-    size: tuple[int, int],
-    scale: tuple[float, float],
-    image: np.ndarray,
-    fill: tuple[int, int, int],
-    edits: Sequence[Edit] = (),
-    soft_border: bool = False,
+def general_image(
+    view: View, image: np.ndarray, fill: tuple[int, int, int], edits: Sequence[Edit] = ()
 ) -> np.ndarray:
-    """The image under any affine map, recoloured; see `see_image`.
-
-    Args:
-        matrix: (2, 3), from the result to the source.
-        size: (h, w) of the result.
-        scale: (vertical, horizontal) magnification of the content.
-        image: (H, W, 3) uint8.
-        fill: RGB where the map leaves the source.
-        edits: what to do to the colours, in this order.
-        soft_border: blend the outermost pixels of the source with the fill, which takes about
-            60 % of the time; values elsewhere differ by rounding.
-
-    Returns:
-        (h, w, 3) uint8.
-    """
-    part = _Part.of(matrix, size, scale, image.shape)
+    """`see_image` for any view."""
+    part = _Part.of(view, image.shape)
     if part is None:
-        return np.full((*size, 3), fill, "uint8")
+        return np.full((*view.size, 3), fill, "uint8")
     region = Image.fromarray(np.ascontiguousarray(image[part.rows, part.columns]))
     # A bilinear read looks at 2x2 pixels and would alias where the content shrinks: shrink first,
     # each pixel of the smaller picture being a mean over those it stands for.
-    down, across = (min(1.0, factor) for factor in scale)
+    down, across = (min(1.0, factor) for factor in view.scale)
     smaller = (max(1, round(region.width * across)), max(1, round(region.height * down)))
-    if smaller != region.size:
-        region = region.resize(smaller, Image.Resampling.BILINEAR)
-    # Before the warp, so that the fill stays as it is.
-    region = _edited(region, edits)
-    read = part.blend if soft_border else partial(part.warp, resample=Image.Resampling.BILINEAR)
-    return np.asarray(read(region, fill=fill))
-
-
-def recolor(
-    image: Image.Image,
-    brightness: float,
-    contrast: float,
-    saturation: float,
-    hue: float,
-    mean: float,
-) -> Image.Image:
-    """Brightness, contrast, saturation and hue, all linear, as one 3x4 matrix.
-
-    Args:
-        image: RGB.
-        brightness: factor on the values.
-        contrast: factor on the distance from the mean luma.
-        saturation: factor on the distance from grey.
-        hue: shift in turns.
-        mean: mean luma of the image; matters only if `contrast` is not 1.
-
-    Returns:
-        RGB, the values clipped to 0..255.
-    """
-    turn = 2 * math.pi * hue
-    chroma = np.eye(3)  # in YIQ: hue rotates the I-Q plane, saturation scales it
-    chroma[1:, 1:] = saturation * np.array(
-        [[math.cos(turn), -math.sin(turn)], [math.sin(turn), math.cos(turn)]]
-    )
-    matrix = _YIQ_TO_RGB @ chroma @ _RGB_TO_YIQ * brightness
-    # Neither hue nor saturation moves the luma, so the mean luma is known beforehand.
-    offset = np.full((3, 1), (1 - contrast) * (brightness * mean) + 0.5)  # Pillow truncates
-    rows = np.hstack([contrast * matrix, offset])
-    return image.convert("RGB", tuple(rows.ravel().tolist()))
-
-
-def relight(image: Image.Image, factor: float, offset: float) -> Image.Image:
-    """All values times a factor plus an offset, from a table, clipped to 0..255."""
-    table = np.clip(np.rint(np.arange(256) * factor + offset), 0, 255).astype(int)
-    return image.point(table.tolist() * len(image.getbands()))
-
-
-def mean_luma(image: Image.Image) -> float:
-    """Mean luma of an RGB picture, by means of 8x8 blocks."""
-    return float(np.asarray(image.reduce(8)).mean(axis=(0, 1)) @ LUMA)
-
-
-def blur(image: Image.Image, sigma: float) -> Image.Image:
-    """Gaussian blur, in whole numbers of 1/256: several times as fast as Pillow's.
-
-    Args:
-        image: RGB.
-        sigma: standard deviation in pixels, at least 0.
-
-    Returns:
-        The blurred picture.
-    """
-    if sigma > _LARGE_BLUR:
-        return image.filter(ImageFilter.GaussianBlur(sigma))
-    reach = math.ceil(2.5 * sigma)
-    bell = np.exp(-0.5 * (np.arange(reach + 1) / max(sigma, 1e-9)) ** 2)
-    weights = np.rint(256 * bell / (2 * bell.sum() - 1)).astype("uint16")
-    weights = np.trim_zeros(weights, "b")
-    weights[0] = 256 - 2 * weights[1:].sum()
-    if len(weights) == 1:
-        return image
-    height, width = image.height, image.width
-    rows = np.asarray(image).reshape(height, 3 * width)
-    rows = _blur_along(rows, weights, 1)
-    # Along a row, a pixel of the same colour is three values away.
-    return Image.fromarray(_blur_along(rows.T, weights, 3).T.reshape(height, width, 3))
-
-
-def _blur_along(array: np.ndarray, weights: np.ndarray, step: int) -> np.ndarray:
-    """Weighted means down the first axis of (n, m) uint8, values `step` apart, ends repeated."""
-    reach, length = step * (len(weights) - 1), len(array)
-    ends = [np.concatenate([end] * (len(weights) - 1)) for end in (array[:step], array[-step:])]
-    padded = np.concatenate([ends[0], array, ends[1]]).astype("uint16")
-    # No sum is above 255 * 256 + 128, which 16 bits hold.
-    total = padded[reach : reach + length] * weights[0]
-    total += np.uint16(128)  # to round
-    pair = np.empty_like(total)
-    for number in range(1, len(weights)):
-        before, after = reach - step * number, reach + step * number
-        np.add(padded[before : before + length], padded[after : after + length], out=pair)
-        pair *= weights[number]
-        total += pair
-    total >>= 8
-    return total.astype("uint8")
-
-
-def largest_share(mask: np.ndarray) -> float:
-    """Share of the most frequent class among the labelled pixels; 1 if none is labelled.
-
-    Args:
-        mask: (H, W) uint8.
-    """
-    counts = Image.fromarray(mask).histogram()[:IGNORE]
-    total = sum(counts)
-    return max(counts) / total if total else 1.0
-
-
-def center_on(
-    rng: np.random.Generator,
-    pixels: np.ndarray,
-    source: Sequence[int],
-    result: tuple[int, int],
-    scale: tuple[float, float],
-    jitter: float,
-) -> tuple[float, float]:
-    """The middle of a crop that holds one of some pixels, drawn at random.
-
-    Args:
-        rng: where the randomness comes from.
-        pixels: flat indices of the pixels to choose from, at least one.
-        source: (H, W).
-        result: (h, w) of the crop.
-        scale: (vertical, horizontal) magnification.
-        jitter: how far from the middle of the crop the pixel may lie, as a share of half its
-            height and width. The crop never leaves the source for it.
-
-    Returns:
-        (y, x) in the source, such that at scale 1 pixels are copied.
-    """
-    pixel = np.unravel_index(int(pixels[rng.integers(len(pixels))]), tuple(source[:2]))
-    shift = rng.uniform(-jitter, jitter, 2)
-    center = []
-    for axis in (0, 1):
-        place = (int(pixel[axis]) + 0.5) * scale[axis]
-        free = source[axis] * scale[axis] - result[axis]
-        start = place - (1 + shift[axis]) * result[axis] / 2
-        start = round(min(max(start, min(0.0, free)), max(0.0, free)))
-        start = min(max(start, math.floor(place) - result[axis] + 1), math.floor(place))
-        center.append((start + result[axis] / 2) / scale[axis])
-    return center[0], center[1]
-
-
-def check_pair(image: np.ndarray, mask: np.ndarray) -> None:
-    """Stop if these are not an image and its mask.
-
-    Args:
-        image: must be uint8 (H, W, 3).
-        mask: must be uint8 (H, W).
-
-    Raises:
-        ValueError: if the arrays are not of these types and shapes.
-    """
-    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[-1] != 3:
-        raise ValueError(f"image must be uint8 (H, W, 3), got {image.dtype} {image.shape}.")
-    if mask.dtype != np.uint8 or mask.shape != image.shape[:2]:
-        raise ValueError(
-            f"mask must be uint8 {image.shape[:2]} like its image, got {mask.dtype} {mask.shape}."
-        )
+    shrunk = region.resize(smaller, Image.Resampling.BILINEAR) if smaller != region.size else region
+    ratio = np.array(smaller) / region.size
+    # Edited before the read, so that the fill stays as it is.
+    picture = _edited(shrunk, edits)
+    return np.asarray(_bilinear(picture, part.view.matrix * ratio[:, None], view.size, fill))
 
 
 def _edited(image: Image.Image, edits: Sequence[Edit]) -> Image.Image:
@@ -364,86 +188,63 @@ def _edited(image: Image.Image, edits: Sequence[Edit]) -> Image.Image:
     return image
 
 
-def _scale(matrix: np.ndarray) -> tuple[float, float]:
-    """(vertical, horizontal) magnification along the axes of the source."""
-    across, down = 1 / np.linalg.norm(matrix[:, :2], axis=1)
-    return float(down), float(across)
-
-
 @dataclass(frozen=True)
 class _Part:
-    """The part of the source that a map looks at, and the map from the result to that part.
+    """The part of a source that a view looks at.
 
     Attributes:
         rows: of the source.
         columns: of the source.
-        matrix: (2, 3), from the result to the part, in pixels of the part.
-        size: (h, w) of the result.
+        view: of the part alone.
     """
 
     rows: slice
     columns: slice
-    matrix: np.ndarray
-    size: tuple[int, int]
+    view: View
 
     @classmethod
-    def of(
-        cls,
-        matrix: np.ndarray,
-        size: tuple[int, int],
-        scale: tuple[float, float],
-        source: Sequence[int],
-    ) -> _Part | None:
+    def of(cls, view: View, source: Sequence[int]) -> _Part | None:
         """The part of a source of that (H, W), or None if nothing of it is in view."""
-        height, width = size
-        corners = matrix @ [[0, width, 0, width], [0, 0, height, height], [1, 1, 1, 1]]  # (2, 4)
+        corners = _corners(view.matrix, view.size)
         # What a bilinear or antialiased read touches beyond the outermost corner.
-        margin = 2 + np.ceil(1 / np.array(scale)[::-1])
+        margin = 2 + np.ceil(1 / np.array(view.scale)[::-1])
         limits = np.array(source[:2])[::-1]
         low = np.clip(np.floor(corners.min(axis=1) - margin), 0, limits).astype(int)
         high = np.clip(np.ceil(corners.max(axis=1) + margin), 0, limits).astype(int)
         if (low >= high).any():
             return None
-        moved = matrix.copy()
+        moved = view.matrix.copy()
         moved[:, 2] -= low
-        return cls(slice(low[1], high[1]), slice(low[0], high[0]), moved, size)
+        return cls(slice(low[1], high[1]), slice(low[0], high[0]), View(moved, view.size))
 
-    def warp(
-        self, region: Image.Image, resample: Image.Resampling, fill: int | tuple[int, int, int]
-    ) -> Image.Image:
-        """The result, read from the part of the source, which may have been shrunk meanwhile."""
-        return _transform(region, self._matrix(region), self.size, resample, fill)
 
-    def blend(self, region: Image.Image, fill: tuple[int, int, int]) -> Image.Image:
-        """The bilinear result, blended from four reads of the nearest pixel.
+def _corners(matrix: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Where the corners of a result of that (h, w) lie in the source, (2, 4): x, then y."""
+    height, width = size
+    return matrix @ [[0, width, 0, width], [0, 0, height, height], [1, 1, 1, 1]]
 
-        Pillow's bilinear read computes each value by itself in floating point; this is faster
-        although it makes seven pictures, since each is copied or blended in whole numbers.
-        """
-        matrix = self._matrix(region)
-        height, width = self.size
-        corners = matrix @ [[0, width, 0, width], [0, 0, height, height], [1, 1, 1, 1]]
-        if max(np.abs(corners).max(), *region.size, *self.size) > _FIXED_POINT_LIMIT:
-            return self.warp(region, Image.Resampling.BILINEAR, fill)
-        matrix[:, 2] -= 0.5  # to the pixel whose centre is up and left of the point
-        down, across = _fractions(matrix, self.size)
-        reads = []
-        for offset in ((0, 0), (1, 0), (0, 1), (1, 1)):
-            moved = matrix + [[0, 0, offset[0]], [0, 0, offset[1]]]
-            reads.append(_transform(region, moved, self.size, Image.Resampling.NEAREST, fill))
-        result, right, below, below_right = reads
-        result.paste(right, (0, 0), across)
-        below.paste(below_right, (0, 0), across)
-        result.paste(below, (0, 0), down)
-        return result
 
-    def _matrix(self, region: Image.Image) -> np.ndarray:
-        """The map to the part after it was shrunk to the size of the region."""
-        length = (
-            self.columns.stop - self.columns.start,
-            self.rows.stop - self.rows.start,
-        )
-        return self.matrix * (np.array(region.size) / length)[:, None]
+def _bilinear(
+    region: Image.Image, matrix: np.ndarray, size: tuple[int, int], fill: tuple[int, int, int]
+) -> Image.Image:
+    """A bilinear read, blended from four reads of the nearest pixel.
+
+    Pillow's bilinear read computes each value by itself in floating point; this is faster
+    although it makes seven pictures, since each is copied or blended in whole numbers.
+    """
+    if max(np.abs(_corners(matrix, size)).max(), *region.size, *size) > _FIXED_POINT_LIMIT:
+        return _transform(region, matrix, size, Image.Resampling.BILINEAR, fill)
+    matrix = matrix - [[0, 0, 0.5], [0, 0, 0.5]]  # to the pixel whose centre is up and left
+    down, across = _fractions(matrix, size)
+    reads = [
+        _transform(region, matrix + [[0, 0, x], [0, 0, y]], size, Image.Resampling.NEAREST, fill)
+        for x, y in ((0, 0), (1, 0), (0, 1), (1, 1))
+    ]
+    result, right, below, below_right = reads
+    result.paste(right, (0, 0), across)
+    below.paste(below_right, (0, 0), across)
+    result.paste(below, (0, 0), down)
+    return result
 
 
 def _transform(
@@ -480,14 +281,14 @@ def _fractions(matrix: np.ndarray, size: tuple[int, int]) -> tuple[Image.Image, 
 
 @dataclass(frozen=True)
 class _Axis:
-    """One axis of a map without rotation and shear.
+    """One axis of a straight view.
 
     Attributes:
         shown: pixels of the result that show the source.
         low: where that part begins in the source.
         high: where it ends.
         is_mirrored: whether it is shown backwards.
-        margin: how many pixels around it a read may touch.
+        margin: how many pixels around it a read may touch; 0 where pixels are copied.
         length: of the source.
     """
 
@@ -533,17 +334,15 @@ class _Axis:
 
 @dataclass(frozen=True)
 class _Straight:
-    """A map without rotation and shear, which crops, mirrors and resizes."""
+    """A view that crops, resizes and mirrors: its two axes."""
 
     rows: _Axis
     columns: _Axis
 
     @classmethod
-    def of(cls, view: View, source: Sequence[int]) -> _Straight | None:
-        """The axes of a view of a source of that (H, W), or None if it is not straight."""
-        (across, skew, x), (other_skew, down, y) = view.matrix.tolist()
-        if abs(skew) > 1e-9 or abs(other_skew) > 1e-9:
-            return None
+    def of(cls, view: View, source: Sequence[int]) -> _Straight:
+        """The axes of a view of a source of that (H, W)."""
+        (across, _, x), (_, down, y) = view.matrix.tolist()
         height, width = view.size
         return cls(_Axis.of(down, y, height, source[0]), _Axis.of(across, x, width, source[1]))
 
@@ -556,34 +355,15 @@ class _Straight:
         )
 
     @property
-    def is_mirrored(self) -> bool:
-        """Whether either axis is shown backwards."""
-        return self.rows.is_mirrored or self.columns.is_mirrored
-
-    @property
     def copies(self) -> bool:
         """Whether pixels are copied and none is blended."""
         return self.rows.margin == 0 and self.columns.margin == 0
-
-    @property
-    def is_whole(self) -> bool:
-        """Whether the source is copied from end to end."""
-        return self.copies and all(
-            (axis.low, axis.high) == (0, axis.length)
-            and axis.shown.stop - axis.shown.start == axis.length
-            for axis in (self.rows, self.columns)
-        )
 
     @property
     def length(self) -> tuple[int, int]:
         """(width, height) of what is shown, in pixels of the result."""
         rows, columns = self.rows.shown, self.columns.shown
         return columns.stop - columns.start, rows.stop - rows.start
-
-    def region(self, array: np.ndarray) -> Image.Image:
-        """The part of an image or mask that is read."""
-        part = array[self.rows.region, self.columns.region]
-        return Image.fromarray(np.ascontiguousarray(part))
 
     def box(self, size: tuple[int, int]) -> tuple[float, float, float, float]:
         """(left, upper, right, lower) of what is shown, in pixels of the region of that size."""

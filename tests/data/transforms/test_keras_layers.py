@@ -458,7 +458,7 @@ def test_in_the_config_of_a_policy():
     augment = Compose([Flip(), KerasAugment(keras.layers.RandomShear(0.2, **CONSTANT))])
     config = json.loads(json.dumps(augment.to_config()))
     assert augmentation(config).to_config() == augment.to_config()
-    (_, again) = augmentation(config["steps"]).steps
+    (_, again) = augmentation(config).steps
     assert isinstance(again, KerasAugment)
 
 

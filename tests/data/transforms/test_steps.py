@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageEnhance
 
 from keras_focusseg import data
 from keras_focusseg.data import (
@@ -21,13 +20,14 @@ from keras_focusseg.data import (
     CutMix,
     Flip,
     Grayscale,
+    KerasAugment,
     RandAugment,
     Rotate,
     ScaleCrop,
     Shear,
     Translate,
 )
-from keras_focusseg.data.transforms import geometry, warp
+from keras_focusseg.data.transforms import color, geometry, warp
 from keras_focusseg.data.transforms.compose import STEPS
 from keras_focusseg.data.transforms.rand_augment import _OPERATIONS
 from tests.data.transforms.test_augment import FILL, SIZE, agreement, blobs, painted
@@ -173,6 +173,29 @@ class TestGeometry:
             image, mask = crop(np.full((*size, 3), 255, "uint8"), np.ones(size, "uint8"), rng())
             assert mask.shape == expected and (mask == 1).all() and (image == 255).all()
 
+    def test_scales_and_shapes_are_drawn_from_their_ranges(self):
+        crop, scales = ScaleCrop((64, 64), (0.5, 2.0), None, (180, 480), 1.5), []
+        for seed in range(2000):
+            canvas = data.transforms.Canvas(IMAGE, blobs(0))
+            crop.run(canvas, rng(seed))
+            scales.append(canvas._view.scale)
+        scales = np.array(scales)
+        for values, low, high in (
+            (np.sqrt(scales.prod(axis=1)), 1.0, 4.0),  # twice the source, as the base size says
+            (scales[:, 1] / scales[:, 0], 1 / 1.5, 1.5),
+        ):
+            assert low <= values.min() * 1.0001 and values.min() < low + 0.02 * (high - low)
+            assert high - 0.02 * (high - low) < values.max() <= high * 1.0001
+
+    def test_crops_reach_every_edge_and_stay_inside(self):
+        starts = []
+        for seed in range(3000):
+            canvas = data.transforms.Canvas(IMAGE, blobs(0))
+            ScaleCrop((30, 40), (1, 1), None).run(canvas, rng(seed))
+            starts.append(canvas._view.matrix[::-1, 2])
+        np.testing.assert_array_equal(np.min(starts, axis=0), [0, 0])
+        np.testing.assert_array_equal(np.max(starts, axis=0), [60, 80])
+
     def test_small_sources_lie_anywhere_in_the_crop_and_are_all_there(self):
         crop = ScaleCrop((40, 50), scale=(1, 1))
         mask, starts = np.ones((10, 12), "uint8"), set()
@@ -193,15 +216,15 @@ class TestGeometry:
 
 class TestReading:
     @pytest.mark.parametrize("seed", range(6))
-    def test_four_reads_of_the_nearest_pixel_make_a_bilinear_one(self, seed):
+    def test_four_reads_of_the_nearest_pixel_make_a_bilinear_one(self, seed, monkeypatch):
         random = rng(seed)
         linear = random.uniform(-0.7, 0.7, (2, 2)) + np.diag([0.3, 0.3])
         matrix = np.column_stack([linear, [30, 25] - linear @ [100, 90]])
         view = warp.View(matrix, (180, 200))
         smooth = np.asarray(Image.fromarray(IMAGE[::6, ::6]).resize(SIZE[::-1]))
         fast = warp.see_image(view, smooth, FILL).astype(int)
-        scale = tuple(1 / np.linalg.norm(linear, axis=1))[::-1]
-        exact = warp.affine_image(matrix, view.size, scale, smooth, FILL).astype(int)
+        monkeypatch.setattr(warp, "_FIXED_POINT_LIMIT", 0)  # from here on, Pillow's own
+        exact = warp.see_image(view, smooth, FILL).astype(int)
         y, x = np.indices(view.size) + 0.5
         x, y = np.tensordot(linear, (x, y), 1) + matrix[:, 2, None, None]
         margin = np.minimum(np.minimum(x, SIZE[1] - x), np.minimum(y, SIZE[0] - y))
@@ -210,23 +233,59 @@ class TestReading:
         assert np.abs(fast - exact)[inner].max() <= 2
         assert (fast[outer] == FILL).all()
 
-    def test_enlarging_without_rotation_is_the_same_read(self):
-        matrix = np.array([[0.61, 0, 20.33], [0, 0.4537, 10.8]])
-        view = warp.View(matrix, (70, 90))
-        straight = warp.see_image(view, IMAGE, FILL).astype(int)
-        affine = warp.affine_image(matrix, view.size, (1 / 0.4537, 1 / 0.61), IMAGE, FILL).astype(
-            int
+    @pytest.mark.parametrize("seed", range(8))
+    @pytest.mark.parametrize("mirrored", [(1, 1), (-1, 1), (1, -1)])
+    def test_the_straight_path_reads_what_the_general_one_reads(self, mirrored, seed, monkeypatch):
+        """Crop, enlarge and mirror: masks exactly, images within one grey level."""
+        random = rng(seed)
+        steps = random.uniform(0.3, 1.0, 2) if seed else np.ones(2)
+        size = (70, 90)
+        room = np.array(SIZE) - steps * size - 4
+        start = 2 + random.uniform(0, room) if seed else np.array([4.0, 9.0])
+        matrix = np.array([[steps[1], 0, start[1]], [0, steps[0], start[0]]])
+        for axis, sign in enumerate(mirrored[::-1]):
+            if sign < 0:
+                matrix[axis, 2] += matrix[axis, axis] * size[::-1][axis]
+                matrix[axis, axis] *= -1
+        view = warp.View(matrix, size)
+        assert view.is_straight
+        smooth = np.asarray(Image.fromarray(IMAGE[::6, ::6]).resize(SIZE[::-1]))
+        straight = warp.straight_image(view, smooth, FILL).astype(int)
+        blended = np.abs(straight - warp.general_image(view, smooth, FILL))
+        assert blended.max() <= 2 and (blended > 1).mean() < 0.01  # its three blends round
+        monkeypatch.setattr(warp, "_FIXED_POINT_LIMIT", 0)  # from here on, Pillow's bilinear read
+        assert np.abs(straight - warp.general_image(view, smooth, FILL)).max() <= 1
+        mask = blobs(seed)
+        np.testing.assert_array_equal(warp.straight_mask(view, mask), warp.general_mask(view, mask))
+
+    def test_the_straight_path_leaves_the_source_where_the_general_one_does(self):
+        """Beyond the border both are ignored; on it the general path blends with the fill."""
+        view = warp.View(np.array([[0.613, 0, -20.3], [0, 0.457, -9.8]]), (300, 310))
+        mask = np.zeros(SIZE, "uint8")
+        straight, general = (see(view, mask) for see in (warp.straight_mask, warp.general_mask))
+        np.testing.assert_array_equal(straight, general)
+        white = np.full((*SIZE, 3), 255, "uint8")
+        straight, general = (
+            see(view, white, FILL) for see in (warp.straight_image, warp.general_image)
         )
-        assert np.abs(straight - affine).max() <= 2
         np.testing.assert_array_equal(
-            warp.see_mask(view, blobs(1)),
-            warp.affine_mask(matrix, view.size, (1 / 0.4537, 1 / 0.61), blobs(1)),
+            (straight == FILL).all(-1), warp.straight_mask(view, mask) == 255
         )
+        blended = ~((general == FILL).all(-1) | (general == 255).all(-1))
+        assert blended.any() and (straight != general).any(-1)[~blended].mean() < 0.02
+
+    def test_shrinking_is_one_average_and_not_two(self):
+        view = warp.View(np.array([[1.7, 0, 3.2], [0, 1.4, 2.1]]), (50, 60))
+        smooth = np.asarray(Image.fromarray(IMAGE[::6, ::6]).resize(SIZE[::-1]))
+        straight, general = (
+            see(view, smooth, FILL).astype(int) for see in (warp.straight_image, warp.general_image)
+        )
+        assert 0 < np.abs(straight - general).mean() < 2 and straight.std() > general.std()
 
     @pytest.mark.parametrize("sigma", [0.3, 0.7, 1.0, 2.5, 4.0])
     def test_blur_is_gaussian(self, sigma):
         ndimage = pytest.importorskip("scipy.ndimage")
-        blurred = np.asarray(warp.blur(Image.fromarray(IMAGE), sigma)).astype(float)
+        blurred = np.asarray(color.blur(Image.fromarray(IMAGE), sigma)).astype(float)
         for channel in range(3):
             expected = ndimage.gaussian_filter(
                 IMAGE[..., channel].astype(float), sigma, mode="nearest"
@@ -238,7 +297,7 @@ class TestReading:
     def test_blur_keeps_flat_pictures(self, value):
         flat = Image.new("RGB", (9, 7), (value,) * 3)
         for sigma in (0.0, 0.2, 0.9, 4.0, 9.0):
-            assert (np.asarray(warp.blur(flat, sigma)) == value).all()
+            assert (np.asarray(color.blur(flat, sigma)) == value).all()
 
 
 class TestIds:
@@ -251,7 +310,7 @@ class TestIds:
         scale=st.floats(0.1, 4),
         share=st.none() | st.floats(0.1, 1),
         degrees=st.floats(0, 60),
-        names=st.lists(st.sampled_from(sorted(STEPS)), max_size=5),
+        names=st.lists(st.sampled_from(sorted(set(STEPS) - {"KerasAugment"})), max_size=5),
         target=st.none() | st.integers(0, 254),
     )
     def test_no_id_is_invented_and_all_repeats(
@@ -305,22 +364,57 @@ class TestIds:
 
 
 class TestColor:
-    def test_jitter_means_what_augment_means(self):
-        image = IMAGE // 2 + 60
-        for options in ((0.3, 0.0, 0.0, 0.0), (0.0, 0.4, 0.0, 0.0), (0.2, 0.3, 0.4, 0.1)):
-            step = ColorJitter(*options)
-            random = rng(5)
-            random.random()
-            factors = random.uniform(-1, 1, 4) * options
-            augment = data.Augment(scale=(1, 1), flip=0.0)
-            params = dataclasses.replace(
-                augment.sample(rng(), SIZE),
-                brightness=1 + factors[0], contrast=1 + factors[1],
-                saturation=1 + factors[2], hue=factors[3],
-            )  # fmt: skip
-            expected, _ = augment.apply(params, image, blobs(0))
-            found, _ = step(image, blobs(0), rng(5))
-            assert np.abs(found.astype(int) - expected).max() <= 2
+    MID = IMAGE // 3 + 70  # no value is clipped by small changes
+
+    def recolored(self, **changes) -> np.ndarray:
+        edit = color.jitter(**changes)
+        return np.asarray(edit(Image.fromarray(self.MID))).astype(int)
+
+    def test_nothing_changes_nothing(self):
+        np.testing.assert_array_equal(self.recolored(), self.MID)
+
+    @pytest.mark.parametrize("factor", [0.6, 1.3])
+    @pytest.mark.parametrize(
+        ("name", "enhance"),
+        [
+            ("brightness", ImageEnhance.Brightness),
+            ("saturation", ImageEnhance.Color),
+            ("contrast", ImageEnhance.Contrast),
+        ],
+    )
+    def test_factors_mean_what_pillow_means(self, name, enhance, factor):
+        expected = np.asarray(enhance(Image.fromarray(self.MID)).enhance(factor)).astype(int)
+        assert np.abs(self.recolored(**{name: factor}) - expected).max() <= 2
+
+    def test_hue_turns_the_colour_and_keeps_the_luma(self):
+        luma = np.array([0.299, 0.587, 0.114])
+        turned = self.recolored(hue=0.1)
+        assert np.abs(turned - self.MID).max() > 10
+        kept = (turned > 0).all(axis=-1) & (turned < 255).all(axis=-1)
+        np.testing.assert_allclose((turned @ luma)[kept], (self.MID @ luma)[kept], atol=1.5)
+        assert np.abs(self.recolored(hue=1.0) - self.MID).max() <= 1
+
+    def test_values_are_clipped_not_wrapped(self):
+        assert self.recolored(brightness=2.0).max() == 255
+        assert self.recolored(contrast=4.0).min() == 0
+
+    def test_ranges(self, monkeypatch):
+        drawn = []
+        monkeypatch.setattr(color, "jitter", lambda *factors: drawn.append(factors))
+        monkeypatch.setattr(color, "blur", lambda image, sigma: drawn.append((sigma,)) or image)
+        for step, limits in (
+            (ColorJitter(0.1, 0.2, 0.3, 0.05), [(0.9, 1.1), (0.8, 1.2), (0.7, 1.3), (-0.05, 0.05)]),
+            (Blur(2.0, probability=1.0), [(0, 2)]),
+        ):
+            drawn.clear()
+            for seed in range(2000):
+                canvas = data.transforms.Canvas(IMAGE[:2, :2], blobs(0)[:2, :2])
+                step.run(canvas, rng(seed))
+                if isinstance(step, Blur):
+                    canvas.arrays()
+            for values, (low, high) in zip(np.array(drawn).T, limits, strict=True):
+                assert low <= values.min() < low + 0.02 * (high - low)
+                assert high - 0.02 * (high - low) < values.max() <= high
 
     def test_rand_augment_grows_with_its_magnitude(self):
         image = np.asarray(Image.fromarray(IMAGE[::9, ::9] // 2 + 60).resize(SIZE[::-1]))
@@ -409,11 +503,6 @@ class TestClasses:
         assert len(starts) > 3  # not always at the same place
         _, seen = augment(painted(mask % 2), mask, rng(0), target=9)  # not there: any crop
         assert seen.shape == (24, 24)
-
-    def test_policies_without_a_target_draw_what_they_drew(self):
-        augment = data.Augment((24, 24), max_class_share=0.5)
-        one, two = augment(IMAGE, blobs(0), rng(1)), augment(IMAGE, blobs(0), rng(1), target=None)
-        np.testing.assert_array_equal(one[0], two[0])
 
 
 def constant(value: int, mask: np.ndarray, seed: int = 0):
@@ -519,7 +608,7 @@ EVERY = [
     Flip(0.3, True),
     Rotate(5.0, 0.5),
     Shear(3.0),
-    Translate(0.1),
+    Translate(0.1, pixels=3),
     ColorJitter(0.1, 0.2, 0.3, 0.04, 0.5),
     Blur(1.5),
     Grayscale(),
@@ -532,20 +621,13 @@ EVERY = [
 class TestConfig:
     def test_survives_json(self):
         policy = Compose(EVERY, fill=FILL)
-        assert {type(step) for step in EVERY} == set(STEPS.values())
+        assert {type(step) for step in EVERY} == set(STEPS.values()) - {KerasAugment}
         config = json.loads(json.dumps(policy.to_config()))
-        assert data.augmentation(config) == policy == data.augmentation(policy)
-        assert data.augmentation(config["steps"]) == Compose(EVERY)
-        assert data.augmentation(EVERY) == Compose(EVERY)
+        assert data.augmentation(config) == policy
+        assert data.augmentation({"steps": config["steps"]}) == Compose(EVERY)
         assert hash(data.augmentation(config)) == hash(policy)
         assert config["steps"][3] == {"step": "Flip", "probability": 0.3, "vertical": True}
         assert type(EVERY[0]).from_config(config["steps"][0]) == EVERY[0]
-
-    def test_arguments_of_augment_make_an_augment(self):
-        augment = data.Augment((20, 30), rotate=5.0)
-        assert data.augmentation(augment.to_config()) == augment == data.augmentation(augment)
-        assert data.augmentation({}) == data.Augment()
-        assert augment.at_scale_1() == data.Augment((20, 30), scale=(1.0, 1.0), rotate=5.0)
 
     def test_at_scale_1(self):
         policy = Compose([ScaleCrop((8, 8)), ClassUniformCrop((8, 8)), Flip()], FILL).at_scale_1()
@@ -571,24 +653,29 @@ class TestConfig:
     @pytest.mark.parametrize(
         ("config", "message"),
         [
-            ([{"step": "Mirror"}], "no step 'Mirror'.*ScaleCrop, .*ClassMix"),
-            ([{"probability": 1.0}], "no step None"),
-            ([{"step": "Flip", "chance": 1.0}], "Flip has no argument 'chance'; it has prob"),
-            ([{"step": "Rotate"}], r"Rotate needs 'degrees'; got \[\]"),
-            ([{"step": "Flip", "probability": 2}], "Flip: probability must be a number 0..1"),
-            (["Flip"], "steps must be steps or functions .*got 'Flip'"),
-            ([Flip], "steps must be steps or functions"),
-            ("Flip", "augment must be arguments of Augment, or a list of steps; got 'Flip'"),
-            (3, "augment must be arguments of Augment, or a list of steps; got 3"),
-            ({"steps": {"step": "Flip"}}, "list of steps"),
-            ({"steps": [], "crop_size": [1, 2]}, "'crop_size' cannot stand beside 'steps'"),
+            ({"steps": [{"step": "Mirror"}]}, "no step 'Mirror'.*ScaleCrop, .*ClassMix"),
+            ({"steps": [{"probability": 1.0}]}, "no step None"),
+            ({"steps": ["Flip"]}, "no step None .in 'Flip'"),
+            ({"steps": [{"step": "Flip", "chance": 1.0}]}, "Flip has no argument 'chance'; it has"),
+            ({"steps": [{"step": "Rotate"}]}, r"Rotate needs 'degrees'; got \[\]"),
+            ({"steps": [{"step": "Flip", "probability": 2}]}, "Flip: probability must be a number"),
             ({"steps": [], "fill": [1, 2]}, "Compose: fill must be"),
-            ({"cropsize": [1, 2]}, "Augment has no argument 'cropsize'; it has crop_size"),
+            ([{"step": "Flip"}], r'augment must be {"steps": .*; got \[{'),
+            ({"steps": {"step": "Flip"}}, r'augment must be {"steps": '),
+            ({"steps": [], "crop_size": [1, 2]}, r'augment must be {"steps": '),
+            ({"crop_size": [1, 2]}, r"to_config\(\) gives it; got {'crop_size'"),
         ],
     )
     def test_what_is_wrong_is_named(self, config, message):
         with pytest.raises(ValueError, match=message):
             data.augmentation(config)
+
+    @pytest.mark.parametrize("step", [{"step": "Flip"}, "Flip", Flip])
+    def test_what_is_no_step(self, step):
+        with pytest.raises(
+            ValueError, match="steps must be steps or functions .*data.augmentation"
+        ):
+            Compose([step])
 
     @pytest.mark.parametrize(
         ("step", "options", "field"),
@@ -610,6 +697,8 @@ class TestConfig:
             (Rotate, {"degrees": -5}, "degrees"),
             (Shear, {"degrees": 90}, "degrees"),
             (Translate, {"share": 2}, "share"),
+            (Translate, {"pixels": -1}, "pixels"),
+            (Translate, {"pixels": 0.5}, "pixels"),
             (ColorJitter, {"brightness": 1.5}, "brightness"),
             (ColorJitter, {"hue": 0.7}, "hue"),
             (Blur, {"sigma": -1}, "sigma"),
