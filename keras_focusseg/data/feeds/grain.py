@@ -63,7 +63,7 @@ class GrainFeed(keras.utils.PyDataset):
         # Buffered by samples, and without a thread where nothing is to be read ahead.
         self._options = grain.ReadOptions(
             num_threads=threads if prefetch else 0,
-            prefetch_buffer_size=prefetch * plan.batch_size,
+            prefetch_buffer_size=prefetch * plan.loaded_batch_size,
         )
         self._lock = threading.RLock()
         self._start: dict[str, Any] | None = None  # where the pass starts; None: with the epoch
@@ -88,7 +88,9 @@ class GrainFeed(keras.utils.PyDataset):
                 return self._last
             if position == len(self._positions) - 1 and self._last is not None:
                 return self._last
-            return self._samples(self.epoch).batch(self._plan.batch_size)[self._first + position]
+            return self._samples(self.epoch).batch(self._plan.loaded_batch_size)[
+                self._first + position
+            ]
 
     def __iter__(self) -> Iterator[Batch]:
         """One pass of batches; the iteration after it is the next epoch."""
@@ -206,7 +208,7 @@ class GrainFeed(keras.utils.PyDataset):
     def _dataset(self, epoch: int) -> Any:
         """The batches of an epoch as a `grain.IterDataset`."""
         samples = self._samples(epoch).to_iter_dataset(self._options)
-        return samples.batch(self._plan.batch_size)
+        return samples.batch(self._plan.loaded_batch_size)
 
     def _started(self) -> Any:
         """An iterator that stands where the pass starts."""

@@ -36,6 +36,7 @@ class Plan:
     start_epoch: int = 0
     class_uniform: float = 0.0
     class_counts: np.ndarray | None = field(default=None, repr=False, compare=False)
+    shard: tuple[int, int] = (0, 1)
 
     def __post_init__(self) -> None:
         check_class_uniform(self.class_uniform, self.shuffle, self.augment)
@@ -48,6 +49,7 @@ class Plan:
                 if len(self.source)
                 else f"{self.source!r} is empty."
             )
+        self._check_shard()
 
     @property
     def num_classes(self) -> int:
@@ -56,7 +58,7 @@ class Plan:
 
     @property
     def num_samples(self) -> int:
-        """Samples an epoch."""
+        """Samples an epoch, of all processes together."""
         whole = len(self.source) // self.batch_size * self.batch_size
         return whole if self.drop_remainder else len(self.source)
 
@@ -65,8 +67,21 @@ class Plan:
         """Batches an epoch."""
         return -(-self.num_samples // self.batch_size)
 
+    @property
+    def num_loaded(self) -> int:
+        """Samples an epoch that this process loads."""
+        return self.num_samples // self.shard[1]
+
+    @property
+    def loaded_batch_size(self) -> int:
+        """Samples of a full batch that this process loads."""
+        return self.batch_size // self.shard[1]
+
     def order(self, epoch: int) -> np.ndarray:
-        """Keys of the samples in the order of that epoch, (num_samples,) int64."""
+        """Keys of the samples that this process loads in that epoch, (num_loaded,) int64.
+
+        All processes draw the same order, and each takes its places of each batch.
+        """
         keys = np.arange(len(self.source))
         if self.shuffle:
             rng = np.random.default_rng((self.seed, epoch))
@@ -74,7 +89,11 @@ class Plan:
             if self.class_uniform:
                 drawn = self._drawn_by_class(rng)
                 keys = rng.permutation(np.concatenate([drawn, keys[len(drawn) :]]))
-        return keys[: self.num_samples]
+        keys = keys[: self.num_samples]
+        index, count = self.shard
+        if count == 1:  # then the last batch may be smaller
+            return keys
+        return keys.reshape(-1, count, self.loaded_batch_size)[:, index].ravel()
 
     def result_size(self) -> tuple[int, int] | None:
         """(height, width) of every image, or None where each may have its own."""
@@ -154,6 +173,17 @@ class Plan:
             indices = rng.choice(np.flatnonzero(is_shown[:, target]), here.size)
             keys[here] = indices + len(self.source) * (1 + target + self.num_classes * here)
         return keys
+
+    def _check_shard(self) -> None:
+        index, count = self.shard
+        if not 0 <= index < count:
+            raise ValueError(f"shard must be (index, count) with index < count, got {self.shard}.")
+        if self.batch_size % count or (count > 1 and self.num_samples % self.batch_size):
+            raise ValueError(
+                f"shard={self.shard} needs full batches that {count} processes can share: "
+                f"batch_size is {self.batch_size}, of {self.num_samples} samples; use a multiple "
+                f"of {count}, and drop_remainder=True."
+            )
 
     def _check_counts(self) -> None:
         counts, expected = self.class_counts, (len(self.source), self.num_classes + 1)

@@ -85,8 +85,8 @@ class PyDatasetFeed(keras.utils.PyDataset):
         pending = self._pending.get((self.epoch, position))
         if pending is not None:
             return pending
-        start = position * self._plan.batch_size
+        start = position * self._plan.loaded_batch_size
         return [
             self._pool.submit(self._plan.sample, self.epoch, int(index), self._size, "uint8")
-            for index in self._order[start : start + self._plan.batch_size]
+            for index in self._order[start : start + self._plan.loaded_batch_size]
         ]

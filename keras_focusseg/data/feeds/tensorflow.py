@@ -30,14 +30,14 @@ def tensorflow_feed(plan: Plan, prefetch: int, workers: int) -> Any:
     def count(row: np.ndarray) -> np.ndarray:
         # Runs when the consumer has asked for the last batch, so that neither a look at the
         # first batch nor what is prefetched counts as an epoch.
-        if row[2] == plan.num_samples - 1:
+        if row[2] == plan.num_loaded - 1:
             state["epoch"] = int(row[0]) + 1
         return row
 
     def rows(_: Any) -> Any:
         table = tf.numpy_function(order, [], tf.int64)  # runs anew in each epoch
         return tf.data.Dataset.from_tensor_slices(
-            tf.ensure_shape(table, (plan.num_samples, 3))
+            tf.ensure_shape(table, (plan.num_loaded, 3))
         )  # (epoch, index, position)
 
     def with_sample(row: Any) -> Any:
@@ -55,11 +55,11 @@ def tensorflow_feed(plan: Plan, prefetch: int, workers: int) -> Any:
             return tf.identity(images), tf.cast(masks, tf.int32)
 
     dataset = tf.data.Dataset.range(1).flat_map(rows)
-    dataset = dataset.apply(tf.data.experimental.assert_cardinality(plan.num_samples))
+    dataset = dataset.apply(tf.data.experimental.assert_cardinality(plan.num_loaded))
     dataset = dataset.map(with_sample, num_parallel_calls=workers, deterministic=True)
     # Where all batches are full, this gives them a static first dimension and drops nothing.
-    full = plan.num_samples % plan.batch_size == 0
-    dataset = dataset.batch(plan.batch_size, drop_remainder=full)
+    full = plan.num_loaded % plan.loaded_batch_size == 0
+    dataset = dataset.batch(plan.loaded_batch_size, drop_remainder=full)
     if prefetch:
         dataset = dataset.prefetch(prefetch)
     # Nothing may fetch ahead of `counted`.

@@ -80,6 +80,20 @@ class TestBatches:
         other = data.batches(numbered(20), 6, shuffle=True, seed=5, feed=feed)
         assert numbers(other) not in orders
 
+    def test_shards_share_one_order(self, feed):
+        """Put together, the batches of all processes are those of one, in every epoch."""
+        options = {"shuffle": True, "seed": 4, "drop_remainder": True, "feed": feed}
+        whole = data.batches(numbered(20), 6, **options)
+        shards = [data.batches(numbered(20), 6, shard=(i, 3), **options) for i in range(3)]
+        for _ in range(2):
+            parts = [epoch(shard) for shard in shards]
+            assert [len(part) for part in parts] == [3] * 3
+            for number, (images, masks) in enumerate(epoch(whole)):
+                for axis, expected in enumerate((images, masks)):
+                    found = np.concatenate([part[number][axis] for part in parts])
+                    np.testing.assert_array_equal(found, expected)
+        assert len(shards[0]) == len(whole) == 3
+
     def test_dropped_samples_change_with_the_order(self, feed):
         batches = data.batches(numbered(10), 4, shuffle=True, drop_remainder=True, feed=feed)
         seen = [set(numbers(batches)) for _ in range(12)]
@@ -478,6 +492,9 @@ class TestPyDatasetFeed:
         ({"batch_size": 1, "cache": "disk"}, "cache must be 'memory' or None, got 'disk'"),
         ({"batch_size": 1, "feed": "dali"}, "feed must be .* or 'grain', got 'dali'"),
         ({"batch_size": 8, "drop_remainder": True}, "7 samples> does not fill one batch of 8"),
+        ({"batch_size": 1, "shard": (1, 1)}, r"shard must be .* index < count, got \(1, 1\)"),
+        ({"batch_size": 3, "shard": (0, 2)}, r"2 processes can share: batch_size is 3, of 7 samp"),
+        ({"batch_size": 2, "shard": (0, 2)}, "use a multiple of 2, and drop_remainder=True"),
     ],
 )
 def test_wrong_arguments(source, options, message):
