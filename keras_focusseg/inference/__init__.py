@@ -1,5 +1,6 @@
 """Networks at work: class maps of pictures, scores on labelled ones, and what it all costs."""
 
+from keras_focusseg.inference.class_shifts import class_shifts, shift_classes
 from keras_focusseg.inference.evaluate import Evaluation, evaluate
 from keras_focusseg.inference.profile import Latency, Part, Profile, profile
 from keras_focusseg.inference.segment import Segmentation, predict_logits, segment
@@ -10,8 +11,10 @@ __all__ = [
     "Part",
     "Profile",
     "Segmentation",
+    "class_shifts",
     "evaluate",
     "predict_logits",
     "profile",
     "segment",
+    "shift_classes",
 ]
