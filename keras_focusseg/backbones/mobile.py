@@ -7,6 +7,8 @@ from typing import Any
 import keras
 from keras import KerasTensor, layers
 
+from keras_focusseg.layers import attention_boost
+
 BATCH_NORM_EPSILON = 1e-3
 
 
@@ -28,6 +30,7 @@ class ConvNorms:
         self.policy = policy
         self.momentum = momentum
         self.relu_ceiling = relu_ceiling
+        self.boosts: dict[str, KerasTensor] = {}
 
     def conv(
         self,
@@ -63,6 +66,13 @@ class ConvNorms:
     def add(self, x: KerasTensor, y: KerasTensor, name: str) -> KerasTensor:
         """The sum at the end of a residual block."""
         return layers.Add(dtype=self.policy, name=name)([x, y])
+
+    def boost(self, x: KerasTensor, b: KerasTensor) -> KerasTensor:
+        """x + sigmoid(b) * b, SERNet-Former's gate; b and the product are kept in ``boosts``."""
+        n = len(self.boosts) // 2 + 1
+        x, added = attention_boost(x, b, name=f"abm{n}", dtype=self.policy)
+        self.boosts |= {f"norm{n}": b, f"boost{n}": added}
+        return x
 
     def _options(self, name: str) -> dict[str, Any]:
         return {"padding": "same", "use_bias": False, "dtype": self.policy, "name": name}

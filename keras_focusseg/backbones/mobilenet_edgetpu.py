@@ -52,6 +52,7 @@ _BLOCKS = (
     *_stage("depthwise", 5, 2, (576, 480), 120, 3),
     *_stage("depthwise", 3, 1, (960, 480), 144, 0),
 )
+_LAST_BLOCKS = (4, 8, 16, 21)  # of the strides 4, 8, 16 and 32
 # Where each level is read, as (block, part), for either choice of features.
 _STAGES = {"P2": (4, "project"), "P3": (8, "project"), "P4": (16, "project"), "P5": (21, "project")}
 _WIDE = {"P2": (4, "project"), "P3": (9, "expand"), "P4": (17, "expand")}
@@ -75,6 +76,9 @@ class MobileNetEdgeTPU(Backbone):
         include_rescaling: Map images in 0..255 to [-1, 1) by (x - 128) / 128 inside the network.
             If False, the input must be in that range already.
         batch_norm_momentum: Share of the old value that the moving statistics keep at a step.
+        dilate: Put dilation in place of strides that are taken out.
+        attention_boosting: Add SERNet-Former's gates to the first convolution and to the last block
+            at each of the strides 4, 8, 16 and 32, as in ``MobileNetV2``.
         dtype: Dtype policy of the layers; None takes the global policy.
         name: Name of the model.
         trainable: Whether the weights can be trained.
@@ -91,6 +95,8 @@ class MobileNetEdgeTPU(Backbone):
         output_stride: int = 16,
         include_rescaling: bool = True,
         batch_norm_momentum: float = 0.9,
+        dilate: bool = True,
+        attention_boosting: bool = False,
         dtype: str | Mapping[str, Any] | keras.DTypePolicy | None = None,
         name: str = "mobilenet_edgetpu",
         trainable: bool = True,
@@ -107,22 +113,30 @@ class MobileNetEdgeTPU(Backbone):
         if include_rescaling:
             x = layers.Rescaling(1 / 128, offset=-1.0, dtype="float32", name="rescaling")(x)
         stride, _ = budget.take(2)
-        x = build.conv(x, "Conv", 24, 3, stride=stride, relu=True)  # (B, H/2, W/2, 24)
+        b = build.conv(x, "Conv", 24, 3, stride=stride, relu=False)  # (B, H/2, W/2, 24)
+        x = build.relu(b, "Conv_relu")
+        if attention_boosting:
+            x = build.boost(x, b)
         x = build.conv(x, "expanded_conv_project", 16, relu=False)
         taps = {}
         for number, block in enumerate(_BLOCKS, start=1):
             stride, dilation = budget.take(block.stride)
-            x, expanded = _inverted_residual(build, x, number, block, stride, dilation)
+            rate = dilation if dilate else 1
+            x, b, expanded = _inverted_residual(build, x, number, block, stride, rate)
+            if attention_boosting and number in _LAST_BLOCKS:
+                x = build.boost(x, b)
             taps[number, "expand"], taps[number, "project"] = expanded, x
         places = _WIDE if features == "wide" else _STAGES
         pyramid = {level: taps[place] for level, place in places.items()}
         if features == "wide":
             pyramid["P5"] = build.conv(x, "Conv_1", 1280, relu=True)
 
-        super().__init__(inputs, pyramid, output_stride, policy, name)
+        super().__init__(inputs, {**pyramid, **build.boosts}, output_stride, policy, name)
         self.features = features
         self.include_rescaling = include_rescaling
         self.batch_norm_momentum = batch_norm_momentum
+        self.dilate = dilate
+        self.attention_boosting = attention_boosting
         self.trainable = trainable
 
     def get_config(self) -> dict[str, Any]:
@@ -131,17 +145,19 @@ class MobileNetEdgeTPU(Backbone):
             "features": self.features,
             "include_rescaling": self.include_rescaling,
             "batch_norm_momentum": self.batch_norm_momentum,
+            "dilate": self.dilate,
+            "attention_boosting": self.attention_boosting,
             **super().get_config(),
         }
 
 
 def _inverted_residual(
     build: ConvNorms, inputs: KerasTensor, number: int, block: _Block, stride: int, dilation: int
-) -> tuple[KerasTensor, KerasTensor]:
+) -> tuple[KerasTensor, KerasTensor, KerasTensor]:
     """Expansion, depthwise convolution unless the expansion is dense, linear projection.
 
     Returns:
-        The block's output, and the expansion after its ReLU.
+        The block's output, the projection without the residual, the expansion after its ReLU.
     """
     prefix = f"expanded_conv_{number}_"
     name = f"{prefix}expand"
@@ -154,8 +170,8 @@ def _inverted_residual(
         x = build.depthwise(
             expanded, f"{prefix}depthwise", block.kernel, stride=stride, dilation=dilation
         )
-    x = build.conv(x, f"{prefix}project", block.channels, relu=False)
-    return build.add(inputs, x, f"{prefix}add") if block.residual else x, expanded
+    b = build.conv(x, f"{prefix}project", block.channels, relu=False)
+    return build.add(inputs, b, f"{prefix}add") if block.residual else b, b, expanded
 
 
 def conv_names(features: str) -> list[str]:

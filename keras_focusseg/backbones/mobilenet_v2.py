@@ -18,7 +18,6 @@ from keras import KerasTensor, layers
 from keras_focusseg.backbones.backbone import Backbone, StrideBudget, check_output_stride
 from keras_focusseg.backbones.folded import load_folded
 from keras_focusseg.backbones.mobile import ConvNorms, round_channels
-from keras_focusseg.layers import attention_boost
 
 
 class _Block(NamedTuple):
@@ -144,14 +143,6 @@ class _Builder(ConvNorms):
 
     def __init__(self, policy: keras.DTypePolicy, momentum: float) -> None:
         super().__init__(policy, momentum, relu_ceiling=6.0)
-        self.boosts: dict[str, KerasTensor] = {}
-
-    def boost(self, x: KerasTensor, b: KerasTensor) -> KerasTensor:
-        """x + sigmoid(b) * b, and both b and the product kept as outputs."""
-        n = len(self.boosts) // 2 + 1
-        x, added = attention_boost(x, b, name=f"abm{n}", dtype=self.policy)
-        self.boosts |= {f"norm{n}": b, f"boost{n}": added}
-        return x
 
     def stem(self, x: KerasTensor, channels: int, stride: int) -> tuple[KerasTensor, KerasTensor]:
         """3x3 convolution: after and before its ReLU."""

@@ -23,7 +23,7 @@ from keras_focusseg.models.segmenter import Segmenter
 GATES = range(1, 6)
 # Convolutions inside an attention-fusion network [said].
 FUSION_DEPTH = 3
-GATED_FAMILIES = ("resnet", "mobilenet_v2")
+GATED_FAMILIES = ("resnet", "mobilenet_v2", "mobilenet_edgetpu")
 
 
 @keras.saving.register_keras_serializable(package="keras_focusseg")
@@ -44,8 +44,9 @@ class SERNetFormer(Segmenter):
     Args:
         num_classes: Number of classes.
         backbone: A name of `backbones.names()`, or a Keras model with outputs "P2" ... "P5". Gates
-            are inside `resnet*` (the paper's) and `mobilenet_v2` (ours); a model has them if it
-            has the outputs of `backbones.build(name, attention_boosting=True)`.
+            are inside `resnet*` (the paper's), `mobilenet_v2` and `mobilenet_edgetpu` (ours); a
+            model has them if it has the outputs of `backbones.build(name,
+            attention_boosting=True)`.
         backbone_weights: `None`, `"imagenet"` or a checkpoint of the plain backbone, see
             `backbones.build`; the gates add no weights.
         output_stride: Stride of the backbone's last stage: 16 [ours, from hints], 8 or 32.
@@ -221,7 +222,7 @@ def _encoder(
         if attention_boosting and not gated:
             raise ValueError(
                 f"backbone {backbone!r} has no place for attention-boosting gates: they are built "
-                f"into {' and '.join(GATED_FAMILIES)} networks. Take one of these, or pass "
+                f"into {', '.join(GATED_FAMILIES)} networks. Take one of these, or pass "
                 "attention_boosting=False."
             )
         if gated:

@@ -247,17 +247,40 @@ def test_gates_of_the_resnet(checkpoint: tuple[Path, Any]):
     np.testing.assert_array_equal(values["layer2_0_conv1_pad"][:, 1:-1, 1:-1], values["P2"])
 
 
-def test_gates_of_mobilenet_v2_leave_its_blocks_linear():
+GATES_OF_PHONE_NETWORKS = [  # options, then (before the gate, what it is made from) by number
+    (
+        "mobilenet_v2",
+        {"alpha": 0.35},
+        {
+            1: ("Conv1_relu", "bn_Conv1"),
+            2: ("block_2_add", "block_2_project_BN"),
+            3: ("block_5_add", "block_5_project_BN"),
+            4: ("block_12_add", "block_12_project_BN"),
+            5: ("block_16_project_BN", "block_16_project_BN"),
+        },
+    ),
+    (
+        "mobilenet_edgetpu",
+        {"features": "stages", "output_stride": 32},
+        {
+            1: ("Conv_relu", "Conv_BN"),
+            2: ("expanded_conv_4_add", "expanded_conv_4_project_BN"),
+            3: ("expanded_conv_8_add", "expanded_conv_8_project_BN"),
+            4: ("expanded_conv_16_add", "expanded_conv_16_project_BN"),
+            5: ("expanded_conv_21_project_BN", "expanded_conv_21_project_BN"),
+        },
+    ),
+]
+
+
+@pytest.mark.parametrize(("name", "options", "ends"), GATES_OF_PHONE_NETWORKS)
+def test_gates_of_networks_for_phones_leave_their_blocks_linear(name, options, ends):
     """Ours: on the first convolution, and on the last block at each of four strides."""
-    gated = backbones.build("mobilenet_v2", alpha=0.35, attention_boosting=True)
+    gated = backbones.build(name, attention_boosting=True, **options)
     references.randomize_norms(gated)
-    plain = backbones.build("mobilenet_v2", alpha=0.35)
+    plain = backbones.build(name, **options)
     assert [w.path for w in gated.weights] == [w.path for w in plain.weights]
-    ends = {1: ("Conv1_relu", "bn_Conv1")}
-    for n, block in ((2, 2), (3, 5), (4, 12), (5, 16)):
-        last = "add" if block < 16 else "project_BN"
-        ends[n] = (f"block_{block}_{last}", f"block_{block}_project_BN")
-    inner = {name: gated.get_layer(name).output for pair in ends.values() for name in pair}
+    inner = {layer: gated.get_layer(layer).output for pair in ends.values() for layer in pair}
     probe = keras.Model(
         gated.input, {"abm1": gated.get_layer("abm1").output, **gated.output, **inner}
     )
@@ -269,7 +292,7 @@ def test_gates_of_mobilenet_v2_leave_its_blocks_linear():
         assert np.abs(boosted - values[filtered]).max() > 0.01
 
 
-@pytest.mark.parametrize("name", ["resnet18", "mobilenet_v2"])
+@pytest.mark.parametrize("name", ["resnet18", "mobilenet_v2", "mobilenet_edgetpu"])
 def test_a_backbone_without_dilation(name: str):
     """The size stays, the receptive field shrinks."""
 
