@@ -8,6 +8,8 @@ PyTorch the processes of `training.distribution`.
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Callable
 from functools import partial, wraps
 from typing import Any
@@ -58,10 +60,8 @@ def over_replicas(*values: Any) -> tuple[Any, ...]:
         if replica is None:  # Keras builds a model outside of its replicas
             return values
         total = replica.all_reduce(tf.distribute.ReduceOp.SUM, flat)
-    ends = [0]
-    for value in values:
-        ends.append(ends[-1] + keras.ops.size(value))
-    parts = zip(ends[:-1], ends[1:], shapes, strict=True)
+    ends = list(itertools.accumulate(math.prod(shape) for shape in shapes))
+    parts = zip([0, *ends[:-1]], ends, shapes, strict=True)
     return tuple(ops.reshape(total[start:end], shape) for start, end, shape in parts)
 
 
@@ -73,6 +73,7 @@ def join(model: keras.Model) -> None:
     """
     strategy = getattr(model, "distribute_strategy", None)
     replicas = _ranks if strategy is None else strategy.num_replicas_in_sync
+    _check(model, replicas)
     if replicas == 1:
         return
     for layer in model._flatten_layers():  # Keras has no public way to the layers inside layers
@@ -89,6 +90,35 @@ def join(model: keras.Model) -> None:
         for variable in [*model.variables, *model.optimizer.variables]:
             torch.distributed.broadcast(variable.value.detach(), 0)
         model.optimizer.apply = _after_averaging(model.optimizer.apply)
+
+
+def _check(model: keras.Model, replicas: int) -> None:
+    """Refuses what would train another network than one device does, or none.
+
+    Raises:
+        ValueError: With what to do instead.
+    """
+    if keras.backend.backend() != "tensorflow":
+        return
+    if keras.distribution.distribution() is not None:
+        raise ValueError(
+            "keras.distribution does nothing on TensorFlow: the network would train on one device. "
+            "Use tf.distribute, as training.distribution('mirrored') does, or the JAX backend."
+        )
+    if replicas == 1:
+        return
+    if isinstance(model.optimizer, keras.optimizers.LossScaleOptimizer):
+        raise ValueError(
+            "mixed_float16 cannot be trained on several replicas of TensorFlow: Keras 3.15 looks "
+            "for an overflow in the gradients of the first replica alone, and one in another makes "
+            "the weights infinite. Use mixed_bfloat16."
+        )
+    if model.jit_compile:
+        raise ValueError(
+            "jit_compile=True cannot be had on several replicas of TensorFlow: XLA would compile "
+            "the replicas into one program of one device. Leave it 'auto', or use the JAX backend, "
+            "which compiles for all devices."
+        )
 
 
 def sum_metrics(model: keras.Model) -> None:
@@ -133,7 +163,8 @@ def _moments_over_ranks(axes: list[int], inputs: Any, mask: Any) -> tuple[Any, A
         raise ValueError("Batch norms of masked inputs cannot be synchronised between ranks.")
     x = ops.cast(inputs, "float32")
     total = ops.sum(x, axis=axes)
-    total, count = over_replicas(total, ops.ones_like(total) * (ops.size(x) / ops.size(total)))
+    pixels = math.prod(x.shape) / math.prod(total.shape)
+    total, count = over_replicas(total, ops.ones_like(total) * pixels)
     mean = total / count
     (squares,) = over_replicas(ops.sum(ops.square(x - mean), axis=axes))
     return ops.cast(mean, inputs.dtype), ops.cast(squares / count, inputs.dtype)

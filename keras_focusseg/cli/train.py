@@ -26,6 +26,22 @@ def train(
     batch_size: Annotated[int | None, typer.Option(help="Images a step.")] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Highest learning rate.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of weights, order, augmentation.")] = None,
+    precision: Annotated[
+        str | None,
+        typer.Option(help="'float32', 'mixed_bfloat16' or 'mixed_float16'."),
+    ] = None,
+    steps_per_execution: Annotated[
+        int | None, typer.Option(help="Steps compiled into one call.")
+    ] = None,
+    jit_compile: Annotated[
+        bool | None, typer.Option(help="Compile the step by XLA; by default as Keras decides.")
+    ] = None,
+    strategy: Annotated[
+        str,
+        typer.Option(
+            help="'none', 'auto', 'mirrored', 'multi_worker', 'tpu', 'data_parallel' or 'ranks'."
+        ),
+    ] = "none",
     backbone_weights: Annotated[
         str | None,
         typer.Option(help="'imagenet', a checkpoint file, hf://owner/repository, or 'none'."),
@@ -46,6 +62,9 @@ def train(
         "batch_size": batch_size,
         "learning_rate": learning_rate,
         "seed": seed,
+        "precision": precision,
+        "steps_per_execution": steps_per_execution,
+        "jit_compile": jit_compile,
     }
     changes = {name: value for name, value in given.items() if value is not None}
     if backbone_weights is not None:
@@ -53,10 +72,12 @@ def train(
     loaded = loaded.replace(**changes)
     folder = run_folder or Path("runs") / loaded.name
     try:
-        best = training.train(loaded, data_root, folder, resume=resume)
+        best = training.train(loaded, data_root, folder, resume=resume, strategy=strategy)
     except KeyboardInterrupt:
         print(f"\nStopped. Go on with: focusseg train {recipe} ... --run-folder {folder} --resume")
         raise
+    if not (best / "preset.json").is_file():
+        return  # another process of this run has it
     print(f"Best weights: {best}")
     print(f"  {presets.record(best).training['monitor']}")
     print(f"Use them: focusseg segment IMAGE --preset {best}")

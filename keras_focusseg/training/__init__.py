@@ -2,11 +2,13 @@
 
 from keras_focusseg.optimizers import WarmupPoly, WarmupStep
 from keras_focusseg.training.callbacks import StopOnNaN, TrainingDiverged, ValidateAverages
+from keras_focusseg.training.distribution import Distribution, distribution
 from keras_focusseg.training.fit import build_model, make_optimizer, train
 from keras_focusseg.training.recipe import Recipe, load_recipe
 from keras_focusseg.training.run_folder import RunFolder
 
 __all__ = [
+    "Distribution",
     "Recipe",
     "RunFolder",
     "StopOnNaN",
@@ -15,6 +17,7 @@ __all__ = [
     "WarmupPoly",
     "WarmupStep",
     "build_model",
+    "distribution",
     "load_recipe",
     "make_optimizer",
     "train",

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from rich.progress import Progress
 from keras_focusseg import backbones, data, files, models, optimizers, presets
 from keras_focusseg.optimizers import WarmupPoly, WarmupStep
 from keras_focusseg.training.callbacks import StopOnNaN, ValidateAverages
+from keras_focusseg.training.distribution import Distribution, distribution
 from keras_focusseg.training.recipe import Recipe
 from keras_focusseg.training.run_folder import RunFolder, newest_checkpoint
 
@@ -26,6 +29,7 @@ def train(
     run_folder: str | Path = "runs/run",
     resume: bool = False,
     verbose: int | None = None,
+    strategy: str = "none",
 ) -> Path:
     """Trains as a recipe says and keeps the best weights by validation mIoU.
 
@@ -38,13 +42,16 @@ def train(
         run_folder: Where everything of this run is written.
         resume: Go on after the last finished epoch of `run_folder`.
         verbose: Keras' 0, 1 or 2; by default a progress bar on a terminal, else a line an epoch.
+        strategy: Devices that train together, see `distribution`. `batch_size` is that of all of
+            them, so a recipe means the same on one device and on many, and a run may be resumed
+            on other devices than it was started on.
 
     Returns:
-        The folder `best/`.
+        The folder `best/`, which the first of several processes writes.
 
     Raises:
-        ValueError: `run_folder` holds another run, the data do not fit the recipe, or there are
-            no best weights.
+        ValueError: `run_folder` holds another run, the data do not fit the recipe, the devices
+            do not divide the batch, or there are no best weights.
         TrainingDiverged: The loss is no longer finite.
 
     Example:
@@ -57,8 +64,12 @@ def train(
         ```
     """
     run_folder = Path(run_folder)
-    _check_run_folder(recipe, run_folder, resume)
     keras.utils.set_random_seed(recipe.seed)
+    spread = distribution(strategy)  # before anything else starts the backend
+    spread.check_batch(recipe.batch_size)
+    if not spread.is_chief:
+        verbose = 0
+    _check_run_folder(recipe, run_folder, resume)
     train_source = data.open_source(
         recipe.dataset,
         data_root,
@@ -88,9 +99,6 @@ def train(
     if recipe.class_weights is not None or recipe.class_uniform:
         counts = _class_counts(train_source, shown=verbose != 0)
     resumed = resume and newest_checkpoint(run_folder) is not None
-    model = build_model(recipe, train_source, load_weights=not resumed)
-    model.compile(optimizer=make_optimizer(recipe, steps))
-
     best = run_folder / "best"
 
     def save_best(epoch: int, value: float) -> None:
@@ -106,44 +114,57 @@ def train(
             },
         )
 
-    folder = RunFolder(run_folder, save_best)
-    folder.set_model(model)
+    folder = RunFolder(run_folder, save_best, spread=spread)
     epochs_done = 0
-    if resumed:
-        model.optimizer.build(model.trainable_variables)
-        epochs_done = folder.restore()
-    run_folder.mkdir(parents=True, exist_ok=True)
-    files.write_json(run_folder / "recipe.json", recipe.to_config())
+    with spread.scope():
+        model = build_model(recipe, train_source, load_weights=not resumed)
+        model.compile(
+            make_optimizer(recipe, steps),
+            jit_compile=recipe.jit_compile,
+            steps_per_execution=recipe.steps_per_execution,
+        )
+        folder.set_model(model)
+        if resumed:
+            model.optimizer.build(model.trainable_variables)
+            epochs_done = folder.restore()
+    if spread.is_chief:
+        run_folder.mkdir(parents=True, exist_ok=True)
+        files.write_json(run_folder / "recipe.json", recipe.to_config())
     if epochs_done < epochs:
+        train_feed = data.batches(
+            train_source,
+            recipe.batch_size,
+            data.augmentation(recipe.augment),
+            shuffle=True,
+            seed=recipe.seed,
+            cache=recipe.cache,
+            drop_remainder=True,
+            start_epoch=epochs_done,
+            class_uniform=recipe.class_uniform,
+            class_counts=counts if recipe.class_uniform else None,
+            shard=(spread.process, spread.processes),
+        )
+        val_feed = data.batches(val_source, recipe.val_batch_size, cache=recipe.cache)
         callbacks: list[keras.callbacks.Callback] = [StopOnNaN(), folder]
         if recipe.ema:
             callbacks.append(ValidateAverages())
-        model.fit(
-            data.batches(
-                train_source,
-                recipe.batch_size,
-                data.augmentation(recipe.augment),
-                shuffle=True,
-                seed=recipe.seed,
-                cache=recipe.cache,
-                drop_remainder=True,
-                start_epoch=epochs_done,
-                class_uniform=recipe.class_uniform,
-                class_counts=counts if recipe.class_uniform else None,
-            ),
-            validation_data=data.batches(val_source, recipe.val_batch_size, cache=recipe.cache),
-            validation_freq=[
-                epoch
-                for epoch in range(1, epochs + 1)
-                if epoch % recipe.validate_every == 0 or epoch == epochs
-            ],
-            epochs=epochs,
-            initial_epoch=epochs_done,
-            callbacks=callbacks,
-            shuffle=False,  # the data come shuffled
-            verbose=(1 if sys.stdout.isatty() else 2) if verbose is None else verbose,
-        )
-    if not (best / "preset.json").is_file():
+        with spread.fit_scope(), _told_of_others(spread):
+            model.fit(
+                spread.training_feed(train_feed),
+                validation_data=spread.validation_feed(val_feed),
+                validation_freq=[
+                    epoch
+                    for epoch in range(1, epochs + 1)
+                    if epoch % recipe.validate_every == 0 or epoch == epochs
+                ],
+                epochs=epochs,
+                initial_epoch=epochs_done,
+                callbacks=callbacks,
+                shuffle=False,  # the data come shuffled
+                verbose=(1 if sys.stdout.isatty() else 2) if verbose is None else verbose,
+                **spread.steps(train_feed, val_feed),
+            )
+    if spread.is_chief and not (best / "preset.json").is_file():
         raise ValueError(
             f"{best} is not there: no validation on {recipe.dataset} {recipe.val_split} gave a "
             "mIoU, or the folder was removed. Look at val_mean_iou in log.csv, then train anew."
@@ -151,8 +172,36 @@ def train(
     return best
 
 
+@contextlib.contextmanager
+def _told_of_others(spread: Distribution) -> Iterator[None]:
+    """Adds to an error what it may mean where several processes train together."""
+    try:
+        yield
+    except Exception as error:
+        if spread.processes > 1:
+            error.add_note(
+                f"Process {spread.process} of {spread.processes} stops. If the error speaks of a "
+                "connection, a worker or a deadline, another process died or hangs, and its own "
+                "output says why. Start all of them again with --resume: the run goes on after "
+                "the last finished epoch, also on another number of devices."
+            )
+        raise
+
+
 def build_model(recipe: Recipe, source: data.Source, load_weights: bool = True) -> Any:
-    """The network of a recipe for the classes of a source, with the weights it starts from."""
+    """The network of a recipe for the classes of a source, with the weights it starts from.
+
+    It computes in `recipe.precision`.
+    """
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(recipe.precision)
+    try:
+        return _built(recipe, source, load_weights)
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
+def _built(recipe: Recipe, source: data.Source, load_weights: bool) -> Any:
     num_classes = source.label_space.num_classes
     if recipe.pretrained is not None:
         model: Any = presets.load(recipe.pretrained, num_classes=num_classes)

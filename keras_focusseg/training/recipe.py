@@ -10,11 +10,13 @@ from typing import Any, Literal
 
 from keras_focusseg import data
 
-CHOICES: dict[str, tuple[str | None, ...]] = {
+CHOICES: dict[str, tuple[Any, ...]] = {
     "optimizer": ("adamw", "sgd"),
     "schedule": ("poly", "step"),
     "class_weights": ("median_frequency", "inverse_log", "effective_number", None),
     "cache": ("memory", None),
+    "precision": ("float32", "mixed_bfloat16", "mixed_float16"),
+    "jit_compile": ("auto", True, False),
 }
 ABOVE_0 = (
     "batch_size",
@@ -25,6 +27,7 @@ ABOVE_0 = (
     "head_learning_rate_factor",
     "step_epochs",
     "step_factor",
+    "steps_per_execution",
 )
 
 
@@ -75,6 +78,13 @@ class Recipe:
         validate_every: Epochs between validations; the last epoch is validated as well.
         cache: `"memory"` keeps the decoded samples of both splits (`data.Cached` says how much
             that takes), `None` reads them in each epoch.
+        precision: What the network computes in: `"float32"`; `"mixed_bfloat16"`, for TPUs and
+            recent GPUs; `"mixed_float16"`, for older GPUs, with a scaled loss. Weights, losses,
+            ranking and the resize to the image stay float32.
+        steps_per_execution: Steps that are compiled into one call, which spares the host work
+            between short steps; 1 on PyTorch.
+        jit_compile: Whether XLA (on PyTorch `torch.compile`) compiles the step: `"auto"` as Keras
+            decides, which is yes on JAX and on a GPU of TensorFlow.
         seed: Seed of weights, order and augmentation.
         backbone_weights: What the backbone starts from: `"imagenet"`, a checkpoint that
             `backbones.load_weights` reads, or `None`.
@@ -121,6 +131,9 @@ class Recipe:
     freeze_backbone_norm: bool = False
     validate_every: int = 1
     cache: Literal["memory"] | None = "memory"
+    precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"
+    steps_per_execution: int = 1
+    jit_compile: bool | Literal["auto"] = "auto"
     seed: int = 0
     backbone_weights: str | None = None
     pretrained: str | None = None

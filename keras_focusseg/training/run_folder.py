@@ -15,6 +15,7 @@ import keras
 from keras import ops
 
 from keras_focusseg import files
+from keras_focusseg.training.distribution import Distribution
 
 CHECKPOINTS = "checkpoints"
 
@@ -25,10 +26,13 @@ class RunFolder(keras.callbacks.Callback):
     Layout of the folder: `checkpoints/epoch_NNNN/` (all that a resumed run needs; the last one
     only), `log.csv` (a row an epoch), `tensorboard/`, and what `save_best` writes.
 
+    Where several processes train together, all need one of these, and the first alone writes.
+
     Args:
-        folder: Folder of the run.
+        folder: Folder of the run; all processes have to see it, to resume.
         save_best: Called with (epoch, value) while the best weights are in the model.
         monitor: Name of the validation measure; higher is better.
+        spread: The processes that train together; None: this one.
     """
 
     def __init__(
@@ -36,15 +40,19 @@ class RunFolder(keras.callbacks.Callback):
         folder: Path,
         save_best: Callable[[int, float], None],
         monitor: str = "mean_iou",
+        spread: Distribution | None = None,
     ) -> None:
         super().__init__()
         self.folder, self.save_best, self.monitor = folder, save_best, monitor
+        self.spread = spread or Distribution()
         self.best, self.best_epoch, self.epoch = -math.inf, -1, 0
         self.history: list[dict[str, float]] = []
         self._writer: Any = None
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Opens the TensorBoard log."""
+        if not self.spread.is_chief:
+            return
         from tensorboardX import SummaryWriter
 
         self._writer = SummaryWriter(str(self.folder / "tensorboard"), purge_step=self.epoch + 1)
@@ -58,14 +66,19 @@ class RunFolder(keras.callbacks.Callback):
         value = float((logs or {}).get(self.monitor, math.nan))
         if value > self.best:
             self.best, self.best_epoch = value, self.epoch + 1
-            self.save_best(self.epoch + 1, value)
+            if self.spread.is_chief:
+                with self.spread.alone():
+                    self.save_best(self.epoch + 1, value)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Writes the logs and the checkpoint."""
         row = {"epoch": epoch + 1, **{name: float(value) for name, value in (logs or {}).items()}}
         row["learning_rate"] = float(ops.convert_to_numpy(self.model.optimizer.learning_rate))
         self.history.append(row)
-        self._write_checkpoint(epoch + 1)
+        if not self.spread.is_chief:
+            return
+        with self.spread.alone():
+            self._write_checkpoint(epoch + 1)
         self._write_log()
         for name, value in row.items():
             if name != "epoch":
@@ -74,7 +87,8 @@ class RunFolder(keras.callbacks.Callback):
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
         """Closes the TensorBoard log."""
-        self._writer.close()
+        if self._writer is not None:
+            self._writer.close()
 
     def restore(self) -> int:
         """Loads the newest checkpoint into the compiled model; the number of epochs done.

@@ -29,7 +29,7 @@ def scenes(count: int = BATCH, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     return images.clip(0, 255).astype("float32"), masks.astype("int32")
 
 
-def small(strong: bool = True) -> Any:
+def small(strong: bool = True, seed: int = 3) -> Any:
     """A network of three layers whose loss holds all that sums over the batch."""
     import keras
 
@@ -53,7 +53,7 @@ def small(strong: bool = True) -> Any:
         def loss_term_weights(self) -> dict[str, float]:
             return dict.fromkeys(terms, 1.0)
 
-    keras.utils.set_random_seed(3)
+    keras.utils.set_random_seed(seed)
     images = keras.Input((None, None, 3))
     x = keras.layers.Conv2D(8, 3, padding="same", use_bias=False)(images / 255)
     x = keras.layers.BatchNormalization(momentum=0.9)(x)
@@ -75,11 +75,25 @@ def fornet() -> Any:
     return tiny.network(CLASSES, 8, kernel_sizes=(1, 3), dilation_rates=(1, 2), ratios=(0.2, 0.4))
 
 
-def fitted(model: Any, steps: int = 3, **options: Any) -> dict[str, np.ndarray]:
-    """A few steps of `fit` on the scenes: changes of weights and of their averages, and logs."""
+def fitted(
+    model: Any,
+    steps: int = 3,
+    part: Any = None,
+    start: list[np.ndarray] | None = None,
+    **options: Any,
+) -> dict[str, np.ndarray]:
+    """A few steps of `fit` on the scenes: changes of weights and of their averages, and logs.
+
+    With `part`, a `Distribution`, this process takes its part of each batch.
+    """
     images, masks = scenes(BATCH * steps)
-    start = [w.copy() for w in model.get_weights()]
-    logs = model.fit(images, masks, batch_size=BATCH, shuffle=False, verbose=0, **options).history
+    batch = BATCH
+    if part is not None:
+        batch = BATCH // part.processes
+        own = np.arange(BATCH * steps).reshape(steps, part.processes, batch)[:, part.process]
+        images, masks = images[own.ravel()], masks[own.ravel()]
+    start = start or [w.copy() for w in model.get_weights()]
+    logs = model.fit(images, masks, batch_size=batch, shuffle=False, verbose=0, **options).history
     found = {f"log {name}": np.asarray(values) for name, values in logs.items()}
     found |= changes("weight", model, start)
     if getattr(model.optimizer, "ema", 0):
@@ -206,6 +220,93 @@ def check_saved_for_others(model: Any) -> None:
     """The config of the backbone names nothing that other backends refuse."""
     assert any(getattr(layer, "synchronized", False) for layer in model.backbone.layers)
     assert "'synchronized': True" not in str(model.get_config())
+
+
+def recipe() -> Any:
+    """Two epochs of a tiny FoR-Net on rendered streets; validated one by one, 3 images."""
+    from keras_focusseg import backbones, training
+    from tests.models import tiny
+
+    backbones._CONSTRUCTORS["tiny"] = lambda **options: tiny.backbone()  # by its name, as any
+    return training.Recipe(
+        name="tiny",
+        network="FoRNet",
+        network_config={
+            "backbone": "tiny",
+            "filters": 8,
+            "low_level_filters": 4,
+            "kernel_sizes": (1,),
+            "dilation_rates": (1,),
+            "ratios": (0.3,),
+        },
+        dataset="synthetic_streets",
+        dataset_options={"size": (64, 64)},
+        train_options={"count": 8},
+        val_options={"count": 3},
+        augment={"steps": [{"step": "ScaleCrop", "size": [32, 32]}, {"step": "Flip"}]},
+        batch_size=4,
+        epochs=2,
+        learning_rate=1e-3,
+        ema=0.9,
+    )
+
+
+def train(folder: str, strategy: str, epochs: str = "2", dies_after: str = "") -> None:
+    """Trains the recipe; with `dies_after`, as a process that is killed after so many epochs."""
+    from keras_focusseg import training
+
+    if strategy == "mirrored":
+        two_logical_devices()
+    if dies_after:
+        end = training.RunFolder.on_epoch_end
+
+        def die(self: Any, epoch: int, logs: Any = None) -> None:
+            end(self, epoch, logs)
+            if epoch + 1 == int(dies_after):
+                os._exit(9)
+
+        training.RunFolder.on_epoch_end = die
+    training.train(
+        recipe().replace(epochs=int(epochs)),
+        run_folder=folder,
+        resume=True,
+        verbose=0,
+        strategy=strategy,
+    )
+
+
+def torch_rank(folder: str) -> None:
+    """The small network on one of two ranks, each with its half of every batch."""
+    from keras_focusseg import optimizers, training
+
+    spread = training.distribution("ranks")
+    with spread.scope():
+        start = small().get_weights()
+        model = small(seed=3 + spread.process)  # starts from the weights of the first all the same
+        model.compile(optimizers.AdamW(1e-3, global_clipnorm=0.1, ema=0.9))
+        found = fitted(model, part=spread, start=start)
+    np.savez(Path(folder) / f"rank{spread.process}.npz", **found)
+
+
+def one_process(folder: str) -> None:
+    """The small network on one device."""
+    from keras_focusseg import optimizers
+
+    model = small()
+    model.compile(optimizers.AdamW(1e-3, global_clipnorm=0.1, ema=0.9))
+    np.savez(Path(folder) / "one.npz", **fitted(model))
+
+
+def data_parallel(folder: str) -> None:
+    """The small network on as many devices as JAX sees."""
+    from keras_focusseg import optimizers, training
+
+    spread = training.distribution("auto")
+    assert (spread.kind, spread.replicas) == ("data_parallel", 4), spread
+    with spread.scope():
+        model = small()
+        model.compile(optimizers.AdamW(1e-3, global_clipnorm=0.1, ema=0.9))
+        np.savez(Path(folder) / "parallel.npz", **fitted(model))
 
 
 if __name__ == "__main__":

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import csv
+import socket
 from pathlib import Path
+from typing import Any
 
 import keras
+import numpy as np
 import pytest
 
 from tests.training import replicas
@@ -12,9 +16,78 @@ from tests.training import replicas
 BACKEND = keras.backend.backend()
 
 
-@pytest.mark.skipif(BACKEND != "tensorflow", reason="is TensorFlow's strategy")
+def only(backend: str) -> Any:
+    return pytest.mark.skipif(BACKEND != backend, reason=f"is an engine of {backend}")
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def log(folder: Path) -> list[dict[str, float]]:
+    with open(folder / "log.csv") as file:
+        return [{k: float(v) for k, v in row.items()} for row in csv.DictReader(file)]
+
+
+def assert_equal_logs(found: Path, expected: Path) -> None:
+    one, other = log(found), log(expected)
+    assert len(one) == len(other)
+    for row, wanted in zip(one, other, strict=True):
+        for name, value in wanted.items():
+            tolerance = 2e-2 if name.endswith("mean_iou") else 2e-4
+            np.testing.assert_allclose(row[name], value, rtol=tolerance, err_msg=name)
+
+
+@only("tensorflow")
 def test_mirrored(tmp_path: Path):
     replicas.finish(replicas.child("tensorflow", "mirrored", tmp_path))
     for name in ("small", "function", "fornet"):
         one, two = (replicas.read(tmp_path / f"{name}_{n}.npz") for n in ("one", "two"))
         replicas.assert_equal_training(two, one)
+
+
+@only("jax")
+def test_data_parallel(tmp_path: Path):
+    four = {"XLA_FLAGS": "--xla_force_host_platform_device_count=4"}
+    replicas.finish(replicas.child("jax", "one_process", tmp_path))
+    replicas.finish(replicas.child("jax", "data_parallel", tmp_path, **four))
+    one, four_devices = (replicas.read(tmp_path / f"{n}.npz") for n in ("one", "parallel"))
+    replicas.assert_equal_training(four_devices, one)
+
+
+def ranks(function: str, *arguments: object) -> list[Any]:
+    port = str(free_port())
+    return [
+        replicas.child(
+            "torch",
+            function,
+            *arguments,
+            RANK=str(rank),
+            WORLD_SIZE="2",
+            MASTER_ADDR="127.0.0.1",
+            MASTER_PORT=port,
+        )  # fmt: skip
+        for rank in range(2)
+    ]
+
+
+@only("torch")
+def test_ranks(tmp_path: Path):
+    replicas.finish(*ranks("torch_rank", tmp_path))
+    replicas.finish(replicas.child("torch", "one_process", tmp_path))
+    one, first, second = (replicas.read(tmp_path / f"{n}.npz") for n in ("one", "rank0", "rank1"))
+    replicas.assert_equal_training(second, first, tolerance=1e-12)
+    replicas.assert_equal_training(first, one)
+
+
+@only("tensorflow")
+def test_a_mirrored_run_validates_one_by_one_and_goes_on_on_one_device(tmp_path: Path):
+    """The default val_batch_size of 1, three images, two replicas; killed after an epoch."""
+    replicas.finish(replicas.child("tensorflow", "train", tmp_path / "one", "none"))
+    killed = replicas.child("tensorflow", "train", tmp_path / "two", "mirrored", 2, 1)
+    assert killed.wait(240) == 9, killed.communicate()[0][-4000:]
+    replicas.finish(replicas.child("tensorflow", "train", tmp_path / "two", "none"))
+    assert_equal_logs(tmp_path / "two", tmp_path / "one")

@@ -190,6 +190,7 @@ def test_a_run_by_published_settings_and_its_resumption(
     plain = RECIPE.to_config()
     new = ("steps", "optimizer", "momentum", "head_learning_rate_factor", "schedule", "cache")
     new += ("warmup_start", "step_epochs", "step_factor", "class_weights", "class_uniform")
+    new += ("precision", "steps_per_execution", "jit_compile")
     old = {name: value for name, value in plain.items() if name not in new}
     assert set(stored) == set(plain) == set(old) | set(new)
     old["augment"] = {"crop_size": [64, 64]}  # arguments of `Augment`, as they stood there

@@ -1,0 +1,403 @@
+"""One compiled step on many devices: the engines of TensorFlow, JAX and PyTorch by one name.
+
+A `Distribution` says how many replicas take a step together, in which processes, and where this
+process stands among them. Each replica computes its part of the batch; sums over replicas make the
+loss, the clipped gradient and the batch-norm statistics those of the whole batch (see
+`keras_focusseg._replicas`), so a run has the result of one device, up to the order of sums.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import datetime
+import json
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_focusseg import _replicas
+from keras_focusseg.label_spaces import IGNORE
+
+OF_BACKEND: dict[str, tuple[str, ...]] = {
+    "tensorflow": ("mirrored", "multi_worker", "tpu"),
+    "jax": ("data_parallel",),
+    "torch": ("ranks",),
+}
+# A process that waits longer for the others gives up. Must exceed what one process does alone:
+# compile, write a checkpoint.
+TIMEOUT_SECONDS = 600
+
+
+@dataclasses.dataclass(frozen=True)
+class Distribution:
+    """Replicas that train one network together.
+
+    Attributes:
+        kind: `"none"` or the name of an engine, see `distribution`.
+        replicas: Parts that a batch is divided into, in all processes.
+        processes: Processes that train together.
+        process: Number of this process, from 0.
+        engine: The object of the engine: a `tf.distribute` strategy, a `keras.distribution`
+            layout, or None.
+    """
+
+    kind: str = "none"
+    replicas: int = 1
+    processes: int = 1
+    process: int = 0
+    engine: Any = dataclasses.field(default=None, repr=False, compare=False)
+
+    @property
+    def is_chief(self) -> bool:
+        """Whether this is the process that writes and prints."""
+        return self.process == 0
+
+    @contextlib.contextmanager
+    def scope(self) -> Iterator[None]:
+        """Where a network has to be built, compiled and trained.
+
+        Example:
+            ```python
+            from keras_focusseg import models, training
+
+            with training.distribution("auto").scope():
+                model = models.FoRNet(num_classes=11, backbone="resnet18")
+                model.compile()
+                model.fit(train, validation_data=val, epochs=10)
+            ```
+        """
+        if self.kind == "ranks":
+            _replicas.train_on_ranks(self.replicas)
+            try:
+                yield
+            finally:
+                _replicas.train_on_ranks(1)
+        else:
+            with contextlib.nullcontext() if self.engine is None else self.engine.scope():
+                yield
+
+    @contextlib.contextmanager
+    def fit_scope(self) -> Iterator[None]:
+        """Where `fit` runs if this process writes files alone during it.
+
+        A model knows the strategy of TensorFlow that it was built under, and within the scope of
+        that strategy every new variable is a meeting of all processes.
+        """
+        with contextlib.nullcontext() if _is_tensorflow() else self.scope():
+            yield
+
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """Where one process makes or saves variables while the others do not.
+
+        With `keras.distribution` every new variable is placed by all processes together; Keras
+        makes some while it saves, and the one that saves would wait for ever.
+        """
+        if self.kind != "data_parallel" or self.processes == 1:
+            yield
+            return
+        keras.distribution.set_distribution(None)
+        try:
+            yield
+        finally:
+            keras.distribution.set_distribution(self.engine)
+
+    def check_batch(self, batch_size: int, name: str = "batch_size") -> None:
+        """Refuses a global batch that the replicas do not divide.
+
+        Raises:
+            ValueError: With the nearest sizes that they divide.
+        """
+        if batch_size % self.replicas:
+            below = batch_size // self.replicas * self.replicas
+            sizes = " or ".join(str(n) for n in (below, below + self.replicas) if n)
+            raise ValueError(
+                f"{name}={batch_size} images are not divided by {self.replicas} replicas; it is "
+                f"the size of the batch of all of them: use {sizes}."
+            )
+
+    def training_feed(self, feed: Any) -> Any:
+        """What `fit` is given to train on: batches of this process, for ever where need be.
+
+        Args:
+            feed: Whole batches of this process' part, as `data.batches` gives them.
+        """
+        return self._handed_out(feed.repeat()) if self.kind == "multi_worker" else feed
+
+    def validation_feed(self, feed: Any) -> Any:
+        """What `fit` is given to validate on: every batch filled up until the replicas divide it.
+
+        What is added are images without a valid pixel, of the size of the others: no metric and
+        no loss counts them, so that any number of images of any sizes can be validated.
+
+        Args:
+            feed: Batches of the whole split, the same in all processes.
+        """
+        if self.replicas == 1:
+            return feed
+        if not hasattr(feed, "map"):
+            return _Filled(feed, self)
+        feed = feed.map(self._filled_tensors)
+        return self._handed_out(feed.repeat()) if self.kind == "multi_worker" else feed
+
+    def steps(self, train_feed: Any, val_feed: Any) -> dict[str, int]:
+        """Arguments of `fit` that end an epoch of feeds without end."""
+        if self.kind != "multi_worker":
+            return {}
+        return {"steps_per_epoch": len(train_feed), "validation_steps": len(val_feed)}
+
+    def part(self, images: int) -> slice:
+        """The images of a filled batch that are this process' own."""
+        own = images // self.processes
+        return slice(self.process * own, (self.process + 1) * own)
+
+    def _filled_tensors(self, images: Any, masks: Any) -> tuple[Any, Any]:
+        import tensorflow as tf
+
+        count = tf.shape(images)[0] if images.shape[0] is None else images.shape[0]
+        missing = -count % self.replicas
+        images = tf.pad(images, [[0, missing], [0, 0], [0, 0], [0, 0]])
+        masks = tf.pad(masks, [[0, missing], [0, 0], [0, 0]], constant_values=IGNORE)
+        own = self.part(count + missing)
+        return images[own], masks[own]
+
+    def _handed_out(self, feed: Any) -> Any:
+        """A dataset of this process' batches, cut for its devices.
+
+        TensorFlow would shard a dataset by reading all of it in every process.
+        """
+        import tensorflow as tf
+
+        devices = self.replicas // self.processes
+
+        def cut(*batch: Any) -> tuple[Any, ...]:
+            return tuple(
+                tf.reshape(x, tf.concat([[devices, -1], tf.shape(x)[1:]], axis=0)) for x in batch
+            )
+
+        spec = feed.element_spec
+        if devices > 1:
+            shapes = [tf.TensorShape([None, *x.shape[1:]]) for x in spec]
+            feed = feed.map(cut).unbatch()
+            feed = feed.map(
+                lambda *batch: tuple(
+                    tf.ensure_shape(x, shape) for x, shape in zip(batch, shapes, strict=True)
+                )
+            )
+        return self.engine.distribute_datasets_from_function(lambda context: feed)
+
+
+class _Filled(keras.utils.PyDataset):
+    """Batches of a `PyDataset`, filled up and cut to the part of a process."""
+
+    def __init__(self, feed: keras.utils.PyDataset, spread: Distribution) -> None:
+        super().__init__(workers=1)
+        self._feed, self._spread = feed, spread
+
+    def __len__(self) -> int:
+        return len(self._feed)
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        images, masks = self._feed[index]
+        missing = -len(images) % self._spread.replicas
+        images = np.pad(images, [(0, missing), (0, 0), (0, 0), (0, 0)])
+        masks = np.pad(masks, [(0, missing), (0, 0), (0, 0)], constant_values=IGNORE)
+        own = self._spread.part(len(images))
+        return images[own], masks[own]
+
+    def on_epoch_begin(self) -> None:
+        self._feed.on_epoch_begin()
+
+    def on_epoch_end(self) -> None:
+        self._feed.on_epoch_end()
+
+
+def distribution(strategy: str = "auto") -> Distribution:
+    """The replicas that a strategy has on this machine, or among the machines of a job.
+
+    Args:
+        strategy: `"none"`: one device. `"auto"`: what this machine or this job offers to the
+            backend, or one device. On TensorFlow `"mirrored"`: all GPUs of a machine;
+            `"multi_worker"`: the processes that `TF_CONFIG` lists; `"tpu"`: a TPU (never run by
+            us). On JAX `"data_parallel"`: all devices that JAX sees, of several processes if
+            `KERAS_DISTRIBUTION_*` variables say so. On PyTorch `"ranks"`: the processes that
+            `torchrun` started.
+
+    Returns:
+        The replicas; for several processes, once all of them have come.
+
+    Raises:
+        ValueError: The backend does not have the strategy, or the job is not described.
+    """
+    backend = keras.backend.backend()
+    if strategy == "auto":
+        strategy = _offered(backend)
+    if strategy == "none":
+        return Distribution()
+    if strategy not in OF_BACKEND[backend]:
+        others = {name for names in OF_BACKEND.values() for name in names}
+        known = ", ".join(sorted(others | {"none", "auto"}))
+        if strategy not in others:
+            raise ValueError(f"strategy must be one of {known}, got {strategy!r}.")
+        raise ValueError(
+            f"strategy {strategy!r} is none of Keras' {backend} backend, which would train on one "
+            f"device without a word; it has {' and '.join(OF_BACKEND[backend])}."
+        )
+    return _ENGINES[strategy]()
+
+
+def _offered(backend: str) -> str:
+    """What `"auto"` means here."""
+    if backend == "jax":
+        several = "KERAS_DISTRIBUTION_NUM_PROCESSES" in os.environ
+        return "data_parallel" if several or len(_jax_devices()) > 1 else "none"
+    if backend == "torch":
+        return "ranks" if int(os.environ.get("WORLD_SIZE", "1")) > 1 else "none"
+    if len(_workers()) > 1:
+        return "multi_worker"
+    if os.environ.get("TPU_NAME"):
+        return "tpu"
+    return "mirrored" if len(_tensorflow_devices()) > 1 else "none"
+
+
+def _mirrored() -> Distribution:
+    import tensorflow as tf
+
+    strategy = tf.distribute.MirroredStrategy(_tensorflow_devices())
+    return Distribution("mirrored", strategy.num_replicas_in_sync, engine=strategy)
+
+
+def _multi_worker() -> Distribution:
+    import tensorflow as tf
+
+    if not _workers():
+        raise ValueError(
+            "strategy 'multi_worker' needs the environment variable TF_CONFIG in each process, "
+            'such as {"cluster": {"worker": ["host1:2222", "host2:2222"]}, "task": {"type": '
+            '"worker", "index": 0}}.'
+        )
+    repair_keras()
+    options = tf.distribute.experimental.CommunicationOptions(timeout_seconds=TIMEOUT_SECONDS)
+    strategy = tf.distribute.MultiWorkerMirroredStrategy(communication_options=options)
+    task = json.loads(os.environ["TF_CONFIG"])["task"]
+    address = json.loads(os.environ["TF_CONFIG"])["cluster"][task["type"]][task["index"]]
+    workers = _workers()
+    return Distribution(
+        "multi_worker",
+        strategy.num_replicas_in_sync,
+        len(workers),
+        workers.index(address),
+        strategy,
+    )
+
+
+def _tpu() -> Distribution:
+    import tensorflow as tf
+
+    try:
+        resolver = tf.distribute.cluster_resolver.TPUClusterResolver(
+            os.environ.get("TPU_NAME", "local")
+        )
+        tf.config.experimental_connect_to_cluster(resolver)
+        tf.tpu.experimental.initialize_tpu_system(resolver)
+    except (ValueError, tf.errors.OpError) as error:
+        raise ValueError(
+            f"TensorFlow found no TPU: {error} Set TPU_NAME, or use the JAX backend with strategy "
+            "'data_parallel', which is what current TPUs are served by."
+        ) from error
+    strategy = tf.distribute.TPUStrategy(resolver)
+    return Distribution("tpu", strategy.num_replicas_in_sync, engine=strategy)
+
+
+def _data_parallel() -> Distribution:
+    import jax
+
+    if "KERAS_DISTRIBUTION_NUM_PROCESSES" in os.environ and not jax.distributed.is_initialized():
+        # Without effect on accelerators; CPUs have no collectives between processes otherwise.
+        jax.config.update("jax_cpu_collectives_implementation", "gloo")
+        keras.distribution.initialize()
+    engine = keras.distribution.DataParallel(devices=_jax_devices(), auto_shard_dataset=False)
+    return Distribution(
+        "data_parallel", jax.device_count(), jax.process_count(), jax.process_index(), engine
+    )
+
+
+def _ranks() -> Distribution:
+    import torch.distributed
+
+    missing = [name for name in ("RANK", "WORLD_SIZE", "MASTER_ADDR") if name not in os.environ]
+    if missing:
+        raise ValueError(
+            f"strategy 'ranks' needs what torchrun sets ({', '.join(missing)}): start this with "
+            "torchrun --nproc-per-node GPUS -m keras_focusseg.cli train ..."
+        )
+    if not torch.distributed.is_initialized():
+        on_gpu = torch.cuda.is_available()
+        if on_gpu:
+            torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
+        torch.distributed.init_process_group(
+            "nccl" if on_gpu else "gloo", timeout=datetime.timedelta(seconds=TIMEOUT_SECONDS)
+        )
+    world, rank = torch.distributed.get_world_size(), torch.distributed.get_rank()
+    return Distribution("ranks", world, world, rank)
+
+
+_ENGINES = {
+    "mirrored": _mirrored,
+    "multi_worker": _multi_worker,
+    "tpu": _tpu,
+    "data_parallel": _data_parallel,
+    "ranks": _ranks,
+}
+
+
+def _is_tensorflow() -> bool:
+    return keras.backend.backend() == "tensorflow"
+
+
+def _tensorflow_devices() -> list[str]:
+    """The GPUs, or where there are none the logical CPUs."""
+    import tensorflow as tf
+
+    devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
+    return [device.name.removeprefix("/device:") for device in devices]
+
+
+def _jax_devices() -> list[str]:
+    found: list[str] = keras.distribution.list_devices()
+    return found
+
+
+def _workers() -> list[str]:
+    """Addresses of the processes in TF_CONFIG, the chief's first."""
+    cluster = json.loads(os.environ.get("TF_CONFIG", "{}")).get("cluster", {})
+    return [*cluster.get("chief", []), *cluster.get("worker", [])]
+
+
+def repair_keras() -> None:
+    """Lets `fit` of Keras 3.15 run under `MultiWorkerMirroredStrategy` (keras issue 20585).
+
+    Keras takes the mean of the logs of a step over an axis that scalars do not have. What it needs
+    is any replica's value: at the end of an epoch Keras reads the metrics' own, summed variables.
+    """
+    if not keras.__version__.startswith("3.15."):
+        return
+    from keras.src.backend.tensorflow import trainer
+
+    original = trainer.reduce_per_replica
+    if hasattr(original, "of_focusseg"):
+        return
+
+    def reduce_per_replica(values: Any, strategy: Any, reduction: str) -> Any:
+        if reduction == "auto" and trainer._collective_all_reduce_multi_worker(strategy):
+            return keras.tree.map_structure(
+                lambda value: strategy.experimental_local_results(value)[0], values
+            )
+        return original(values, strategy, reduction)
+
+    reduce_per_replica.of_focusseg = True  # type: ignore[attr-defined]
+    trainer.reduce_per_replica = reduce_per_replica
