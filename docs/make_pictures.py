@@ -71,7 +71,7 @@ def _signal_sheet(preset: str, captions: tuple[str, ...], image: np.ndarray) -> 
     """Scene, prediction and six signals, four a row."""
     model = presets.load(preset)
     seen = model.inspect(image[None])
-    drawn = visualization.signal_pictures(image, seen)
+    drawn = visualization.signal_pictures(image, seen, model.panels)
     labels = seen["logits"][0].argmax(-1).astype("uint8")
     pictures = [
         Image.fromarray(image),

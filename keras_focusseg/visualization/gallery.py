@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import html
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,13 +12,14 @@ import numpy as np
 from PIL import Image
 
 from keras_focusseg import files
+from keras_focusseg.models.panels import Panel
 from keras_focusseg.visualization.flow import flow_wheel
 from keras_focusseg.visualization.pictures import (
     colorize,
     legend,
     overlay,
 )
-from keras_focusseg.visualization.signals import signal_notes, signal_pictures
+from keras_focusseg.visualization.signals import drawings_of, signal_notes, signal_pictures
 
 _PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>keras_focusseg: demo</title>
@@ -80,6 +80,7 @@ def write(folder: str | Path, source: Any, columns: Sequence[Column]) -> Path:
     space = source.label_space
     legend(space, columns=6).save(folder / "legend.png")
     scenes = []
+    panels: dict[Panel, None] = {}  # of all networks, in order
     signals: set[str] = set()
     for i in range(len(source)):
         sample = source.load(i)
@@ -99,13 +100,14 @@ def write(folder: str | Path, source: Any, columns: Sequence[Column]) -> Path:
                 f"{column.name}: prediction": overlay(sample.image, labels, space, 0.75),
                 f"errors ({100 * wrong.mean():.1f} % of the pixels)": _errors(sample.image, wrong),
             }
-            pictures |= signal_pictures(sample.image, seen)
+            pictures |= signal_pictures(sample.image, seen, column.model.panels)
+            panels |= dict.fromkeys(column.model.panels)
             signals |= set(seen)
             rows.append(_row(folder, f"scene{i:02d}_{column.name}", pictures))
         scenes.append(f"<h2>Scene {i + 1}</h2>\n" + "\n".join(rows))
-    notes = [f"<b>{title}</b> {html.escape(text)}" for title, text in signal_notes(signals)]
+    notes = [f"<b>{title}</b> {html.escape(text)}" for title, text in signal_notes(signals, panels)]
     wheel = ""
-    if any(re.fullmatch(r"offsets_p\d", name) for name in signals):
+    if any(drawing.kind == "offsets" for drawing in drawings_of(signals, panels)):
         flow_wheel().save(folder / "wheel.png")
         wheel = '<img src="wheel.png" alt="Colours of the directions">'
     page = folder / "index.html"

@@ -1,185 +1,188 @@
-"""What `inspect` of any network returns, as pictures with captions."""
+"""What `inspect` of any network returns, as pictures with captions, one function a kind."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import numpy as np
 from PIL import Image
 
+from keras_focusseg.models.panels import Drawing, Panel
 from keras_focusseg.visualization.flow import flow_arrows, flow_colors
 from keras_focusseg.visualization.pictures import heatmap, region_map
 
 _AROUND = (232, 235, 240)  # beside a square picture in a wide frame
 _ARROW_STEP = 24  # pixels
 
-# A signal of each kind, what its pictures are called, and what they show.
-_NOTES = (
-    (
-        "importance",
-        "Importance",
-        "is the selector's score, dark 0 to light 1: it was taught to find class boundaries.",
-    ),
-    (
-        "masks",
-        "Regions",
-        "are the cells that the branches look at again: the lightest go to every branch, the dark "
-        "violet ones to the last branch alone, grey ones to none.",
-    ),
-    (
-        "spatial_attention",
-        "Attention",
-        "shows how much all positions take from each one: by the pairwise term, averaged over "
-        "those that take, and by the unary term, the same for all. The matrix has a row for each "
-        "channel and shows what it gathers from the others.",
-    ),
-    (
-        "offsets",
-        "Offsets",
-        "point from a cell to the place whose features it takes when a map is enlarged: the hue is "
-        "the direction, as on the wheel, white is no offset, and the darkened ones, 1 % of them, "
-        "are longer than told. Lengths are in cells of the map, four pixels a side for P2, eight "
-        "for P3, sixteen for P4. The initial ones are predicted cell by cell; the refined ones are "
-        "their weighted sums over 3 x 3 neighbours, with weights that are dark where all count "
-        "alike and light where one decides.",
-    ),
-    (
-        "gate",
-        "Gates",
-        "multiply a map by values between 0 and 1, here averaged over the channels; what is added "
-        "is the mean size of the product. Brightness is scaled picture by picture, as told above "
-        "each.",
-    ),
-)
+Signals = Mapping[str, np.ndarray]
+# What the colours of a picture stand for, and the picture.
+Captioned = tuple[str, Image.Image]
 
 
-def signal_pictures(image: np.ndarray, seen: Mapping[str, np.ndarray]) -> dict[str, Image.Image]:
-    """Pictures of the signals of any network of this library, those that are there.
+def signal_pictures(
+    image: np.ndarray, seen: Signals, panels: Iterable[Panel]
+) -> dict[str, Image.Image]:
+    """Pictures of the signals of a network, as it declares them, those that are there.
 
     Args:
         image: (H, W, 3) uint8.
         seen: What `model.inspect(image[None])` returned.
+        panels: How its signals are drawn: `model.panels`.
 
     Returns:
         Pictures of the size of the image by caption, which tells what dark, light and pure colours
-        stand for. FoR-Net: importance and regions. SCRNet: what both attentions look at, the offset
-        fields of each SRM as colours (initial and refined ones on one scale), the finest as arrows,
-        and how decided the weights of the neighbours are. SERNet-Former: each gate's multiplier
-        and what it adds. Signals of other names are left out.
+        stand for.
 
     Raises:
-        ValueError: A signal is not of one image, or has not the shape that its name promises.
+        ValueError: A signal is not of one image, has not the shape that its kind promises, or the
+            kind is unknown.
 
     Example:
         ```python
         from keras_focusseg.visualization import signal_pictures
 
-        for caption, picture in signal_pictures(image, model.inspect(image[None])).items():
+        seen = model.inspect(image[None])
+        for caption, picture in signal_pictures(image, seen, model.panels).items():
             picture.save(f"{caption.split(':')[0]}.png")
         ```
     """
-    pictures: dict[str, Image.Image] = {}
-    for draw in (_fornet, _attention, _offsets, _gates):
-        pictures.update(draw(image, seen))
+    pictures = {}
+    for drawing in drawings_of(seen, panels):
+        if drawing.kind not in KINDS:
+            raise ValueError(
+                f"{drawing.title!r} is declared as {drawing.kind!r}; known kinds of pictures are "
+                f"{', '.join(KINDS)}."
+            )
+        told, picture = KINDS[drawing.kind](image, seen, drawing)
+        pictures[f"{drawing.title}: {told}" if told else drawing.title] = picture
     return pictures
 
 
-def signal_notes(names: Iterable[str]) -> list[tuple[str, str]]:
+def signal_notes(seen: Iterable[str], panels: Iterable[Panel]) -> list[tuple[str, str]]:
     """What the pictures of `signal_pictures` mean: a title and a sentence about it, each.
 
     Args:
-        names: Names of the signals of one or more networks.
+        seen: Names of the signals that are there.
+        panels: How they are drawn, of one or more networks.
     """
-    kinds = {re.sub(r"(_p)?\d+$", "", name) for name in names}
-    return [(title, text) for kind, title, text in _NOTES if kind in kinds]
+    names = set(seen)
+    return [(panel.title, panel.note) for panel in panels if any(drawings_of(names, [panel]))]
 
 
-Captioned = Iterator[tuple[str, Image.Image]]
+def drawings_of(seen: Iterable[str], panels: Iterable[Panel]) -> Iterator[Drawing]:
+    """The drawings whose signals are there."""
+    names = set(seen)
+    return (drawing for panel in panels for drawing in panel.drawings if drawing.signal in names)
 
 
-def _fornet(image: np.ndarray, seen: Mapping[str, np.ndarray]) -> Captioned:
-    if "importance" in seen:
-        yield "importance", heatmap(_one(seen, "importance", 3), image.shape[:2])
-    if "masks" in seen:
-        yield "regions", region_map(image, _one(seen, "masks", 3))
+# Kinds ---------------------------------------------------------------------------------------
 
 
-def _attention(image: np.ndarray, seen: Mapping[str, np.ndarray]) -> Captioned:
-    if "spatial_attention" in seen:
-        pairs = _one(seen, "spatial_attention", 2)  # (N, N), each row sums to 1
-        height, width = image.shape[:2]
-        grid = (-(-height // 32), -(-width // 32))
-        if "unary_attention" in seen:
-            grid = np.shape(seen["unary_attention"])[1:3]
-        if grid[0] * grid[1] != pairs.shape[1]:
-            raise ValueError(
-                f"spatial_attention is among {pairs.shape[1]} positions; expected "
-                f"{grid[0]} x {grid[1]} for a picture of {height}x{width}."
-            )
-        received = pairs.mean(0).reshape(grid)
-        yield _share("pairwise attention", received), _heat(image, received / received.max())
-    if "unary_attention" in seen:
-        received = _one(seen, "unary_attention", 3)[..., 0]
-        yield _share("unary attention", received), _heat(image, received / received.max())
-    if "channel_attention" in seen:
-        matrix = _one(seen, "channel_attention", 2)
-        caption = f"channel attention: {len(matrix)} x {len(matrix)}, 0 to {matrix.max():.2g}"
-        yield caption, _matrix(matrix / matrix.max(), image.shape[:2])
+def _heatmap(image: np.ndarray, seen: Signals, drawing: Drawing) -> Captioned:
+    """Values in 0..1, (h, w, 1)."""
+    return "", heatmap(_one(seen, drawing.signal, 3), image.shape[:2])
 
 
-def _offsets(image: np.ndarray, seen: Mapping[str, np.ndarray]) -> Captioned:
-    levels = sorted(
-        (name.removeprefix("offsets_") for name in seen if re.fullmatch(r"offsets_p\d", name)),
-        reverse=True,  # from coarse to fine, as the decoder goes
-    )
-    initial, weights = [], []
-    for level in levels:
-        fields = {"refined": _one(seen, f"offsets_{level}", 3)}
-        if f"initial_offsets_{level}" in seen:
-            fields["initial"] = _one(seen, f"initial_offsets_{level}", 3)
-        limit = max(_length(field, 99) for field in fields.values())  # one scale for both
-        told = f"pure colours {limit:.2g} cells" if limit > 0 else "all 0"
-        for kind, field in fields.items():
-            caption = f"{kind} offsets {level.upper()}: {told}"
-            colors = Image.fromarray(flow_colors(_fit(image, field), limit or None))
-            if kind == "initial":
-                initial.append((caption, colors))
-            else:
-                yield caption, colors
-        if f"offset_weights_{level}" in seen:
-            shares = _one(seen, f"offset_weights_{level}", 3)  # (h, w, 9)
-            shares = shares / shares.sum(-1, keepdims=True)
-            entropy = -(shares * np.log(shares.clip(1e-12))).sum(-1) / np.log(shares.shape[-1])
-            caption = f"neighbours' weights {level.upper()}: dark alike, light one alone"
-            weights.append((caption, _heat(image, 1 - entropy)))
-    if levels:
-        field = _one(seen, f"offsets_{levels[-1]}", 3)
-        stride = _covered(image, field)[0] / len(field)
-        longest = max(stride * _length(field, 100), 1e-6)
-        scale = float(f"{np.clip(_ARROW_STEP / longest, 1, 100):.1g}")
-        arrows = flow_arrows(image, _fit(image, field) * stride, _ARROW_STEP, scale)
-        size = "true length" if scale == 1 else f"{scale:g} times as long"
-        yield f"refined offsets {levels[-1].upper()}: arrows, {size}", arrows
-    yield from initial
-    yield from weights
+def _regions(image: np.ndarray, seen: Signals, drawing: Drawing) -> Captioned:
+    """Nested masks (h, w, R) of zeros and ones, smallest first."""
+    return "", region_map(image, _one(seen, drawing.signal, 3))
 
 
-def _gates(image: np.ndarray, seen: Mapping[str, np.ndarray]) -> Captioned:
-    numbers = sorted({int(name[4:]) for name in seen if re.fullmatch(r"gate\d+", name)})
-    for number in numbers:
-        values = _one(seen, f"gate{number}", 3).mean(-1)
-        low, high = float(values.min()), float(values.max())
-        spread = (values - low) / (high - low) if high > low else np.full_like(values, 0.5)
-        yield f"gate {number}: {low:.2f} dark to {high:.2f} light", _heat(image, spread)
-        if f"boost{number}" in seen:
-            added = np.abs(_one(seen, f"boost{number}", 3)).mean(-1)
-            most = float(added.max())
-            caption = f"added by gate {number}: 0 dark to {most:.2g} light"
-            yield caption, _heat(image, added / (most or 1.0))
+def _pairs(image: np.ndarray, seen: Signals, drawing: Drawing) -> Captioned:
+    """Softmaxes among all N positions of a map, (N, N): how much each is taken from, on average."""
+    pairs = _one(seen, drawing.signal, 2)  # each row sums to 1
+    grid = np.shape(seen[str(drawing.beside)])[1:3]
+    if grid[0] * grid[1] != pairs.shape[1]:
+        raise ValueError(
+            f"{drawing.signal} is among {pairs.shape[1]} positions; {drawing.beside} has "
+            f"{grid[0]} x {grid[1]}."
+        )
+    return _share(image, pairs.mean(0).reshape(grid))
 
 
-def _one(seen: Mapping[str, np.ndarray], name: str, axes: int) -> np.ndarray:
+def _shares(image: np.ndarray, seen: Signals, drawing: Drawing) -> Captioned:
+    """A softmax over the positions of a map, (h, w, 1)."""
+    return _share(image, _one(seen, drawing.signal, 3)[..., 0])
+
+
+def _share(image: np.ndarray, received: np.ndarray) -> Captioned:
+    told = f"up to {received.max() / received.mean():.1f} times the mean"
+    return told, _heat(image, received / received.max())
+
+
+def _matrix(image: np.ndarray, seen: Signals, drawing: Drawing) -> Captioned:
+    """A square matrix of values from 0, (N, N), as sharp cells in the middle of a frame."""
+    matrix = _one(seen, drawing.signal, 2)
+    (height, width), count = image.shape[:2], len(matrix)
+    side = min(height, width)
+    how = Image.Resampling.NEAREST if count < side else Image.Resampling.BOX
+    square = np.asarray(Image.fromarray(matrix / matrix.max()).resize((side, side), how))
+    frame = Image.new("RGB", (width, height), _AROUND)
+    frame.paste(heatmap(square, (side, side)), ((width - side) // 2, (height - side) // 2))
+    return f"{count} x {count}, 0 to {matrix.max():.2g}", frame
+
+
+def _offsets(image: np.ndarray, seen: Signals, drawing: Drawing) -> Captioned:
+    """Offsets (h, w, 2) as colours, on one scale with those that they are drawn beside."""
+    names = [name for name in (drawing.signal, drawing.beside) if name in seen]
+    fields = [_one(seen, str(name), 3) for name in names]
+    limit = max(_length(field, 99) for field in fields)
+    colors = Image.fromarray(flow_colors(_fit(image, fields[0]), limit or None))
+    return (f"pure colours {limit:.2g} cells" if limit > 0 else "all 0"), colors
+
+
+def _arrows(image: np.ndarray, seen: Signals, drawing: Drawing) -> Captioned:
+    """Offsets (h, w, 2) as arrows, lengthened where they are short."""
+    field = _one(seen, drawing.signal, 3)
+    stride = _covered(image, field)[0] / len(field)
+    longest = max(stride * _length(field, 100), 1e-6)
+    scale = float(f"{np.clip(_ARROW_STEP / longest, 1, 100):.1g}")
+    arrows = flow_arrows(image, _fit(image, field) * stride, _ARROW_STEP, scale)
+    size = "true length" if scale == 1 else f"{scale:g} times as long"
+    return f"arrows, {size}", arrows
+
+
+def _choice(image: np.ndarray, seen: Signals, drawing: Drawing) -> Captioned:
+    """Weights (h, w, n) from 0: how far they are from counting all alike, by their entropy."""
+    shares = _one(seen, drawing.signal, 3)
+    shares = shares / shares.sum(-1, keepdims=True)
+    entropy = -(shares * np.log(shares.clip(1e-12))).sum(-1) / np.log(shares.shape[-1])
+    return "dark alike, light one alone", _heat(image, 1 - entropy)
+
+
+def _gate(image: np.ndarray, seen: Signals, drawing: Drawing) -> Captioned:
+    """Multipliers (h, w, C), averaged over the channels, from the least to the greatest."""
+    values = _one(seen, drawing.signal, 3).mean(-1)
+    low, high = float(values.min()), float(values.max())
+    spread = (values - low) / (high - low) if high > low else np.full_like(values, 0.5)
+    return f"{low:.2f} dark to {high:.2f} light", _heat(image, spread)
+
+
+def _size(image: np.ndarray, seen: Signals, drawing: Drawing) -> Captioned:
+    """Any values (h, w, C): the mean of their sizes over the channels, from 0."""
+    sizes = np.abs(_one(seen, drawing.signal, 3)).mean(-1)
+    most = float(sizes.max())
+    return f"0 dark to {most:.2g} light", _heat(image, sizes / (most or 1.0))
+
+
+KINDS: dict[str, Callable[[np.ndarray, Signals, Drawing], Captioned]] = {
+    "heatmap": _heatmap,
+    "regions": _regions,
+    "pairs": _pairs,
+    "shares": _shares,
+    "matrix": _matrix,
+    "offsets": _offsets,
+    "arrows": _arrows,
+    "choice": _choice,
+    "gate": _gate,
+    "size": _size,
+}
+
+
+# Helpers -------------------------------------------------------------------------------------
+
+
+def _one(seen: Signals, name: str, axes: int) -> np.ndarray:
     """The signal of the one image, float32 (half precision comes in types of its own)."""
     signal = np.asarray(seen[name])
     if signal.ndim != 1 + axes or signal.shape[0] != 1:
@@ -195,10 +198,6 @@ def _length(field: np.ndarray, percent: float) -> float:
     length = np.hypot(field[..., 0], field[..., 1])
     length = np.append(length[np.isfinite(length)], 0.0)
     return float(np.percentile(length, percent) or length.max())
-
-
-def _share(name: str, received: np.ndarray) -> str:
-    return f"{name}: up to {received.max() / received.mean():.1f} times the mean"
 
 
 def _covered(image: np.ndarray, values: np.ndarray) -> tuple[int, int]:
@@ -224,14 +223,3 @@ def _fit(image: np.ndarray, values: np.ndarray) -> np.ndarray:
 
 def _heat(image: np.ndarray, values: np.ndarray) -> Image.Image:
     return heatmap(_fit(image, values), image.shape[:2])
-
-
-def _matrix(values: np.ndarray, size: tuple[int, int]) -> Image.Image:
-    """A matrix as a square of sharp cells in the middle of a frame."""
-    height, width = size
-    side = min(size)
-    how = Image.Resampling.NEAREST if len(values) < side else Image.Resampling.BOX
-    square = np.asarray(Image.fromarray(values).resize((side, side), how))
-    frame = Image.new("RGB", (width, height), _AROUND)
-    frame.paste(heatmap(square, (side, side)), ((width - side) // 2, (height - side) // 2))
-    return frame

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from keras_focusseg import data, models, visualization
+from keras_focusseg.models.panels import Drawing, Panel
 from keras_focusseg.visualization import gallery
 from tests.models import tiny
 from tests.testers import tiny_fornet
@@ -12,7 +13,7 @@ IMAGE = tiny.images(50, 70, batch=1)[0].astype("uint8")
 
 
 def pictures(model: models.Segmenter) -> dict:
-    found = visualization.signal_pictures(IMAGE, model.inspect(IMAGE[None]))
+    found = visualization.signal_pictures(IMAGE, model.inspect(IMAGE[None]), model.panels)
     assert all(picture.size == (70, 50) for picture in found.values())
     return {caption.split(":")[0]: np.asarray(picture) for caption, picture in found.items()}
 
@@ -48,16 +49,21 @@ def test_sernet_former_draws_its_gates() -> None:
 
 def test_absent_signals_are_left_out_and_wrong_ones_told() -> None:
     seen = {"importance": np.full((1, 7, 9, 1), 0.5), "offsets_p2": np.ones((1, 13, 18, 2))}
-    found = visualization.signal_pictures(IMAGE, {**seen, "features": np.ones((1, 7, 9, 4))})
+    panels = (*models.FoRNet.panels, *models.SCRNet.panels, *models.SERNetFormer.panels)
+    seen["features"] = np.ones((1, 7, 9, 4))
+    found = visualization.signal_pictures(IMAGE, seen, panels)
     assert [caption.split(":")[0] for caption in found] == [
         "importance",
         "refined offsets P2",
         "refined offsets P2",
     ]
-    titles = [title for title, _ in visualization.signal_notes(seen)]
+    titles = [title for title, _ in visualization.signal_notes(seen, panels)]
     assert titles == ["Importance", "Offsets"]
     with pytest.raises(ValueError, match="give what inspect returned for one image"):
-        visualization.signal_pictures(IMAGE, {"importance": np.ones((2, 7, 9, 1))})
+        visualization.signal_pictures(IMAGE, {"importance": np.ones((2, 7, 9, 1))}, panels)
+    other = Panel("Other", "is not known.", (Drawing("sound", "features", "noise"),))
+    with pytest.raises(ValueError, match="'noise' is declared as 'sound'; known kinds .* gate"):
+        visualization.signal_pictures(IMAGE, seen, [other])
 
 
 def brightness(picture: object) -> np.ndarray:
@@ -72,16 +78,19 @@ def test_brightness_says_what_the_captions_tell() -> None:
     weights = np.full((1, 15, 23, 9), 1 / 9, "float32")
     weights[:, :, 12:] = np.eye(9)[3]
     gate = np.linspace(0.25, 0.75, 23, dtype="float32")[None, None, :, None].repeat(15, 1)
+    panels = (*models.SCRNet.panels, *models.SERNetFormer.panels)
     found = visualization.signal_pictures(
         image,
         {
             "spatial_attention": pairs,
+            "context": np.zeros((1, 2, 3, 4), "float32"),
             "channel_attention": np.eye(4, dtype="float32")[None] / 2,
             "offsets_p2": np.full((1, 15, 23, 2), np.nan, "float32"),
             "offset_weights_p2": weights,
             "gate3": gate.repeat(2, -1),
             "boost3": np.concatenate([-8 * gate, 0 * gate], -1),  # sizes, not signs: 1 to 3
         },
+        panels,
     )
     received = brightness(found["pairwise attention: up to 3.0 times the mean"])
     assert np.unravel_index(received.argmax(), received.shape) == pytest.approx((48, 48), abs=2)
@@ -93,8 +102,9 @@ def test_brightness_says_what_the_captions_tell() -> None:
     for caption in ("gate 3: 0.25 dark to 0.75 light", "added by gate 3: 0 dark to 3 light"):
         across = brightness(found[caption])[30]
         assert (np.diff(across) >= -1).all() and across[85] > across[5] + 100
-    with pytest.raises(ValueError, match="among 6 positions; expected 3 x 3"):
-        visualization.signal_pictures(np.zeros((90, 90, 3), "uint8"), {"spatial_attention": pairs})
+    seen = {"spatial_attention": pairs, "context": np.zeros((1, 3, 3, 4), "float32")}
+    with pytest.raises(ValueError, match="among 6 positions; context has 3 x 3"):
+        visualization.signal_pictures(image, seen, panels)
 
 
 def test_the_gallery_takes_any_network(tmp_path) -> None:
@@ -113,3 +123,10 @@ def test_the_gallery_takes_any_network(tmp_path) -> None:
     assert "regions" in page and "refined offsets P3" in page and "wheel.png" in page
     assert "<b>Importance</b>" in page and "<b>Gates</b>" not in page
     assert len(list(tmp_path.glob("scene00_scrnet_*.png"))) > 8
+
+
+@pytest.mark.parametrize("network", [models.FoRNet, models.SCRNet, models.SERNetFormer])
+def test_every_declared_kind_is_known(network: type[models.Segmenter]) -> None:
+    drawings = [drawing for panel in network.panels for drawing in panel.drawings]
+    assert {drawing.kind for drawing in drawings} <= set(visualization.KINDS)
+    assert len({(drawing.title, drawing.kind) for drawing in drawings}) == len(drawings)
