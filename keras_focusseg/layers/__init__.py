@@ -1,11 +1,16 @@
-"""Parts that two or more networks share."""
+"""Parts that two or more networks share, and what each paper invented."""
 
+from keras_focusseg.layers.aligned_aggregation import AlignedAggregation
 from keras_focusseg.layers.attention import ChannelAttention, DisentangledNonLocal, SqueezeExcite
-from keras_focusseg.layers.context import ContextualRefinement, PyramidPooling
-from keras_focusseg.layers.conv_norm_act import conv_norm_act
+from keras_focusseg.layers.context import ContextualRefinement
+from keras_focusseg.layers.context_variants import ContextVariant
+from keras_focusseg.layers.conv_norm_act import ConvNormAct, conv2d
+from keras_focusseg.layers.flow_alignment import FlowAlignment
 from keras_focusseg.layers.gates import AttentionBoostingGate, attention_boost
+from keras_focusseg.layers.pyramid_pooling import PyramidPooling
 from keras_focusseg.layers.refinement import SemanticRefinement, refine_offsets
 from keras_focusseg.layers.resample import (
+    BilinearUpsampling,
     CropLike,
     PadToMultiple,
     ResizeLike,
@@ -15,11 +20,16 @@ from keras_focusseg.layers.resample import (
 from keras_focusseg.layers.topk import StraightThroughMask, TopKMasks, top_k_count
 
 __all__ = [
+    "AlignedAggregation",
     "AttentionBoostingGate",
+    "BilinearUpsampling",
     "ChannelAttention",
+    "ContextVariant",
     "ContextualRefinement",
+    "ConvNormAct",
     "CropLike",
     "DisentangledNonLocal",
+    "FlowAlignment",
     "PadToMultiple",
     "PyramidPooling",
     "ResizeLike",
@@ -28,7 +38,7 @@ __all__ = [
     "StraightThroughMask",
     "TopKMasks",
     "attention_boost",
-    "conv_norm_act",
+    "conv2d",
     "refine_offsets",
     "resize_to",
     "sample_bilinear",

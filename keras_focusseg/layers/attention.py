@@ -7,7 +7,7 @@ from typing import Any
 import keras
 from keras import KerasTensor, ops
 
-from keras_focusseg.layers.conv_norm_act import torch_conv_initializer
+from keras_focusseg.layers.conv_norm_act import ConvNormAct, conv2d
 
 Shape = tuple[Any, ...]
 
@@ -144,32 +144,16 @@ class DisentangledNonLocal(keras.layers.Layer):
 
     def build(self, input_shape: Shape) -> None:
         """Makes the five convolutions and the normalisation."""
-        channels = input_shape[-1]
+        channels, policy = input_shape[-1], self.dtype_policy
         inner = max(1, channels // self.reduction)
-
-        def conv(filters: int, name: str, of: int = channels, **options: Any) -> Any:
-            layer = keras.layers.Conv2D(
-                filters,
-                1,
-                kernel_initializer=torch_conv_initializer(),
-                dtype=self.dtype_policy,
-                name=name,
-                **options,
-            )
-            layer.build((*input_shape[:-1], of))
-            return layer
-
-        self.query, self.key = conv(inner, "query"), conv(inner, "key")
-        self.value, self.saliency = conv(inner, "value"), conv(1, "saliency")
-        self.out = conv(channels, "out", of=inner, use_bias=False)
-        self.out_norm = keras.layers.BatchNormalization(
-            momentum=0.9,
-            epsilon=1e-5,
-            gamma_initializer="zeros",
-            dtype=self.dtype_policy,
-            name="out_norm",
+        for name, filters in (("query", inner), ("key", inner), ("value", inner), ("saliency", 1)):
+            conv = conv2d(filters, dtype=policy, name=name)
+            conv.build(input_shape)
+            setattr(self, name, conv)
+        self.out = ConvNormAct(
+            channels, activation=None, gamma_initializer="zeros", dtype=policy, name="out"
         )
-        self.out_norm.build(input_shape)
+        self.out.build((*input_shape[:-1], inner))
 
     def call(self, x: Any, return_attention: bool = False, training: bool | None = None) -> Any:
         """Maps (B, H, W, C) to the same shape; with `return_attention` also both softmaxes."""
@@ -189,7 +173,7 @@ class DisentangledNonLocal(keras.layers.Layer):
         saliency = ops.softmax(flat(self.saliency(x)), axis=1)  # (B, N, 1)
         y = ops.matmul(pairs, v) + ops.sum(saliency * v, axis=1, keepdims=True)  # (B, N, d)
         y = ops.cast(ops.reshape(y, (batch, height, width, y.shape[-1])), x.dtype)
-        y = x + self.out_norm(self.out(y), training=training)  # (B, H, W, C)
+        y = x + self.out(y, training=training)  # (B, H, W, C)
         if not return_attention:
             return y
         return y, pairs, ops.reshape(saliency, (batch, height, width, 1))

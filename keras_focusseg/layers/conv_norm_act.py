@@ -6,52 +6,30 @@ from typing import Any
 
 import keras
 
+Shape = tuple[Any, ...]
 
-def conv_norm_act(
-    x: keras.KerasTensor,
-    filters: int,
-    kernel_size: int = 1,
-    *,
-    name: str,
-    dilation_rate: int = 1,
-    activation: str | None = "relu",
-) -> keras.KerasTensor:
-    """Applies a size-keeping convolution without bias, batch normalisation and an activation.
 
-    The layers are named `{name}_conv`, `{name}_bn` and `{name}_act`. Kernels start as PyTorch's
-    convolutions do (uniform, variance 1 / (3 fan_in)); epsilon and momentum are PyTorch's as well,
-    so that weights trained there can be used.
+def conv2d(filters: int, kernel_size: int = 1, *, name: str, **options: Any) -> keras.layers.Conv2D:
+    """A convolution that keeps the size, channels last, with PyTorch's start values.
 
     Args:
-        x: Feature map (B, H, W, C).
         filters: Channels of the result.
         kernel_size: Side of the square kernel.
-        name: Prefix of the three layer names.
-        dilation_rate: Spacing of the kernel's taps, in cells.
-        activation: Keras activation name; `None` leaves it out.
+        name: Name of the layer.
+        **options: Further arguments of `keras.layers.Conv2D`.
 
     Returns:
-        Feature map (B, H, W, filters).
+        The layer, not yet built.
 
     Example:
         ```python
-        inputs = keras.Input((None, None, 3))
-        outputs = conv_norm_act(inputs, 16, 3, name="stem")
+        logits = conv2d(19, name="classifier")(keras.Input((None, None, 256)))
         ```
     """
-    x = keras.layers.Conv2D(
-        filters,
-        kernel_size,
-        padding="same",
-        dilation_rate=dilation_rate,
-        use_bias=False,
-        kernel_initializer=torch_conv_initializer(),
-        name=f"{name}_conv",
-    )(x)
-    x = keras.layers.BatchNormalization(momentum=0.9, epsilon=1e-5, name=f"{name}_bn")(x)
-    if activation is not None:
-        x = keras.layers.Activation(activation, name=f"{name}_act")(x)
-    return x
+    options = {"kernel_initializer": torch_conv_initializer(), **options}
+    return keras.layers.Conv2D(
+        filters, kernel_size, padding="same", data_format="channels_last", name=name, **options
+    )
 
 
 def torch_conv_initializer() -> keras.initializers.Initializer:
@@ -59,8 +37,84 @@ def torch_conv_initializer() -> keras.initializers.Initializer:
     return keras.initializers.VarianceScaling(1 / 3, mode="fan_in", distribution="uniform")
 
 
-def pointwise(x: keras.KerasTensor, filters: int, *, name: str, **options: Any) -> Any:
-    """A 1x1 convolution with bias, started as PyTorch does; `options` go to `Conv2D`."""
-    return keras.layers.Conv2D(
-        filters, 1, kernel_initializer=torch_conv_initializer(), name=name, **options
-    )(x)
+@keras.saving.register_keras_serializable(package="keras_focusseg")
+class ConvNormAct(keras.layers.Layer):
+    """A size-keeping convolution without bias, batch normalisation and an activation.
+
+    Kernels start as PyTorch's convolutions do (uniform, variance 1 / (3 fan_in)); epsilon 1e-5 and
+    momentum 0.9 are PyTorch's as well, so that weights trained there can be used. The layers inside
+    are `conv` and `norm`.
+
+    Args:
+        filters: Channels of the result.
+        kernel_size: Side of the square kernel.
+        dilation_rate: Spacing of the kernel's taps, in cells.
+        activation: A name or function that Keras knows; `None` leaves it out.
+        gamma_initializer: What the scale of the normalisation starts from: `"zeros"` lets a
+            residual branch start as nothing.
+        **kwargs: `name`, `dtype` and the like, for `keras.layers.Layer`.
+
+    Example:
+        ```python
+        y = ConvNormAct(16, 3)(keras.ops.ones((1, 8, 12, 4)))    # (1, 8, 12, 16)
+        ```
+    """
+
+    def __init__(
+        self,
+        filters: int,
+        kernel_size: int = 1,
+        dilation_rate: int = 1,
+        activation: Any = "relu",
+        gamma_initializer: str = "ones",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.filters, self.kernel_size, self.dilation_rate = filters, kernel_size, dilation_rate
+        self.activation = keras.activations.get(activation)
+        self.gamma_initializer = gamma_initializer
+        policy = self.dtype_policy
+        self.conv = conv2d(
+            filters,
+            kernel_size,
+            dilation_rate=dilation_rate,
+            use_bias=False,
+            dtype=policy,
+            name="conv",
+        )
+        self.norm = keras.layers.BatchNormalization(
+            momentum=0.9,
+            epsilon=1e-5,
+            gamma_initializer=gamma_initializer,
+            dtype=policy,
+            name="norm",
+        )
+
+    def build(self, input_shape: Shape) -> None:
+        """Makes the kernel and the weights of the normalisation."""
+        self.conv.build(input_shape)
+        self.norm.build(self.compute_output_shape(input_shape))
+
+    def call(self, x: Any, training: bool | None = None) -> Any:
+        """Maps (B, H, W, C) to (B, H, W, filters)."""
+        return self.activation(self.norm(self.conv(x), training=training))
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        """As the input, with `filters` channels."""
+        return (*input_shape[:-1], self.filters)
+
+    def macs(self, *input_shapes: tuple[int, ...]) -> int:
+        """Multiply-accumulates of the convolution."""
+        _, height, width, channels = input_shapes[0]
+        return height * width * channels * self.kernel_size**2 * self.filters
+
+    def get_config(self) -> dict[str, Any]:
+        """Constructor arguments."""
+        return {
+            **super().get_config(),
+            "filters": self.filters,
+            "kernel_size": self.kernel_size,
+            "dilation_rate": self.dilation_rate,
+            "activation": keras.activations.serialize(self.activation),
+            "gamma_initializer": self.gamma_initializer,
+        }

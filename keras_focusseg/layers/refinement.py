@@ -1,4 +1,4 @@
-"""Upsampling that follows learned offsets: SRM, and the modules it is compared with."""
+"""SRM: upsampling that follows learned offsets."""
 
 from __future__ import annotations
 
@@ -7,10 +7,9 @@ from typing import Any
 import keras
 from keras import KerasTensor, ops
 
-from keras_focusseg.layers.conv_norm_act import torch_conv_initializer
+from keras_focusseg.layers.conv_norm_act import ConvNormAct, conv2d
 from keras_focusseg.layers.resample import pixel_grid, resize_to, sample_bilinear
 
-METHODS = ("srm", "bilinear", "fam", "align_fa")
 MASKS = ("softmax", "sigmoid", None)
 Shape = tuple[Any, ...]
 
@@ -65,22 +64,14 @@ class SemanticRefinement(keras.layers.Layer):
     of D0 and a start at zero, so that a fresh layer is bilinear upsampling; both stay float32 under
     mixed precision.
 
-    `method` exchanges the module for those it is compared with: `"bilinear"`; `"fam"`, the flow
-    alignment of SFNet (arXiv 2002.10120), which moves the coarse map itself; `"align_fa"`, the
-    aligned aggregation of AlignSeg (arXiv 2003.00872), which moves both maps: its result is the
-    moved `u` plus what moving changed of `high`, so that `high + result` is the sum of both moved
-    maps. FAM and AlignFA read zeros beyond the border, as published.
-
     Args:
-        filters: Channels of z (the offset network); for `"fam"` and `"align_fa"` of theirs. Half
-            of the coarse map's channels by default (all of them for `"align_fa"`).
-        method: `"srm"`, `"bilinear"`, `"fam"` or `"align_fa"`.
-        mask: `"softmax"`, `"sigmoid"`, or `None` for D = D0; for `"srm"`.
-        padding: What lies beyond the border, `"border"` or `"zeros"`; for `"srm"`.
+        filters: Channels of z (the offset network); half of the coarse map's by default.
+        mask: `"softmax"`, `"sigmoid"`, or `None` for D = D0.
+        padding: What lies beyond the border, `"border"` or `"zeros"`.
         **kwargs: `name`, `dtype` and the like, for `keras.layers.Layer`.
 
     Raises:
-        ValueError: Unknown `method`, `mask` or `padding`.
+        ValueError: Unknown `mask` or `padding`.
 
     Example:
         ```python
@@ -94,97 +85,51 @@ class SemanticRefinement(keras.layers.Layer):
     def __init__(
         self,
         filters: int | None = None,
-        method: str = "srm",
         mask: str | None = "softmax",
         padding: str = "border",
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         for name, value, known in (
-            ("method", method, METHODS),
             ("mask", mask, MASKS),
             ("padding", padding, ("border", "zeros")),
         ):
             if value not in known:
                 raise ValueError(f"{name} must be one of {known}, got {value!r}.")
-        self.filters, self.method, self.mask, self.padding = filters, method, mask, padding
+        self.filters, self.mask, self.padding = filters, mask, padding
 
     def build(self, low_shape: Shape, high_shape: Shape) -> None:
-        """Makes the convolutions that the method needs."""
+        """Makes the convolutions."""
         low, high = low_shape[-1], high_shape[-1]
-        if self.method == "align_fa" and low != high:
-            raise ValueError(f"align_fa needs maps of equal channels, got {low} and {high}.")
         hidden = self._hidden(low)
-        if self.method == "fam":
-            self.squeeze_low = self._conv("squeeze_low", hidden, 1, low, use_bias=False)
-            self.squeeze_high = self._conv("squeeze_high", hidden, 1, high, use_bias=False)
-            self.offset = self._conv("offset", 2, 3, 2 * hidden, use_bias=False, dtype="float32")
-        elif self.method != "bilinear":
-            self.squeeze = self._conv("squeeze", hidden, 1, low + high, use_bias=False)
-            self.squeeze_norm = keras.layers.BatchNormalization(
-                momentum=0.9, epsilon=1e-5, dtype=self.dtype_policy, name="squeeze_norm"
-            )
-            self.squeeze_norm.build((None, None, None, hidden))
         zero = {"kernel_initializer": "zeros", "dtype": "float32"}
-        if self.method == "srm":
-            self.offset = self._conv("offset", 2, 3, hidden, **zero)
-            if self.mask is not None:
-                self.weight = self._conv("weight", 9, 3, hidden, **zero)
-        elif self.method == "align_fa":
-            self.offset = self._conv("offset", 2, 3, hidden, use_bias=False, **zero)
-            self.offset_high = self._conv("offset_high", 2, 3, hidden, use_bias=False, **zero)
+        self.squeeze = ConvNormAct(hidden, dtype=self.dtype_policy, name="squeeze")
+        self.squeeze.build((*high_shape[:-1], low + high))
+        self.offset = conv2d(2, 3, name="offset", **zero)
+        self.offset.build((*high_shape[:-1], hidden))
+        if self.mask is not None:
+            self.weight = conv2d(9, 3, name="weight", **zero)
+            self.weight.build((*high_shape[:-1], hidden))
 
     def call(
         self, low: Any, high: Any, return_fields: bool = False, training: bool | None = None
     ) -> Any:
         """Maps (B, h, w, C) and (B, H, W, C') to (B, H, W, C).
 
-        With `return_fields` also a dict of what moved them, float32: "offsets" D, and for SRM
-        "initial_offsets" D0 and "offset_weights" a (all of it 0 or empty where there is none).
+        With `return_fields` also a dict of what moved them, float32: "offsets" D, and if there is a
+        mask "initial_offsets" D0 and "offset_weights" a.
         """
         u = resize_to(low, tuple(ops.shape(high)[1:3]))  # (B, H, W, C)
-        fields: dict[str, Any] = {}
-        if self.method == "bilinear":
-            y = u
-        elif self.method == "fam":
-            y, fields = self._fam(low, u, high)
-        else:
-            z = self.squeeze(ops.concatenate([high, u], axis=-1))
-            z = self.squeeze_norm(z, training=training)
-            if self.method == "srm":
-                y, fields = self._srm(u, ops.relu(z))
-            else:
-                y, fields = self._align_fa(u, high, z)
-        return (y, fields) if return_fields else y
-
-    def _srm(self, u: Any, z: Any) -> tuple[Any, dict[str, Any]]:
-        initial = self.offset(z)  # D0, (B, H, W, 2)
-        offsets, fields = initial, {}
+        z = self.squeeze(ops.concatenate([high, u], axis=-1), training=training)
+        offsets = initial = self.offset(z)  # D0, (B, H, W, 2)
+        fields = {}
         if self.mask is not None:
             weights = self.weight(z)  # (B, H, W, 9)
             weights = ops.softmax(weights) if self.mask == "softmax" else ops.sigmoid(weights)
             offsets = refine_offsets(initial, weights)  # D, (B, H, W, 2)
             fields = {"initial_offsets": initial, "offset_weights": weights}
         y = sample_bilinear(u, pixel_grid(u) + offsets, self.padding)
-        return y, {"offsets": offsets, **fields}
-
-    def _fam(self, low: Any, u: Any, high: Any) -> tuple[Any, dict[str, Any]]:
-        size = tuple(ops.shape(u)[1:3])
-        squeezed = resize_to(self.squeeze_low(low), size)  # (B, H, W, hidden)
-        flow = self.offset(ops.concatenate([squeezed, self.squeeze_high(high)], axis=-1))
-        # SFNet adds flow / (W, H) to a grid of -1..1 whose ends are the centres of the outermost
-        # pixels (align_corners); here the same point in pixels of the coarse map.
-        ends = ops.stack([_last(low, 2), _last(low, 1)])  # (w - 1, h - 1)
-        fine_ends = ops.maximum(ops.stack([_last(u, 2), _last(u, 1)]), 1.0)
-        moved = flow / (fine_ends + 1.0) / 2.0  # as a share of the map
-        y = sample_bilinear(low, (pixel_grid(u) / fine_ends + moved) * ends, "zeros")
-        return y, {"offsets": moved * fine_ends}
-
-    def _align_fa(self, u: Any, high: Any, z: Any) -> tuple[Any, dict[str, Any]]:
-        offsets, grid = self.offset(z), pixel_grid(u)
-        moved_high = sample_bilinear(high, grid + self.offset_high(z), "zeros")
-        y = sample_bilinear(u, grid + offsets, "zeros") + (moved_high - high)
-        return y, {"offsets": offsets}
+        return (y, {"offsets": offsets, **fields}) if return_fields else y
 
     def compute_output_spec(
         self, low: Any, high: Any, return_fields: bool = False, training: bool | None = None
@@ -194,49 +139,21 @@ class SemanticRefinement(keras.layers.Layer):
         y = KerasTensor((*size, low.shape[-1]), self.compute_dtype)
         if not return_fields:
             return y
-        channels: dict[str, int] = {} if self.method == "bilinear" else {"offsets": 2}
-        if self.method == "srm" and self.mask is not None:
+        channels = {"offsets": 2}
+        if self.mask is not None:
             channels |= {"initial_offsets": 2, "offset_weights": 9}
         return y, {name: KerasTensor((*size, n), "float32") for name, n in channels.items()}
 
     def macs(self, *input_shapes: tuple[int, ...]) -> int:
         """Multiply-accumulates of the convolutions; resizing and sampling are not counted."""
         low, high = input_shapes
-        hidden, pixels = self._hidden(low[-1]), high[1] * high[2]
-        if self.method == "bilinear":
-            return 0
-        if self.method == "fam":
-            of_low = low[1] * low[2] * low[-1] * hidden
-            return of_low + pixels * (high[-1] * hidden + 9 * 2 * hidden * 2)
-        fields = {"srm": 2 if self.mask is None else 11, "align_fa": 4}[self.method]
-        return pixels * hidden * (low[-1] + high[-1] + 9 * fields)
+        of_fields = 9 * (2 if self.mask is None else 2 + 9)
+        return high[1] * high[2] * self._hidden(low[-1]) * (low[-1] + high[-1] + of_fields)
 
     def get_config(self) -> dict[str, Any]:
         """Constructor arguments."""
-        return {
-            **super().get_config(),
-            "filters": self.filters,
-            "method": self.method,
-            "mask": self.mask,
-            "padding": self.padding,
-        }
+        config = {"filters": self.filters, "mask": self.mask, "padding": self.padding}
+        return {**super().get_config(), **config}
 
     def _hidden(self, channels: int) -> int:
-        if self.filters is not None:
-            return self.filters
-        return channels if self.method == "align_fa" else max(1, channels // 2)
-
-    def _conv(self, name: str, filters: int, kernel: int, of: int, **options: Any) -> Any:
-        options = {
-            "kernel_initializer": torch_conv_initializer(),
-            "dtype": self.dtype_policy,
-            **options,
-        }
-        layer = keras.layers.Conv2D(filters, kernel, padding="same", name=name, **options)
-        layer.build((None, None, None, of))
-        return layer
-
-
-def _last(x: Any, axis: int) -> Any:
-    """Index of the last row or column, as a float32 scalar."""
-    return ops.cast(ops.shape(x)[axis] - 1, "float32")
+        return max(1, channels // 2) if self.filters is None else self.filters

@@ -31,7 +31,7 @@ def resize_to(x: Any, size: tuple[Any, Any], interpolation: str = "bilinear") ->
 
         resized = tf.image.resize(x, tf.stack(list(size)), method=interpolation)
         return tf.cast(resized, x.dtype)
-    return ops.image.resize(x, size, interpolation=interpolation)
+    return ops.image.resize(x, size, interpolation=interpolation, data_format="channels_last")
 
 
 @keras.saving.register_keras_serializable(package="keras_focusseg")
@@ -69,6 +69,34 @@ class ResizeLike(keras.layers.Layer):
     def get_config(self) -> dict[str, Any]:
         """Constructor arguments."""
         return {**super().get_config(), "interpolation": self.interpolation}
+
+
+@keras.saving.register_keras_serializable(package="keras_focusseg")
+class BilinearUpsampling(keras.layers.Layer):
+    """Upsampling that follows nothing: `ResizeLike`, called as `SemanticRefinement` is.
+
+    Its arguments are those of `keras.layers.Layer`.
+
+    Example:
+        ```python
+        low, high = keras.ops.ones((1, 8, 16, 32)), keras.ops.ones((1, 16, 32, 32))
+        y, fields = BilinearUpsampling()(low, high, return_fields=True)    # {}: nothing is moved
+        ```
+    """
+
+    def call(
+        self, low: Any, high: Any, return_fields: bool = False, training: bool | None = None
+    ) -> Any:
+        """Maps (B, h, w, C) and (B, H, W, any) to (B, H, W, C)."""
+        y = resize_to(low, tuple(ops.shape(high)[1:3]))
+        return (y, {}) if return_fields else y
+
+    def compute_output_spec(
+        self, low: Any, high: Any, return_fields: bool = False, training: bool | None = None
+    ) -> Any:
+        """Batch and channels of `low`, height and width of `high`."""
+        y = keras.KerasTensor((low.shape[0], *high.shape[1:3], low.shape[-1]), self.compute_dtype)
+        return (y, {}) if return_fields else y
 
 
 def sample_bilinear(x: Any, coordinates: Any, padding: str = "border") -> Any:

@@ -14,10 +14,24 @@ from typing import Any
 import keras
 
 from keras_focusseg import backbones
-from keras_focusseg.layers import ResizeLike, StraightThroughMask, TopKMasks, conv_norm_act
-from keras_focusseg.layers.conv_norm_act import pointwise
+from keras_focusseg.layers import ConvNormAct, ResizeLike, StraightThroughMask, TopKMasks, conv2d
 from keras_focusseg.losses import BoundaryTargetBCE, CrossEntropy, Dice
+from keras_focusseg.models.panels import Drawing, Panel
 from keras_focusseg.models.segmenter import Segmenter
+
+PANELS = (
+    Panel(
+        "Importance",
+        "is the selector's score, dark 0 to light 1: it was taught to find class boundaries.",
+        (Drawing("heatmap", "importance", "importance"),),
+    ),
+    Panel(
+        "Regions",
+        "are the cells that the branches look at again: the lightest go to every branch, the dark "
+        "violet ones to the last branch alone, grey ones to none.",
+        (Drawing("regions", "masks", "regions"),),
+    ),
+)
 
 
 @keras.saving.register_keras_serializable(package="keras_focusseg")
@@ -75,6 +89,8 @@ class FoRNet(Segmenter):
         ```
     """
 
+    panels = PANELS
+
     def __init__(
         self,
         num_classes: int = 19,
@@ -114,7 +130,7 @@ class FoRNet(Segmenter):
         images = keras.Input((None, None, 3), name="images")  # (B, H, W, 3)
         pyramid = encoder(images)
         if neck is None:
-            f = conv_norm_act(pyramid["P5"], filters, name="transition")  # F, (B, h, w, C)
+            f = ConvNormAct(filters, name="transition")(pyramid["P5"])  # F, (B, h, w, C)
         else:
             f = _top_down(pyramid, filters)
         z = _selector(f, selector_filters)  # Eq. (1), (B, h, w, 1)
@@ -126,16 +142,16 @@ class FoRNet(Segmenter):
         for i, (kernel, rate) in enumerate(zip(kernel_sizes, dilation_rates, strict=True)):
             chosen = StraightThroughMask(i, name=f"branch{i}_mask")(f_context, masks, z)
             regions.append(  # R_i = C_i(F_ctx * m_i), Eq. (5)
-                conv_norm_act(chosen, filters, kernel, dilation_rate=rate, name=f"branch{i}")
+                ConvNormAct(filters, kernel, rate, name=f"branch{i}")(chosen)
             )
         f_sum = keras.layers.Add(name="aggregate")([f, *regions])  # Eq. (6), (B, h, w, C)
 
-        low = conv_norm_act(pyramid["P2"], low_level_filters, name="low_level")  # (B, H/4, W/4, L)
+        low = ConvNormAct(low_level_filters, name="low_level")(pyramid["P2"])  # (B, H/4, W/4, L)
         y = ResizeLike(name="decoder_resize")(f_sum, low)  # (B, H/4, W/4, C)
         y = keras.layers.Concatenate(name="decoder_concat")([y, low])
-        y = conv_norm_act(y, decoder_filters, 3, name="decoder0")
-        y = conv_norm_act(y, decoder_filters, 3, name="decoder1")  # Eq. (7), (B, H/4, W/4, D)
-        y = pointwise(y, num_classes, name="classifier")
+        y = ConvNormAct(decoder_filters, 3, name="decoder0")(y)
+        y = ConvNormAct(decoder_filters, 3, name="decoder1")(y)  # Eq. (7), (B, H/4, W/4, D)
+        y = conv2d(num_classes, name="classifier")(y)
         logits = ResizeLike(dtype="float32", name="logits")(y, images)  # (B, H, W, classes)
 
         super().__init__(
@@ -227,24 +243,25 @@ class FoRNet(Segmenter):
 
 def _selector(f: keras.KerasTensor, filters: int) -> keras.KerasTensor:
     """z = phi(F), Eq. (1): the importance of each cell is sigmoid(z)."""
-    z = conv_norm_act(f, filters, 3, name="selector")
-    return pointwise(z, 1, name="selector_logits", dtype="float32")  # (B, h, w, 1)
+    z = ConvNormAct(filters, 3, name="selector")(f)
+    return conv2d(1, name="selector_logits", dtype="float32")(z)  # (B, h, w, 1)
 
 
 def _global_context(f: keras.KerasTensor, filters: int) -> keras.KerasTensor:
     """F_ctx = F + psi(GAP(F)), Eq. (4)."""
     channels = f.shape[-1]
-    c = keras.layers.GlobalAveragePooling2D(keepdims=True, name="context_pool")(f)  # (B, 1, 1, C)
-    c = pointwise(c, filters, name="context_squeeze", activation="relu")
-    c = pointwise(c, channels, name="context_expand")
+    pool = keras.layers.GlobalAveragePooling2D("channels_last", keepdims=True, name="context_pool")
+    c = pool(f)  # (B, 1, 1, C)
+    c = conv2d(filters, name="context_squeeze", activation="relu")(c)
+    c = conv2d(channels, name="context_expand")(c)
     return keras.layers.Add(name="context_add")([f, c])  # (B, h, w, C)
 
 
 def _top_down(pyramid: Mapping[str, keras.KerasTensor], filters: int) -> keras.KerasTensor:
     """Ours: the last three stages added from coarse to fine, then a 3x3 convolution."""
-    f = conv_norm_act(pyramid["P5"], filters, name="neck_p5")
+    f = ConvNormAct(filters, name="neck_p5")(pyramid["P5"])
     for level in ("P4", "P3"):
-        lateral = conv_norm_act(pyramid[level], filters, name=f"neck_{level.lower()}")
+        lateral = ConvNormAct(filters, name=f"neck_{level.lower()}")(pyramid[level])
         f = ResizeLike(name=f"neck_{level.lower()}_resize")(f, lateral)
         f = keras.layers.Add(name=f"neck_{level.lower()}_add")([lateral, f])
-    return conv_norm_act(f, filters, 3, name="transition")  # F, (B, h, w, C)
+    return ConvNormAct(filters, 3, name="transition")(f)  # F, (B, h, w, C)

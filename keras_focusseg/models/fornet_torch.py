@@ -81,12 +81,12 @@ def _plan(model: FoRNet) -> dict[str, keras.Variable]:
     branches = model.get_layer("top_k").ratios
     bricks |= {f"branches.{i}": f"branch{i}" for i in range(len(branches))}
     for theirs, ours in bricks.items():
-        plan[f"{theirs}.0.weight"] = model.get_layer(f"{ours}_conv").kernel
-        norm = model.get_layer(f"{ours}_bn")
-        plan[f"{theirs}.1.weight"] = norm.gamma
-        plan[f"{theirs}.1.bias"] = norm.beta
-        plan[f"{theirs}.1.running_mean"] = norm.moving_mean
-        plan[f"{theirs}.1.running_var"] = norm.moving_variance
+        brick = model.get_layer(ours)
+        plan[f"{theirs}.0.weight"] = brick.conv.kernel
+        plan[f"{theirs}.1.weight"] = brick.norm.gamma
+        plan[f"{theirs}.1.bias"] = brick.norm.beta
+        plan[f"{theirs}.1.running_mean"] = brick.norm.moving_mean
+        plan[f"{theirs}.1.running_var"] = brick.norm.moving_variance
 
     points = {"selector.head": "selector_logits", "classifier": "classifier"}
     if any(layer.name == "context_add" for layer in model.layers):

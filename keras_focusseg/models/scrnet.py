@@ -10,7 +10,8 @@ page "SCRNet" of the documentation keeps the two apart.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import keras
@@ -18,22 +19,78 @@ from keras import ops
 
 from keras_focusseg import backbones
 from keras_focusseg.layers import (
+    AlignedAggregation,
+    BilinearUpsampling,
     ContextualRefinement,
+    ContextVariant,
+    ConvNormAct,
     CropLike,
+    FlowAlignment,
     PadToMultiple,
     PyramidPooling,
     ResizeLike,
     SemanticRefinement,
-    conv_norm_act,
+    conv2d,
 )
-from keras_focusseg.layers.context import ORDERS
-from keras_focusseg.layers.conv_norm_act import pointwise
+from keras_focusseg.layers.context_variants import ORDERS
 from keras_focusseg.losses import CrossEntropy, PixelContrast
+from keras_focusseg.models.panels import Drawing, Panel
 from keras_focusseg.models.segmenter import Segmenter
 
 SHORTEST = 1e-12  # length below which a vector has no direction
 CONTEXTS = (*ORDERS, "pyramid_pooling", "none")
+UPSAMPLINGS = ("srm", "bilinear", "fam", "align_fa")
 HEAVY_BACKBONE = 22_000_000  # parameters above which the decoder is 256 wide: not ResNet-34
+
+
+LEVELS = ("P4", "P3", "P2")  # from coarse to fine, as the decoder goes
+PANELS = (
+    Panel(
+        "Attention",
+        "shows how much all positions take from each one: by the pairwise term, averaged over "
+        "those that take, and by the unary term, the same for all. The matrix has a row for each "
+        "channel and shows what it gathers from the others.",
+        (
+            Drawing("pairs", "spatial_attention", "pairwise attention", beside="context"),
+            Drawing("shares", "unary_attention", "unary attention"),
+            Drawing("matrix", "channel_attention", "channel attention"),
+        ),
+    ),
+    Panel(
+        "Offsets",
+        "point from a cell to the place whose features it takes when a map is enlarged: the hue is "
+        "the direction, as on the wheel, white is no offset, and the darkened ones, 1 % of them, "
+        "are longer than told. Lengths are in cells of the map, four pixels a side for P2, eight "
+        "for P3, sixteen for P4. The initial ones are predicted cell by cell; the refined ones are "
+        "their weighted sums over 3 x 3 neighbours, with weights that are dark where all count "
+        "alike and light where one decides.",
+        (
+            *(
+                Drawing(
+                    "offsets",
+                    f"offsets_{level.lower()}",
+                    f"refined offsets {level}",
+                    beside=f"initial_offsets_{level.lower()}",
+                )
+                for level in LEVELS
+            ),
+            Drawing("arrows", "offsets_p2", "refined offsets P2"),
+            *(
+                Drawing(
+                    "offsets",
+                    f"initial_offsets_{level.lower()}",
+                    f"initial offsets {level}",
+                    beside=f"offsets_{level.lower()}",
+                )
+                for level in LEVELS
+            ),
+            *(
+                Drawing("choice", f"offset_weights_{level.lower()}", f"neighbours' weights {level}")
+                for level in LEVELS
+            ),
+        ),
+    ),
+)
 
 
 @keras.saving.register_keras_serializable(package="keras_focusseg")
@@ -63,10 +120,12 @@ class SCRNet(Segmenter):
             for its blocks in the other order, `"parallel"`, `"channel"` or `"spatial"` for one of
             them, `"pyramid_pooling"` for PSPNet's, `"none"` for the last stage as it is.
         context_filters: Channels inside that module.
-        channel_attention: `"affinity"` or `"squeeze_excite"`, see `ContextualRefinement`.
-        pooling: How CRM brings the stages to one size, `"average"` or `"max"`.
-        upsampling: `"srm"`, `"bilinear"`, `"fam"` or `"align_fa"`, see `SemanticRefinement`.
-        offset_filters: Channels of SRM's offset network; half of `filters` by default.
+        channel_attention: `"affinity"` (CRM's) or `"squeeze_excite"`, see `ContextVariant`.
+        pooling: How the stages come to one size, `"average"` (CRM's) or `"max"`.
+        upsampling: `"srm"`, or what it is compared with: `"bilinear"`, `"fam"` for SFNet's
+            `FlowAlignment`, `"align_fa"` for AlignSeg's `AlignedAggregation`.
+        offset_filters: Channels of the offset network; half of `filters` by default, all of them
+            for `"align_fa"`.
         offset_mask: Weight mask of SRM: `"softmax"`, `"sigmoid"` or `None`.
         offset_padding: What SRM reads beyond the border, `"border"` or `"zeros"`.
         dropout: Share of the channels dropped before the classifier.
@@ -93,6 +152,8 @@ class SCRNet(Segmenter):
         offsets = model.inspect(images)["offsets_p2"]    # (B, H / 4, W / 4, 2), in cells
         ```
     """
+
+    panels = PANELS
 
     def __init__(
         self,
@@ -122,6 +183,8 @@ class SCRNet(Segmenter):
     ) -> None:
         if context not in CONTEXTS:
             raise ValueError(f"context must be one of {CONTEXTS}, got {context!r}.")
+        if upsampling not in UPSAMPLINGS:
+            raise ValueError(f"upsampling must be one of {UPSAMPLINGS}, got {upsampling!r}.")
         if contrast_weight < 0 or contrast_warmup < 0:
             raise ValueError(
                 "contrast_weight and contrast_warmup must be 0 or more, got "
@@ -144,36 +207,38 @@ class SCRNet(Segmenter):
         elif context == "pyramid_pooling":
             c = PyramidPooling(context_filters, name="context")(stages[-1])
         else:
-            crm = ContextualRefinement(
-                context_filters, context, channel_attention, pooling, name="context"
-            )
+            crm = _context_module(context, context_filters, channel_attention, pooling)
             c, attention = crm(stages, return_attention=True)  # (B, H'/32, W'/32, context_filters)
             signals |= attention
         signals["context"] = c
 
         # Feature pyramid, every upsampling a semantic refinement.
-        p = conv_norm_act(c, filters, name="lateral_p5")  # (B, H'/32, W'/32, D)
-        for level in ("P4", "P3", "P2"):
-            lateral = conv_norm_act(pyramid[level], filters, name=f"lateral_{level.lower()}")
-            srm = SemanticRefinement(
-                offset_filters, upsampling, offset_mask, offset_padding, name=f"srm_{level.lower()}"
-            )
+        upsamplers: dict[str, Callable[..., keras.layers.Layer]] = {
+            "srm": partial(SemanticRefinement, offset_filters, offset_mask, offset_padding),
+            "bilinear": BilinearUpsampling,
+            "fam": partial(FlowAlignment, offset_filters),
+            "align_fa": partial(AlignedAggregation, offset_filters),
+        }
+        p = ConvNormAct(filters, name="lateral_p5")(c)  # (B, H'/32, W'/32, D)
+        for level in LEVELS:
+            lateral = ConvNormAct(filters, name=f"lateral_{level.lower()}")(pyramid[level])
+            srm = upsamplers[upsampling](name=f"srm_{level.lower()}")
             aligned, fields = srm(p, lateral, return_fields=True)
             cells = backbones.pyramid_stride(encoder, level)
             for field, value in fields.items():
                 signal = f"{field}_{level.lower()}"
                 signals[signal] = CropLike(cells, dtype="float32", name=signal)(value, images)
             p = keras.layers.Add(name=f"add_{level.lower()}")([lateral, aligned])
-        p = conv_norm_act(p, filters, 3, name="smooth")  # (B, H'/4, W'/4, D)
+        p = ConvNormAct(filters, 3, name="smooth")(p)  # (B, H'/4, W'/4, D)
         signals["decoded"] = p
 
         y = keras.layers.Dropout(dropout, name="dropout")(p)
-        y = pointwise(y, num_classes, name="classifier")  # (B, H'/4, W'/4, classes)
+        y = conv2d(num_classes, name="classifier")(y)  # (B, H'/4, W'/4, classes)
         whole = ResizeLike(dtype="float32", name="enlarge")(y, x)  # (B, H', W', classes)
         outputs = {"logits": CropLike(dtype="float32", name="logits")(whole, images)}
         if contrast_weight:
             fine = backbones.pyramid_stride(encoder, "P2")
-            z = pointwise(p, embedding_filters, name="embedding_conv")
+            z = conv2d(embedding_filters, name="embedding_conv")(p)
             z = UnitVectors(dtype="float32", name="unit_vectors")(z)
             outputs["coarse_logits"] = CropLike(fine, dtype="float32", name="coarse_logits")(
                 y, images
@@ -289,6 +354,15 @@ class SCRNet(Segmenter):
     def get_config(self) -> dict[str, Any]:
         """Constructor arguments; where the weights came from is not one of them."""
         return self.plain_config(self._config)
+
+
+def _context_module(
+    context: str, filters: int, channel_attention: str, pooling: str
+) -> ContextualRefinement:
+    """CRM, or what it is where one of its choices is changed."""
+    if (context, channel_attention, pooling) == ("channel_spatial", "affinity", "average"):
+        return ContextualRefinement(filters, name="context")
+    return ContextVariant(filters, context, channel_attention, pooling, name="context")
 
 
 @keras.saving.register_keras_serializable(package="keras_focusseg")

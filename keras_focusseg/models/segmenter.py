@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import keras
 import numpy as np
@@ -12,6 +12,7 @@ from keras import ops
 
 from keras_focusseg import _replicas
 from keras_focusseg.metrics import MeanIoU
+from keras_focusseg.models.panels import Panel
 from keras_focusseg.optimizers import AdamW, own_optimizer, tell_network
 
 SMALLEST_SIDE = 16
@@ -32,7 +33,12 @@ class Segmenter(keras.Model):
         ignore_class: Mask value that no loss and no metric counts.
         name: Name of the model.
         **kwargs: Further arguments of `keras.Model`.
+
+    Attributes:
+        panels: How the signals of `inspect` are drawn.
     """
+
+    panels: ClassVar[tuple[Panel, ...]] = ()
 
     def __init__(
         self,

@@ -15,15 +15,34 @@ from typing import Any
 import keras
 
 from keras_focusseg import backbones
-from keras_focusseg.layers import ResizeLike, attention_boost, conv_norm_act
-from keras_focusseg.layers.conv_norm_act import pointwise, torch_conv_initializer
+from keras_focusseg.layers import ConvNormAct, ResizeLike, attention_boost, conv2d
+from keras_focusseg.layers.conv_norm_act import torch_conv_initializer
 from keras_focusseg.losses import CrossEntropy
+from keras_focusseg.models.panels import Drawing, Panel
 from keras_focusseg.models.segmenter import Segmenter
 
 GATES = range(1, 6)
 # Convolutions inside an attention-fusion network [said].
 FUSION_DEPTH = 3
 GATED_FAMILIES = ("resnet", "mobilenet_v2", "mobilenet_edgetpu")
+
+
+PANELS = (
+    Panel(
+        "Gates",
+        "multiply a map by values between 0 and 1, here averaged over the channels; what is added "
+        "is the mean size of the product. Brightness is scaled picture by picture, as told above "
+        "each.",
+        tuple(
+            drawing
+            for n in GATES
+            for drawing in (
+                Drawing("gate", f"gate{n}", f"gate {n}"),
+                Drawing("size", f"boost{n}", f"added by gate {n}"),
+            )
+        ),
+    ),
+)
 
 
 @keras.saving.register_keras_serializable(package="keras_focusseg")
@@ -81,6 +100,8 @@ class SERNetFormer(Segmenter):
         ```
     """
 
+    panels = PANELS
+
     def __init__(
         self,
         num_classes: int = 11,
@@ -126,12 +147,12 @@ class SERNetFormer(Segmenter):
                 bridge_separable,
             )
         else:
-            z = conv_norm_act(features["P5"], bridge_filters, name="bridge")
+            z = ConvNormAct(bridge_filters, name="bridge")(features["P5"])
         signals = {"bridge": z}  # (B, h, w, 256)
         if afn2 and not afn2_after_resize:
             z = signals["afn2"] = _attention_fusion(z, "afn2")
 
-        s = conv_norm_act(features["P2"], skip_filters, name="skip")  # of e2, (B, H/4, W/4, 64)
+        s = ConvNormAct(skip_filters, name="skip")(features["P2"])  # of e2, (B, H/4, W/4, 64)
         signals["skip"] = s
         z = ResizeLike(name="decoder_resize")(z, s)  # (B, H/4, W/4, 256)
         if afn2 and afn2_after_resize:
@@ -140,8 +161,8 @@ class SERNetFormer(Segmenter):
             s = signals["afn1"] = _attention_fusion(s, "afn1")
 
         y = keras.layers.Concatenate(name="decoder_concat")([z, s])  # (B, H/4, W/4, 320)
-        y = conv_norm_act(y, decoder_filters, 3, name="decoder")  # (B, H/4, W/4, 256)
-        y = signals["decoded"] = pointwise(y, num_classes, name="classifier")
+        y = ConvNormAct(decoder_filters, 3, name="decoder")(y)  # (B, H/4, W/4, 256)
+        y = signals["decoded"] = conv2d(num_classes, name="classifier")(y)
         # From stride 4 to the image in one step [said].
         logits = ResizeLike(dtype="float32", name="logits")(y, images)  # (B, H, W, classes)
 
@@ -241,7 +262,7 @@ def _encoder(
 
 def _boosted_conv(x: keras.KerasTensor, filters: int, name: str) -> keras.KerasTensor:
     """A(x) = ReLU(b) + sigmoid(b) * b with b = BN(conv3x3(x))."""
-    return _boosted(conv_norm_act(x, filters, 3, name=name, activation=None), name)
+    return _boosted(ConvNormAct(filters, 3, activation=None, name=name)(x), name)
 
 
 def _boosted(b: keras.KerasTensor, name: str) -> keras.KerasTensor:
@@ -263,25 +284,20 @@ def _bridge(
                 3,
                 padding="same",
                 dilation_rate=rate,
+                data_format="channels_last",
                 use_bias=False,
                 depthwise_initializer=torch_conv_initializer(),
                 name=f"{name}_depthwise",
             )(x)
-        b = conv_norm_act(
-            branch,
-            filters,
-            1 if separable else 3,
-            name=name,
-            dilation_rate=1 if separable else rate,
-            activation=None,
-        )
+        kernel, spacing = (1, 1) if separable else (3, rate)
+        b = ConvNormAct(filters, kernel, spacing, activation=None, name=name)(branch)
         branches.append(_boosted(b, name))  # (B, h, w, 256)
     if len(branches) == 1:
         return branches[0]
     if merge == "sum":
         return keras.layers.Add(name="bridge_sum")(branches)
     z = keras.layers.Concatenate(name="bridge_concat")(branches)
-    return conv_norm_act(z, filters, name="bridge_merge")
+    return ConvNormAct(filters, name="bridge_merge")(z)
 
 
 def _attention_fusion(x: keras.KerasTensor, name: str) -> keras.KerasTensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Collection
 from pathlib import Path
 
@@ -12,6 +13,19 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from keras_focusseg import files
+
+# What weights were called before a convolution, its norm and its activation became one layer.
+_BRICKS = (
+    r"transition|selector|branch\d+|low_level|decoder\d?|neck_p\d|lateral_p\d|smooth|"
+    r"bridge|bridge_\d+|bridge_merge|skip|afn\d_\d"
+)
+_INNER_BRICKS = r"srm_p\d/squeeze|context/reduce|context/spatial/out|context/level\d|context/fuse"
+_RENAMED = (
+    (rf"({_BRICKS})_conv/kernel", r"\1/conv/kernel"),
+    (rf"({_BRICKS})_bn/(\w+)", r"\1/norm/\2"),
+    (rf"({_INNER_BRICKS})/kernel", r"\1/conv/kernel"),
+    (rf"({_INNER_BRICKS})_norm/(\w+)", r"\1/norm/\2"),
+)
 
 
 def named_weights(model: keras.Model) -> dict[str, keras.Variable]:
@@ -71,8 +85,10 @@ def load_weights(model: keras.Model, path: str | Path, skip_layers: Collection[s
         arrays = load_file(path)
     except (SafetensorError, OSError) as error:
         raise ValueError(f"{path} is not a readable safetensors file: {error}") from error
-    skipped = {name for name in named_weights(model) if name.split("/")[0] in set(skip_layers)}
-    wanted = {name: w for name, w in named_weights(model).items() if name not in skipped}
+    named = named_weights(model)
+    arrays = {n if n in named else _present_name(n): array for n, array in arrays.items()}
+    skipped = {name for name in named if name.split("/")[0] in set(skip_layers)}
+    wanted = {name: w for name, w in named.items() if name not in skipped}
     given = {name: array for name, array in arrays.items() if name not in skipped}
     missing, surplus = sorted(set(wanted) - set(given)), sorted(set(given) - set(wanted))
     if missing or surplus:
@@ -88,6 +104,14 @@ def load_weights(model: keras.Model, path: str | Path, skip_layers: Collection[s
             )
     for name, array in given.items():
         wanted[name].assign(array.astype("float32"))
+
+
+def _present_name(name: str) -> str:
+    """What a weight of this name is called today."""
+    for pattern, replacement in _RENAMED:
+        if re.fullmatch(pattern, name):
+            return re.sub(pattern, replacement, name)
+    return name
 
 
 def sha256(path: str | Path) -> str:

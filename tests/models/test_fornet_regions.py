@@ -27,8 +27,8 @@ class Opened:
         self.images = tiny.images()
         self.labels = tiny.masks()
         self.tensors = {"images": self.model.input, **tiny.tensors(self.model)}
-        names = ["images", "low_level_act", "transition_act", "context_add", "top_k"]
-        names += ["selector_logits", *CHOSEN, *(f"branch{i}_act" for i in range(4))]
+        names = ["images", "low_level", "transition", "context_add", "top_k"]
+        names += ["selector_logits", *CHOSEN, *(f"branch{i}" for i in range(4))]
         names += ["aggregate", "logits"]
         values = self.part(["images"], *names).predict(self.images, verbose=0)
         self.values = dict(zip(names, values, strict=True))
@@ -130,7 +130,7 @@ def test_all_ratios_one_is_no_selection(opened: Opened):
     outputs = predict(tiny.copy(opened.model, ratios=(1.0,) * 4), opened.images)
     assert (outputs["masks"] == 1).all()
     unmasked = dict.fromkeys(CHOSEN, opened.values["context_add"])
-    inputs = ["images", "low_level_act", "transition_act", *CHOSEN]
+    inputs = ["images", "low_level", "transition", *CHOSEN]
     expected = opened.run(inputs, "logits", **unmasked)
     np.testing.assert_allclose(outputs["logits"], expected, atol=1e-5)
     assert np.abs(expected - opened.values["logits"]).max() > 1e-2
@@ -149,7 +149,7 @@ def test_a_raised_cell_enters_every_mask(opened: Opened):
     z = opened.values["selector_logits"].copy()
     row, column = np.unravel_index(z[1, ..., 0].argmin(), z.shape[1:3])
     z[1, row, column] = z.max() + 1
-    inputs = ["transition_act", "selector_logits"]
+    inputs = ["transition", "selector_logits"]
     for index, name in enumerate(CHOSEN):
         assert not opened.values["top_k"][1, row, column, index]
         chosen = opened.run(inputs, name, selector_logits=z)
@@ -182,7 +182,7 @@ def branch(opened: Opened, index: int, mask: np.ndarray) -> tuple[np.ndarray, np
     z = rng.normal(size=(1, *mask.shape, 1)).astype("float32")
     masks = np.zeros((1, *mask.shape, 4), "float32")
     masks[0, ..., index] = mask
-    part = opened.part(["context_add", "top_k", "selector_logits"], f"branch{index}_act")
+    part = opened.part(["context_add", "top_k", "selector_logits"], f"branch{index}")
     return f_context, part.predict([f_context, masks, z], verbose=0)
 
 
@@ -192,7 +192,7 @@ def test_windows_without_a_selected_cell_give_the_norms_constant(opened: Opened,
     mask = np.zeros((9, 40), "float32")
     mask[2:5, :2] = 1
     _, region = branch(opened, index, mask)
-    gamma, beta, mean, variance = opened.model.get_layer(f"branch{index}_bn").get_weights()
+    gamma, beta, mean, variance = opened.model.get_layer(f"branch{index}").norm.get_weights()
     constant = np.maximum(beta - gamma * mean / np.sqrt(variance + 1e-5), 0)
     assert constant.any()
 
@@ -208,19 +208,19 @@ def test_silent_branches_leave_the_residual(opened: Opened):
     """Item 11: with gamma = beta = 0 in the branches F_agg is F, to the bit."""
     model = tiny.copy(opened.model)
     for index in range(4):
-        norm = model.get_layer(f"branch{index}_bn")
+        norm = model.get_layer(f"branch{index}").norm
         _, _, mean, variance = norm.get_weights()
         norm.set_weights([np.zeros_like(mean), np.zeros_like(mean), mean, variance])
     signals = model.inspect(opened.images)
     np.testing.assert_array_equal(signals["aggregated"], signals["features"])
-    assert np.abs(opened.values["aggregate"] - opened.values["transition_act"]).max() > 0.1
+    assert np.abs(opened.values["aggregate"] - opened.values["transition"]).max() > 0.1
 
 
 def test_aggregation_is_a_plain_sum(opened: Opened):
     """Eq. (6): F + R_1 + R_2 + R_3 + R_4; the residual is F, not F_ctx."""
-    regions = sum(opened.values[f"branch{i}_act"] for i in range(4))
+    regions = sum(opened.values[f"branch{i}"] for i in range(4))
     np.testing.assert_allclose(
-        opened.values["aggregate"], opened.values["transition_act"] + regions, atol=1e-5
+        opened.values["aggregate"], opened.values["transition"] + regions, atol=1e-5
     )
 
 
@@ -229,8 +229,7 @@ def test_on_small_maps_the_dilated_branch_is_its_centre_tap(opened: Opened, side
     """Item 12: up to 16 cells; with 17, the outer taps reach the opposite border."""
     mask = np.ones((side, side), "float32")
     f_context, region = branch(opened, 3, mask)
-    kernel = opened.model.get_layer("branch3_conv").get_weights()[0]
-    gamma, beta, mean, variance = opened.model.get_layer("branch3_bn").get_weights()
+    kernel, gamma, beta, mean, variance = opened.model.get_layer("branch3").get_weights()
     centre = (f_context @ kernel[3, 3] - mean) / np.sqrt(variance + 1e-5) * gamma + beta
     differs = np.abs(region - np.maximum(centre, 0)).max(axis=-1)[0] > 1e-5
     outer = np.zeros((side, side), bool)
@@ -252,7 +251,7 @@ def test_segmentation_alone_teaches_the_selector(opened: Opened):
         return sum(terms.values())
 
     weights = [
-        model.get_layer("selector_conv").kernel,
+        model.get_layer("selector").conv.kernel,
         model.get_layer("selector_logits").kernel,
         model.get_layer("selector_logits").bias,
     ]
@@ -263,7 +262,7 @@ def test_segmentation_alone_teaches_the_selector(opened: Opened):
 
 def test_slope_of_the_scores_is_that_of_the_straight_through_mask(opened: Opened):
     """Items 13 and 15: dL/dz = S (1 - S) sum over branches and channels of F_ctx dL/dX_i."""
-    cut = ["images", "low_level_act", "transition_act"]
+    cut = ["images", "low_level", "transition"]
     to_z = opened.loss_slope("selector_logits", [*cut, "selector_logits"])
     masks = opened.values["top_k"]
     for selected in (masks[..., :1] == 1, masks[..., 3:] == 0):
@@ -281,7 +280,7 @@ def test_slope_of_the_scores_is_that_of_the_straight_through_mask(opened: Opened
 @pytest.mark.parametrize("index", range(4))
 def test_features_outside_the_mask_get_no_gradient_from_the_branch(opened: Opened, index: int):
     """Item 14."""
-    part = opened.part(["context_add", "top_k", "selector_logits"], f"branch{index}_act")
+    part = opened.part(["context_add", "top_k", "selector_logits"], f"branch{index}")
     masks, z = opened.values["top_k"], opened.values["selector_logits"]
     upstream = np.random.default_rng(0).normal(size=(*z.shape[:3], 16)).astype("float32")
 

@@ -97,7 +97,7 @@ def test_strides_and_dilations_of_the_backbone(released: models.FoRNet):
 
 def test_kernels_dilations_and_biases_of_the_head(released: models.FoRNet):
     """Item 3: branches of 1x1, 3x3, 5x5 and 7x7 with dilation 16; four biases in all."""
-    branches = [released.get_layer(f"branch{i}_conv") for i in range(4)]
+    branches = [released.get_layer(f"branch{i}").conv for i in range(4)]
     assert [(b.kernel_size[0], b.dilation_rate[0]) for b in branches] == [
         (1, 1),
         (3, 1),
@@ -111,11 +111,7 @@ def test_kernels_dilations_and_biases_of_the_head(released: models.FoRNet):
 
 def test_norms_are_pytorchs(released: models.FoRNet):
     """Gap 21 of the specification."""
-    norms = [
-        layer
-        for layer in (*released.layers, *released.backbone.layers)
-        if isinstance(layer, keras.layers.BatchNormalization)
-    ]
+    norms = tiny.norm_layers(released)
     assert len(norms) == 104 + 9
     assert {(norm.momentum, norm.epsilon) for norm in norms} == {(0.9, 1e-5)}
 
@@ -123,18 +119,18 @@ def test_norms_are_pytorchs(released: models.FoRNet):
 def test_widths_follow_filters():
     model = tiny.network(filters=12, low_level_filters=5)
     widths = {
-        "transition_conv": 12,
-        "selector_conv": 6,
+        "transition": 12,
+        "selector": 6,
         "context_squeeze": 3,
         "context_expand": 12,
-        "branch3_conv": 12,
-        "low_level_conv": 5,
-        "decoder1_conv": 12,
+        "branch3": 12,
+        "low_level": 5,
+        "decoder1": 12,
         "classifier": 4,
     }
     assert {name: model.get_layer(name).filters for name in widths} == widths
     wide = tiny.network(selector_filters=7, context_filters=9, decoder_filters=11)
-    widths = {"selector_conv": 7, "context_squeeze": 9, "decoder0_conv": 11}
+    widths = {"selector": 7, "context_squeeze": 9, "decoder0": 11}
     assert {name: wide.get_layer(name).filters for name in widths} == widths
 
 

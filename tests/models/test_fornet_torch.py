@@ -22,12 +22,12 @@ State = dict[str, np.ndarray]
 WATCHED = {
     "stem.0.weight": "conv1",
     "layer4.1.conv2.weight": "layer4_1_conv2",
-    "trans.1.weight": "transition_bn",
+    "trans.1.weight": "transition/norm",
     "selector.head.weight": "selector_logits",
     "context.psi.0.weight": "context_squeeze",
-    "branches.0.1.bias": "branch0_bn",
-    "branches.3.0.weight": "branch3_conv",
-    "decoder.0.0.weight": "decoder0_conv",
+    "branches.0.1.bias": "branch0/norm",
+    "branches.3.0.weight": "branch3/conv",
+    "decoder.0.0.weight": "decoder0/conv",
     "classifier.bias": "classifier",
 }
 
@@ -47,9 +47,9 @@ def state_of(network: torch_reference.Reference) -> State:
 
 def variable(model: models.FoRNet, key: str) -> keras.Variable:
     """The weight of ours that belongs to a key of the reference."""
-    name, kind = WATCHED[key], key.split(".")[-1]
+    (name, _, inside), kind = WATCHED[key].partition("/"), key.split(".")[-1]
     home = model if name in {layer.name for layer in model.layers} else model.backbone
-    layer = home.get_layer(name)
+    layer = getattr(home.get_layer(name), inside) if inside else home.get_layer(name)
     if isinstance(layer, keras.layers.BatchNormalization):
         return layer.gamma if kind == "weight" else layer.beta
     return layer.kernel if kind == "weight" else layer.bias
@@ -201,7 +201,7 @@ def test_a_checkpoint_that_does_not_fit_names_the_key_and_changes_nothing(
 def test_models_that_no_checkpoint_fits_are_told(state: State, tmp_path: Path):
     with pytest.raises(ValueError, match="the backbone of this model is a Functional"):
         load_torch_weights(tiny.network(), state)
-    with pytest.raises(ValueError, match="built with a neck.*neck_p5_conv/kernel"):
+    with pytest.raises(ValueError, match="built with a neck.*neck_p5/conv/kernel"):
         load_torch_weights(network(neck="fpn"), state)
     with pytest.raises(FileNotFoundError, match="No weights file"):
         load_torch_weights(network(), tmp_path / "absent.pth")

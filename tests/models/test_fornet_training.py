@@ -56,7 +56,7 @@ def test_overfits_two_drawings_and_finds_their_boundaries():
         ({"context_filters": 0}, {"context_pool", "context_squeeze", "context_add"}),
         (
             {"kernel_sizes": (3,), "dilation_rates": (1,), "ratios": (0.25,)},
-            {"branch1_conv", "branch2_conv", "branch3_conv"},
+            {"branch1", "branch2", "branch3"},
         ),
         ({"selector_weight": 0.0}, set()),
     ],
@@ -67,7 +67,7 @@ def test_ablations(options: dict[str, Any], absent: set[str]):
     model = tiny.network(**options)
     names = {layer.name for layer in model.layers}
     assert not names & absent
-    assert {"branch0_conv", "selector_logits", "aggregate"} <= names
+    assert {"branch0", "selector_logits", "aggregate"} <= names
     model.compile()
     images, labels = tiny.images(32, 48), tiny.masks(32, 48)
     before = model.get_weights()

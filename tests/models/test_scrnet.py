@@ -170,7 +170,7 @@ def test_switches(options: dict[str, Any], fields: tuple[str, ...], attention: s
     [
         ({"context": "crm"}, "context must be one of"),
         ({"contrast_weight": -0.1}, "contrast_weight and contrast_warmup must be 0 or more"),
-        ({"upsampling": "nearest"}, "method must be one of"),
+        ({"upsampling": "nearest"}, "upsampling must be one of"),
         ({"backbone": "mscan_xl"}, "No backbone is named 'mscan_xl'"),
     ],
 )
@@ -199,7 +199,7 @@ def test_mixed_precision(mixed_precision: str):
     dtypes = {n: keras.backend.standardize_dtype(v.dtype) for n, v in outputs.items()}
     assert dtypes == dict.fromkeys(("logits", "coarse_logits", "embedding"), "float32")
     halves = {layer.name for layer in model.layers if layer.compute_dtype == mixed_precision}
-    assert {"context", "srm_p2", "smooth_conv", "classifier"} <= halves
+    assert {"context", "srm_p2", "smooth", "classifier"} <= halves
     seen = model.inspect(images)
     for name in ("offsets_p2", "offset_weights_p2", "spatial_attention", "channel_attention"):
         assert seen[name].dtype == "float32"

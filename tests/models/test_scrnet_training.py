@@ -132,8 +132,9 @@ def test_ignored_pixels_and_an_empty_batch_cost_nothing():
 def test_a_decoder_without_active_channels_trains_on():
     """Embeddings of length 0 have no direction: their gradient is 0, not NaN."""
     model = network()
-    model.get_layer("smooth_bn").gamma.assign(np.zeros(16))
-    model.get_layer("smooth_bn").beta.assign(-np.ones(16))
+    norm = model.get_layer("smooth").norm
+    norm.gamma.assign(np.zeros(16))
+    norm.beta.assign(-np.ones(16))
     model.compile()
     images, masks = tiny.images(32, 64), tiny.masks(32, 64)
     outputs = model.predict_on_batch(images)
@@ -146,5 +147,5 @@ def test_default_width_follows_the_backbone():
     """Choice 8: 128 for ResNet-18, 256 for ResNet-50."""
     for name, width in (("resnet18", 128), ("resnet50", 256)):
         model = models.SCRNet(2, name, contrast_weight=0.0, context="none", upsampling="bilinear")
-        assert model.get_layer("smooth_conv").filters == width
+        assert model.get_layer("smooth").filters == width
         assert model.get_config()["filters"] == width

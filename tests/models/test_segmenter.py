@@ -253,11 +253,11 @@ def test_a_frozen_backbone_stays():
     model.backbone.trainable = False
     model.compile()
     before = model.backbone.get_weights()
-    kernel = model.get_layer("branch0_conv").get_weights()[0]
+    kernel = model.get_layer("branch0").get_weights()[0]
     model.fit(*batch(), epochs=1, verbose=0)
     for old, new in zip(before, model.backbone.get_weights(), strict=True):
         np.testing.assert_array_equal(new, old)
-    assert (model.get_layer("branch0_conv").get_weights()[0] != kernel).any()
+    assert (model.get_layer("branch0").get_weights()[0] != kernel).any()
 
 
 # Files and configs
@@ -296,7 +296,7 @@ def test_a_saved_network_stays_frozen(kind: str, tmp_path: Path):
     """Or the optimizer's variables would not fit, and its state be lost."""
     backbone = "mobilenet_v2" if kind == "name" else tiny.backbone()
     model = tiny.network(backbone=backbone)
-    frozen = [model.backbone.layers[2], model.get_layer("transition_bn")]
+    frozen = [model.backbone.layers[2], model.get_layer("transition")]
     for layer in frozen:
         layer.trainable = False
     model.compile()

@@ -126,10 +126,10 @@ def shapes(model: models.SERNetFormer, height: int, width: int) -> dict[str, tup
         "bridge_sum": 7,
         "afn2_add": 8,
         "decoder_resize": 9,
-        "skip_act": 10,
+        "skip": 10,
         "afn1_add": 11,
         "decoder_concat": 12,
-        "decoder_act": 13,
+        "decoder": 13,
         "classifier": 14,
         "logits": 15,
     }
@@ -151,18 +151,18 @@ def test_shapes_at_output_stride_16(full: models.SERNetFormer, image: tuple[int,
         "bridge_sum": (*sixteen, 256),
         "afn2_add": (*sixteen, 256),
         "decoder_resize": (*four, 256),
-        "skip_act": (*four, 64),
+        "skip": (*four, 64),
         "afn1_add": (*four, 64),
         "decoder_concat": (*four, 320),
-        "decoder_act": (*four, 256),
+        "decoder": (*four, 256),
         "classifier": (*four, 11),
         "logits": (*image, 11),
     }
 
 
 def conv3x3_dilations(model: keras.Model, stage: str) -> list[int]:
-    layers = [layer for layer in tiny.conv_layers(model) if layer.name.startswith(stage)]
-    return [layer.dilation_rate[0] for layer in layers if layer.kernel_size[0] == 3]
+    convs = [conv for conv in tiny.conv_layers(model) if conv.path.startswith(stage)]
+    return [conv.dilation_rate[0] for conv in convs if conv.kernel_size[0] == 3]
 
 
 def test_the_full_network_in_detail(full: models.SERNetFormer):
@@ -173,11 +173,7 @@ def test_the_full_network_in_detail(full: models.SERNetFormer):
     assert conv3x3_dilations(full, "layer4") == [1, 2, 2]
     assert conv3x3_dilations(full, "bridge") == [12, 16, 18]
     assert {layer.name for layer in tiny.conv_layers(full) if layer.use_bias} == {"classifier"}
-    norms = [
-        layer
-        for layer in (*full.layers, *full.backbone.layers)
-        if isinstance(layer, keras.layers.BatchNormalization)
-    ]
+    norms = tiny.norm_layers(full)
     assert {(norm.momentum, norm.epsilon) for norm in norms} == {(0.9, 1e-5)}
 
 

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 
 from keras_focusseg import models
+from keras_focusseg.layers import ConvNormAct
 
 Arrays = dict[str, np.ndarray]
 
@@ -61,13 +62,28 @@ def tensors(model: keras.Model) -> dict[str, Any]:
 
 
 def conv_layers(model: keras.Model) -> list[keras.layers.Conv2D]:
-    """All convolutions, those inside a nested model too."""
+    """All convolutions, those inside a nested model or a brick too."""
     found = []
     for layer in model.layers:
         if isinstance(layer, keras.Model):
             found += conv_layers(layer)
         elif isinstance(layer, keras.layers.Conv2D):
             found.append(layer)
+        elif isinstance(layer, ConvNormAct):
+            found.append(layer.conv)
+    return found
+
+
+def norm_layers(model: keras.Model) -> list[keras.layers.BatchNormalization]:
+    """All batch normalisations, those inside a nested model or a brick too."""
+    found = []
+    for layer in model.layers:
+        if isinstance(layer, keras.Model):
+            found += norm_layers(layer)
+        elif isinstance(layer, keras.layers.BatchNormalization):
+            found.append(layer)
+        elif isinstance(layer, ConvNormAct):
+            found.append(layer.norm)
     return found
 
 
