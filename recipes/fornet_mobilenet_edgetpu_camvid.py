@@ -22,7 +22,7 @@ recipe = crops.replace(
         ]
     },
     batch_size=4,
-    epochs=6,
+    epochs=4,
     learning_rate=1.2e-4,
     warmup_steps=45,
     validate_every=2,

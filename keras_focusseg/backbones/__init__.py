@@ -47,6 +47,9 @@ from keras_focusseg.backbones.van import VAN, VAN_SIZES, load_van_checkpoint
 _CONSTRUCTORS: dict[str, Callable[..., Backbone]] = {
     "mobilenet_v2": MobileNetV2,
     "mobilenet_edgetpu": MobileNetEdgeTPU,
+    "mobilenet_edgetpu_stages": partial(
+        MobileNetEdgeTPU, features="stages", name="mobilenet_edgetpu_stages"
+    ),
     **{f"efficientnet_lite{size}": partial(EfficientNetLite, size) for size in SIZES},
     "resnet18": partial(ResNet, 18),
     "resnet34": partial(ResNet, 34),

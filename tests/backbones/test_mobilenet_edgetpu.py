@@ -46,7 +46,7 @@ def test_channels_strides_and_parameters() -> None:
     wide = MobileNetEdgeTPU()
     assert wide.pyramid_channels == {"P2": 24, "P3": 320, "P4": 576, "P5": 1280}
     assert wide.pyramid_strides == {"P2": 4, "P3": 8, "P4": 16, "P5": 16}
-    stages = MobileNetEdgeTPU(features="stages", output_stride=32)
+    stages = backbones.build("mobilenet_edgetpu_stages", output_stride=32)
     assert stages.pyramid_channels == {"P2": 24, "P3": 40, "P4": 72, "P5": 144}
     trainable = [references.trainable_parameters(x) for x in (stages, wide)]
     # `Conv_1` is the difference: 144 x 1280 and two numbers a channel.
