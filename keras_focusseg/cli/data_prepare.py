@@ -50,8 +50,8 @@ def prepare(
     Example: focusseg data prepare camvid --data-root CamVid --out prepared
     """
     from keras_focusseg import data
+    from keras_focusseg.data.errors import printable
     from keras_focusseg.data.records import tfds_builders
-    from keras_focusseg.data.sources.pairs import printable
 
     console = Console(width=max(100, Console().width))
     options = data_source.options(option)
@@ -63,7 +63,7 @@ def prepare(
         task = progress.add_task("Writing", total=sum(len(opened) for opened in sources))
 
         def advance(done: int, total: int) -> None:
-            what = "Writing" if done < total else "Sorting, summing and reading back"
+            what = "Writing" if done < total else "Writing shards and checksums"
             progress.update(task, completed=done, description=what)
 
         prepared = tfds_builders.prepare(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import threading
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,26 +10,20 @@ from typing import Any
 import numpy as np
 
 from keras_focusseg import label_spaces
-from keras_focusseg.data.errors import DataError
+from keras_focusseg.data.errors import DataError, Place, printable
 from keras_focusseg.data.records.files import (
-    AGAIN,
     INDEX,
     METADATA,
     VERSION,
-    array_record_reader,
     check_sums,
+    damaged,
     is_plain,
-    parse_example,
     read_json,
 )
 from keras_focusseg.data.sources.base import Sample, Source, existing_folder, inside, some
-from keras_focusseg.data.sources.readers import image_from_bytes, mask_from_bytes
+from keras_focusseg.data.sources.readers import image_from_bytes, mask_from_bytes, train_ids
 
 _DEPTH = 3  # data_dir/name/config/version, as TensorFlow Datasets nests them
-_GET = (
-    "Expected what `focusseg data prepare` writes, or a builder of "
-    "keras_focusseg.data.records.tfds_builders."
-)
 
 
 class Records(Source):
@@ -38,11 +32,12 @@ class Records(Source):
     Expected in the root, or at most three folders below, is what `focusseg data prepare` or a
     builder of `keras_focusseg.data.records.tfds_builders` wrote: shards, `metadata.json`,
     `focusseg.json` and `SHA256SUMS`. Sample `i` is sample `i` of the source that was prepared, with
-    its image, its mask and its name; label space, name and note travel along. Nothing but the
-    package `array_record` is needed to read.
+    its image, its mask and its name; label space, name and note travel along. TensorFlow Datasets
+    reads the records, for which it needs no TensorFlow.
 
     Opening compares the size of every file with what was written; `verify` compares every byte.
-    Each record carries checksums besides, so that altered bytes are an error when they are read.
+    Each record carries checksums and the name of its sample besides, so that altered bytes and
+    exchanged files are an error when they are read.
 
     Args:
         root: folder of the prepared dataset, or one around it.
@@ -54,7 +49,7 @@ class Records(Source):
     Raises:
         DataError: if no prepared dataset lies there, it lies there twice, a file is missing or
             has another size, or there is no such split.
-        ImportError: if the package `array_record` is not installed.
+        ImportError: if the extra `tfds` is not installed.
 
     Example:
         ```python
@@ -77,39 +72,44 @@ class Records(Source):
         _check_sizes(self.folder, index["sizes"])
         if verify:
             check_sums(self.folder)
+        if index.get("format") != "array_record":
+            raise DataError(
+                f"was written as {index.get('format')}, which cannot be read by index",
+                kind="records of another format",
+                file=self.folder,
+                fix="Prepare it with --format array_record, or read it in order with "
+                "tfds.builder_from_directory.",
+            )
         try:
             self.name = str(metadata["source"])
             self.label_space = label_spaces.LabelSpace.from_config(metadata["label_space"])
-            chosen = _chosen_splits(split, metadata["splits"], self.folder)
-            self._shards, self._places, self._names = _samples(chosen, index, metadata, self.folder)
-            self.note = "; ".join(
-                dict.fromkeys(n for s in chosen if (n := str(metadata["splits"][s]["note"])))
-            )
-            before = str(metadata["splits"][chosen[0]]["layout"])
+            self._chosen = _chosen_splits(split, metadata["splits"], self.folder)
+            written = [metadata["splits"][name] for name in self._chosen]
+            self._names = [str(name) for part in written for name in part["names"]]
+            self.note = "; ".join(dict.fromkeys(str(p["note"]) for p in written if p["note"]))
+            before = str(written[0]["layout"])
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             if isinstance(error, DataError):
                 raise
-            raise DataError(
-                f"{self.folder}: {METADATA} and {INDEX} do not fit together ({error!r}). {AGAIN}"
-            ) from error
+            raise damaged(self.folder / METADATA, f"is not what was written ({error!r})") from error
         self._encoding = replace(self.label_space, ids=(), ignored_ids=(label_spaces.IGNORE,))
-        shards = f"{len(self._shards)} shard{'s' if len(self._shards) != 1 else ''}"
-        self.layout = f"array_record, {shards}" + (f", prepared from {before}" if before else "")
-        self._readers: dict[int, Any] = {}
-        self._lock = threading.Lock()
-        self._reader(0)  # without array_record nothing can be read: say so now
+        self._records = self._opened()
+        if len(self._records) != len(self._names) or not self._names:
+            raise damaged(
+                self.folder, f"holds {len(self._records)} records but {len(self._names)} names"
+            )
+        self.layout = "array_record" + (f", prepared from {before}" if before else "")
 
     def __len__(self) -> int:
-        return len(self._places)
+        return len(self._names)
 
     def load(self, index: int) -> Sample:
         """Read sample `index`: image (H, W, 3) uint8, mask (H, W) uint8, name."""
-        record, where = self._record(index)
-        image = image_from_bytes(_part(record, "image", where), where)
-        mask = self._mask(record, where)
+        record, place = self._record(index)
+        image, mask = image_from_bytes(record["image"], place), self._mask(record, place)
         if mask.shape != image.shape[:2]:
-            raise DataError(
-                f"{where}: the mask is {mask.shape} but the image {image.shape[:2]}. {AGAIN}"
+            raise damaged(
+                place.file, f"the mask is {mask.shape} but the image {image.shape[:2]}", place.part
             )
         return Sample(image, mask, self._names[index])
 
@@ -146,49 +146,47 @@ class Records(Source):
             return ()
 
     def __getstate__(self) -> dict[str, Any]:
-        """Everything but the open readers, for processes that read on their own."""
-        return {key: value for key, value in vars(self).items() if key not in _OPEN}
+        """Everything but the open records, for processes that read on their own."""
+        return {key: value for key, value in vars(self).items() if key != "_records"}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Opens readers anew when they are needed."""
-        vars(self).update(state, _readers={}, _lock=threading.Lock())
+        """Opens the records anew."""
+        vars(self).update(state)
+        self._records = self._opened()
 
-    def _mask(self, record: dict[str, bytes], where: str) -> np.ndarray:
-        ids = mask_from_bytes(_part(record, "segmentation_mask", where), where)
+    def _opened(self) -> Any:
+        """The records as TensorFlow Datasets reads them, images and masks not decoded."""
         try:
-            return self._encoding.to_train_ids(ids, where)
-        except ValueError as error:
-            raise DataError(str(error)) from error
-
-    def _record(self, index: int) -> tuple[dict[str, bytes], str]:
-        """One record taken apart, and what to call it."""
-        shard, position = self._places[index]
-        path = self._shards[shard][0]
-        where = f"{path}, record {position} ({self._names[index]!r})"
+            import array_record  # noqa: F401  TensorFlow Datasets does not depend on it everywhere
+            import tensorflow_datasets as tfds
+        except ImportError as error:
+            raise ImportError(
+                "Prepared records are read with TensorFlow Datasets and array_record, which there "
+                "is for Linux and macOS: pip install 'keras-focusseg[tfds]'. TensorFlow is not "
+                "needed."
+            ) from error
+        raw = tfds.decode.SkipDecoding()
         try:
-            (content,) = self._reader(shard).read([position])
-        except (RuntimeError, ValueError, IndexError, OSError) as error:
-            raise DataError(f"{where}: the file is damaged there ({error}). {AGAIN}") from error
-        return parse_example(content, where), where
+            return tfds.builder_from_directory(str(self.folder)).as_data_source(
+                "+".join(self._chosen), decoders={"image": raw, "segmentation_mask": raw}
+            )
+        except Exception as error:  # whatever its parsers of JSON and splits raise
+            raise damaged(self.folder, f"cannot be opened as array_record ({error})") from error
 
-    def _reader(self, shard: int) -> Any:
-        reader = self._readers.get(shard)
-        if reader is not None:
-            return reader
-        with self._lock:
-            if shard not in self._readers:
-                path, count = self._shards[shard]
-                opened = array_record_reader(path)
-                # Of a file that was cut off, the reader says that it holds no records at all.
-                if opened.num_records() != count:
-                    raise DataError(
-                        f"{path}: holds {opened.num_records()} records; expected {count}. {AGAIN}"
-                    )
-                self._readers[shard] = opened
-            return self._readers[shard]
+    def _record(self, index: int) -> tuple[Mapping[str, Any], Place]:
+        name = self._names[index]
+        place = Place(self.folder, f"record {index} ({name!r})")
+        try:
+            record = self._records[index]
+        except Exception as error:  # of the C++ reader, or of a record that is no example
+            raise damaged(place.file, f"the file is damaged there ({error})", place.part) from error
+        if record["name"].decode() != printable(name):
+            raise damaged(place.file, f"is sample {record['name'].decode()!r}", place.part)
+        return record, place
 
-
-_OPEN = ("_readers", "_lock")
+    def _mask(self, record: Mapping[str, Any], place: Place) -> np.ndarray:
+        ids = mask_from_bytes(record["segmentation_mask"], place)
+        return train_ids(ids, self._encoding, place)
 
 
 def _found(root: Path) -> list[Path]:
@@ -218,12 +216,21 @@ def _located(root: Path) -> Path:
     if not found:
         there = some(sorted(p.name for p in root.iterdir()), 9) if root.is_dir() else ""
         raise DataError(
-            f"{root}: no prepared dataset is there; found {there or 'nothing'}, looked for {INDEX} "
-            f"and {METADATA}. {_GET}"
+            f"no prepared dataset is there; found {there or 'nothing'}, looked for {INDEX} and "
+            f"{METADATA}",
+            kind="dataset that is not there",
+            file=root,
+            fix="Expected what `focusseg data prepare` writes, or a builder of "
+            "keras_focusseg.data.records.tfds_builders.",
         )
     if len(found) > 1:
         names = some((f.relative_to(root).as_posix() for f in found), 9)
-        raise DataError(f"{root}: {len(found)} prepared datasets are there: {names}. Open one.")
+        raise DataError(
+            f"{len(found)} prepared datasets are there: {names}",
+            kind="dataset that is there more than once",
+            file=root,
+            fix="Open one.",
+        )
     return found[0]
 
 
@@ -232,13 +239,14 @@ def _description(folder: Path, root: Path) -> tuple[dict[str, Any], dict[str, An
     index, metadata = (read_json(folder / name, root) for name in (INDEX, METADATA))
     for name, content in ((INDEX, index), (METADATA, metadata)):
         if content.get("version") != VERSION:
-            raise DataError(
-                f"{folder / name}: has version {content.get('version')!r}; this version of "
-                f"keras_focusseg reads {VERSION}. {AGAIN}"
+            raise damaged(
+                folder / name,
+                f"has version {content.get('version')!r}; this version of keras_focusseg reads "
+                f"{VERSION}",
             )
     sizes = index.get("sizes")
     if not isinstance(sizes, dict) or not all(is_plain(name) for name in sizes):
-        raise DataError(f"{folder / INDEX}: does not list the files of the dataset. {AGAIN}")
+        raise damaged(folder / INDEX, "does not list the files of the dataset")
     return index, metadata
 
 
@@ -247,11 +255,10 @@ def _check_sizes(folder: Path, sizes: dict[str, Any]) -> None:
     for name, size in sizes.items():
         path = inside(folder / name, root)
         if not path.is_file():
-            raise DataError(f"{path}: the file is missing. {AGAIN}")
+            raise damaged(path, "the file is missing")
         if (found := path.stat().st_size) != size:
-            raise DataError(
-                f"{path}: has {found} bytes; {size} were written. It was cut off or altered. "
-                f"{AGAIN}"
+            raise damaged(
+                path, f"has {found} bytes; {size} were written. It was cut off or altered"
             )
 
 
@@ -260,53 +267,14 @@ def _chosen_splits(split: str, known: dict[str, Any], folder: Path) -> list[str]
     by_name = {name: name for name in known} | {str(s["split"]): n for n, s in known.items()}
     if split in by_name:
         return [by_name[split]]
+    kind = "split that is not there"
     parts = [part.strip() for part in split.split("+")]
     if unknown := [part for part in parts if part not in by_name]:
+        there = some((str(s["split"]) for s in known.values()), 9)
         raise DataError(
-            f"{folder}: split {unknown[0]!r} was not prepared; there are "
-            f"{some((str(s['split']) for s in known.values()), 9)}."
+            f"split {unknown[0]!r} was not prepared; there are {there}", kind=kind, file=folder
         )
     chosen = [by_name[part] for part in parts]
     if len(set(chosen)) < len(chosen):
-        raise DataError(f"{folder}: {split!r} names a split twice.")
+        raise DataError(f"{split!r} names a split twice", kind=kind, file=folder)
     return chosen
-
-
-def _samples(
-    chosen: list[str], index: dict[str, Any], metadata: dict[str, Any], folder: Path
-) -> tuple[list[tuple[Path, int]], list[tuple[int, int]], list[str]]:
-    """Shards with their numbers of records, and shard, position and name of each sample."""
-    shards: list[tuple[Path, int]] = []
-    places: list[tuple[int, int]] = []
-    names: list[str] = []
-    for split in chosen:
-        content = index["splits"].get(split, {})
-        if index["format"] != "array_record":
-            raise DataError(
-                f"{folder}: was written as {index['format']}, which cannot be read by index. "
-                "Prepare it with --format array_record, or read it in order with "
-                "tfds.builder_from_directory."
-            )
-        records = []
-        for file, count in content["shards"]:
-            if file not in index["sizes"] or not isinstance(count, int):
-                raise DataError(f"{folder / INDEX}: shard {file!r} is not listed. {AGAIN}")
-            records += [(len(shards), position) for position in range(count)]
-            shards.append((folder / file, count))
-        order = content["order"]
-        if sorted(order) != list(range(len(records))):
-            raise DataError(
-                f"{folder / INDEX}: the order of split {split!r} is not one of its {len(records)} "
-                f"records. {AGAIN}"
-            )
-        places += [records[number] for number in order]
-        names += [str(name) for name in metadata["splits"][split]["names"]]
-    if len(names) != len(places) or not names:
-        raise DataError(f"{folder}: holds {len(places)} records but {len(names)} names. {AGAIN}")
-    return shards, places, names
-
-
-def _part(record: dict[str, bytes], name: str, where: str) -> bytes:
-    if name not in record:
-        raise DataError(f"{where}: has no {name!r}; it has {some(record, 9)}. {AGAIN}")
-    return record[name]

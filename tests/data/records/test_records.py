@@ -24,7 +24,7 @@ from keras_focusseg.cli import data_prepare
 from keras_focusseg.data.records import files as record_files
 from keras_focusseg.data.records import tfds_builders
 from tests.data import layouts
-from tests.data.conftest import ArraySource, random_pair, train_pair
+from tests.data.conftest import ArraySource, random_pair, refused, train_pair
 
 
 def assert_same(found: data.Source, wanted: data.Source) -> None:
@@ -166,11 +166,10 @@ def sample_space() -> label_spaces.LabelSpace:
 
 
 def test_without_tensorflow(camvid_records):
-    """Written above, read where neither TensorFlow nor TensorFlow Datasets can be imported."""
+    """Written above, read where TensorFlow cannot be imported."""
     code = f"""
-import sys
-for name in ("tensorflow", "tensorflow_datasets"):
-    sys.modules[name] = None
+from tests.data.conftest import without_tensorflow
+without_tensorflow()
 from keras_focusseg import data
 records = data.open_source("auto", {str(camvid_records.parent)!r}, "train")
 print(len(records), sum(int(s.image.sum()) + int(s.mask.sum()) for s in records))
@@ -325,14 +324,14 @@ class TestDamage:
         with pytest.raises(data.DataError, match=rf"{shard.name}: was altered .* SHA-256 is"):
             data.Records(camvid_records, verify=True)
         records = data.Records(camvid_records)  # of the same size, so this is quick and content
-        with pytest.raises(data.DataError, match=rf"{shard.name}, record \d+ .* damaged there"):
+        with refused("damaged records", camvid_records, r"record 0 \('0001TP_.* damaged there"):
             list(records)
 
     def test_another_record_file_of_the_same_size(self, camvid_records):
         first, second = sorted(camvid_records.glob("*-train.array_record-*"))
         assert first.stat().st_size == second.stat().st_size
         first.write_bytes(second.read_bytes())
-        with pytest.raises(data.DataError, match=r"holds 3 records; expected 2"):
+        with refused("damaged records", camvid_records, "record 0 .*: is sample '0006R0_f00930'"):
             list(data.Records(camvid_records))
 
     def test_sums_are_those_of_sha256sum(self, camvid_records):
@@ -342,7 +341,7 @@ class TestDamage:
         assert set(listed) == there >= {"focusseg.json", "metadata.json", "dataset_info.json"}
         assert all(record_files.sha256(camvid_records / n) == d for n, d in listed.items())
 
-    @pytest.mark.parametrize("content", ["", "{", "[]", "null", '{"version": 2}', "[" * 100_000])
+    @pytest.mark.parametrize("content", ["", "{", "[]", "null", '{"version": 1}', "[" * 100_000])
     @pytest.mark.parametrize("name", ["focusseg.json", "metadata.json"])
     def test_json_that_is_not(self, camvid_records, name, content):
         (camvid_records / name).write_text(content)
@@ -354,13 +353,6 @@ class TestDamage:
         ("focusseg.json", ("sizes",), {"../../x": 1}),
         ("focusseg.json", ("sizes",), 3),
         ("focusseg.json", ("format",), None),
-        ("focusseg.json", ("splits",), {}),
-        ("focusseg.json", ("splits", "train", "order"), [0, 0, 1, 2, 3]),
-        ("focusseg.json", ("splits", "train", "order"), [0, 1]),
-        ("focusseg.json", ("splits", "train", "order"), "01234"),
-        ("focusseg.json", ("splits", "train", "shards"), [["../x", 5]]),
-        ("focusseg.json", ("splits", "train", "shards"), [[["x"], 5]]),
-        ("focusseg.json", ("splits", "train", "shards"), 5),
         ("metadata.json", ("label_space",), {"name": "x"}),
         ("metadata.json", ("label_space", "classes"), []),
         ("metadata.json", ("splits",), []),
@@ -420,35 +412,6 @@ class TestFinding:
         assert all(data.recognise(f) == "records" for f in (out, out / "camvid_records"))
         out.rename(camvid / "prepared")
         assert data.recognise(camvid) == "camvid"
-
-
-class TestExampleParser:
-    def test_other_kinds_of_features_are_skipped(self):
-        pytest.importorskip("tensorflow_datasets")
-        from tensorflow_datasets.proto import tf_example_generated_pb2 as proto_example
-        from tensorflow_datasets.proto import tf_feature_generated_pb2 as proto
-
-        features = proto.Features(
-            feature={
-                "numbers": proto.Feature(int64_list=proto.Int64List(value=[1, -5, 1 << 40])),
-                "floats": proto.Feature(float_list=proto.FloatList(value=[0.5, 2.0])),
-                "bytes": proto.Feature(bytes_list=proto.BytesList(value=[b"first", b"second"])),
-                "nothing": proto.Feature(),
-            }
-        )
-        message = proto_example.Example(features=features).SerializeToString()
-        assert record_files.parse_example(message, "x") == {"bytes": b"first"}
-
-    def test_garbage_is_refused_or_gives_bytes(self):
-        rng = np.random.default_rng(0)
-        refused = 0
-        for _ in range(500):
-            message = b"\x0a\x28" + rng.bytes(40)
-            try:
-                assert isinstance(record_files.parse_example(message, "some record"), dict)
-            except data.DataError as error:
-                refused += "some record: is no tf.train.Example" in str(error)
-        assert refused > 250
 
 
 class TestCommand:

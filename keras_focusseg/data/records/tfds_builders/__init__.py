@@ -3,7 +3,7 @@
 After `import keras_focusseg.data.records.tfds_builders`, `tfds.load("focusseg_camvid")`,
 `tfds.load("focusseg_bdd100k")` and `tfds.load("focusseg_ade20k")` work. Cityscapes has a builder
 in TensorFlow Datasets itself, see `TFDSCityscapes`. Needs the extra `tfds`; what was written is
-read by `keras_focusseg.data.Records` with the package `array_record` alone.
+read by `keras_focusseg.data.Records`.
 """
 
 from __future__ import annotations

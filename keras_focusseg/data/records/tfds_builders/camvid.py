@@ -11,7 +11,7 @@ import tensorflow_datasets as tfds
 from keras_focusseg import label_spaces
 from keras_focusseg.data.records.tfds_builders.source_builder import DESCRIPTION, SourceBuilder
 from keras_focusseg.data.sources.base import Source
-from keras_focusseg.data.sources.camvid_copies import camvid_splits, open_camvid
+from keras_focusseg.data.sources.camvid import camvid_splits, open_camvid
 from keras_focusseg.label_spaces import LabelSpace
 
 # Configuration, grouping of the 32 classes, what it does.

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from keras_focusseg import label_spaces
-from keras_focusseg.data.errors import DataError
+from keras_focusseg.data.errors import DataError, Place
 from keras_focusseg.data.sources.base import Sample, Source
 from keras_focusseg.data.sources.pairs import split_parts
-from keras_focusseg.data.sources.readers import image_from_bytes, mask_from_bytes
+from keras_focusseg.data.sources.readers import image_from_bytes, mask_from_bytes, train_ids
 
 _CONFIG = "cityscapes/semantic_segmentation"
 _SPLITS = {"train": "train", "val": "validation"}
@@ -52,18 +52,25 @@ class TFDSCityscapes(Source):
         parts = split_parts(split, tuple(_SPLITS), "Cityscapes", "gtFine/test holds dummies.")
         builder = tfds.builder(_CONFIG, data_dir=None if data_dir is None else str(data_dir))
         if not builder.is_prepared():
-            raise DataError(f"{builder.data_dir}: Cityscapes is not prepared there. {_PREPARE}")
+            raise DataError(
+                "Cityscapes is not prepared there",
+                kind="dataset that is not there",
+                file=builder.data_dir,
+                fix=_PREPARE,
+            )
         if builder.info.file_format.value != "array_record":
             raise DataError(
-                f"{builder.data_dir}: was written as {builder.info.file_format.value}, which "
-                f"cannot be read by index. {_PREPARE}"
+                f"was written as {builder.info.file_format.value}, which cannot be read by index",
+                kind="records of another format",
+                file=builder.data_dir,
+                fix=_PREPARE,
             )
         raw = tfds.decode.SkipDecoding()
         self._records = builder.as_data_source(
             "+".join(_SPLITS[part] for part in parts),
             decoders={"image_left": raw, "segmentation_label": raw},
         )
-        self._where = str(builder.data_dir)
+        self._where = Path(builder.data_dir)
         self.layout = f"prepared by TensorFlow Datasets, {len(self._records)} pairs"
 
     def __len__(self) -> int:
@@ -79,16 +86,15 @@ class TFDSCityscapes(Source):
         """Read the mask of sample `index` alone: (H, W) uint8."""
         return self._mask(*self._record(index))
 
-    def _record(self, index: int) -> tuple[dict[str, Any], str]:
-        where = f"{self._where}, {self.split}, record {index}"
+    def _record(self, index: int) -> tuple[dict[str, Any], Place]:
+        place = Place(self._where, f"{self.split}, record {index}")
         try:
-            return self._records[index], where
+            return self._records[index], place
         except RuntimeError as error:
-            raise DataError(f"{where}: the file is damaged there ({error}). {_PREPARE}") from error
+            raise place.error(
+                f"the file is damaged there ({error})", "damaged records", fix=_PREPARE
+            ) from error
 
-    def _mask(self, record: dict[str, Any], where: str) -> np.ndarray:
-        try:
-            raw = mask_from_bytes(record["segmentation_label"], where)
-            return self.label_space.to_train_ids(raw, where)
-        except ValueError as error:
-            raise error if isinstance(error, DataError) else DataError(str(error)) from error
+    def _mask(self, record: dict[str, Any], place: Place) -> np.ndarray:
+        raw = mask_from_bytes(record["segmentation_label"], place)
+        return train_ids(raw, self.label_space, place)

@@ -18,17 +18,14 @@ import numpy as np
 import tensorflow_datasets as tfds
 from PIL import Image
 
-from keras_focusseg.data.errors import DataError
+from keras_focusseg.data.errors import DataError, printable
 from keras_focusseg.data.records.files import (
     INDEX,
     SUMS,
     VERSION,
-    array_record_reader,
-    parse_example,
     write_sums,
 )
 from keras_focusseg.data.sources.base import Source, check_sample
-from keras_focusseg.data.sources.pairs import printable
 from keras_focusseg.files import write_text
 from keras_focusseg.label_spaces import LabelSpace
 
@@ -95,6 +92,7 @@ class SourceBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  #
                 }
             ),
             supervised_keys=("image", "segmentation_mask"),
+            disable_shuffling=True,  # record i is sample i; feeds shuffle
             metadata=tfds.core.MetadataDict(
                 version=VERSION,
                 source=self.source_name(),
@@ -183,32 +181,14 @@ class SourceBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  #
 
 
 def finish(builder: Any, folder: Path) -> None:
-    """Read all records back, and write `focusseg.json` and `SHA256SUMS`.
-
-    Args:
-        builder: that has written them.
-        folder: where they lie.
-
-    Raises:
-        DataError: if the records are not those that were written.
-    """
-    file_format = builder.info.file_format.value
-    splits: dict[str, Any] = {}
-    for name, split in builder.info.splits.items():
-        shards = [
-            [Path(os.fspath(path)).name, int(count)]
-            for path, count in zip(split.filepaths, split.shard_lengths, strict=True)
-        ]
-        splits[name] = {"shards": shards}
-        if file_format == "array_record":
-            names = builder.info.metadata["splits"][name]["names"]
-            splits[name]["order"] = _order(folder, shards, names)
+    """Write `focusseg.json` and `SHA256SUMS` beside the records that a builder has written."""
     sizes = {
         path.name: path.stat().st_size
         for path in sorted(folder.iterdir())
         if path.is_file() and path.name not in (INDEX, SUMS)
     }
-    index = {"version": VERSION, "format": file_format, "splits": splits, "sizes": sizes}
+    file_format = builder.info.file_format.value
+    index = {"version": VERSION, "format": file_format, "sizes": sizes}
     write_text(folder / INDEX, json.dumps(index))
     write_sums(folder)
 
@@ -223,24 +203,6 @@ def tfds_split(split: str) -> str:
         A name of letters, digits, "_" and "-".
     """
     return _SPLIT_NAMES.get(split) or re.sub(r"[^A-Za-z0-9_-]", "_", split)
-
-
-def _order(folder: Path, shards: list[list[Any]], names: list[str]) -> list[int]:
-    """For each sample, which record of the split it is."""
-    places: dict[str, int] = {}
-    for file, count in shards:
-        reader = array_record_reader(folder / file)
-        for position in range(count):
-            (record,) = reader.read([position])
-            example = parse_example(record, f"{folder / file}, record {position}")
-            places[example["name"].decode()] = len(places)
-    try:
-        order = [places[printable(name)] for name in names]
-    except KeyError as error:
-        raise DataError(f"{folder}: sample {error} is not among its records.") from error
-    if len(order) != len(places):
-        raise DataError(f"{folder}: holds {len(places)} records of {len(order)} samples.")
-    return order
 
 
 def _check_sources(sources: Mapping[str, Source], space: LabelSpace) -> None:
