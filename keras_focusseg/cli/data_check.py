@@ -54,7 +54,7 @@ def check(
     """
     from keras_focusseg import files
     from keras_focusseg.data import checkup
-    from keras_focusseg.data.sources.pairs import printable
+    from keras_focusseg.data.errors import printable
     from keras_focusseg.visualization import checkup_page
 
     name, root = data_source.place(source, data_root)

@@ -14,9 +14,7 @@ from keras_focusseg.data.sources.ade20k import ADE20K
 from keras_focusseg.data.sources.base import Sample, Source
 from keras_focusseg.data.sources.bdd100k import BDD100K
 from keras_focusseg.data.sources.cached import Cached
-from keras_focusseg.data.sources.camvid import CamVid
-from keras_focusseg.data.sources.camvid720 import CamVid720
-from keras_focusseg.data.sources.camvid_copies import CamVidCopy, open_camvid
+from keras_focusseg.data.sources.camvid import CamVid, CamVid720, CamVidCopy, open_camvid
 from keras_focusseg.data.sources.cityscapes import Cityscapes
 from keras_focusseg.data.sources.folders.contents import discover_colors
 from keras_focusseg.data.sources.folders.folder import Folder, open_folder

@@ -11,10 +11,10 @@ from typing import Any, NamedTuple
 from keras_focusseg.data.errors import DataError
 from keras_focusseg.data.records.read import Records
 from keras_focusseg.data.sources.ade20k import ADE20K
-from keras_focusseg.data.sources.base import Source, existing_folder, some
+from keras_focusseg.data.sources.base import Source, existing_folder, some, unreadable
 from keras_focusseg.data.sources.bdd100k import BDD100K
-from keras_focusseg.data.sources.camvid720 import CamVid720
-from keras_focusseg.data.sources.camvid_copies import (
+from keras_focusseg.data.sources.camvid import (
+    CamVid720,
     camvid_splits,
     open_camvid,
     recognises_camvid,
@@ -54,6 +54,8 @@ _LAYOUTS: dict[str, _Layout] = {
     "folder": _Layout(partial(open_joined, open_folder), folder_splits, recognises_folder),
 }
 _SYNTHETIC = "synthetic_streets"
+NO_OPTION = "option that a source does not have"
+"""The kind of the error about an argument that a source does not take."""
 
 
 def source_names() -> list[str]:
@@ -96,7 +98,9 @@ def open_source(
     except TypeError as error:
         # The class knows its arguments best, and names the one that it does not have.
         if "keyword argument" in str(error):
-            raise DataError(f"Source {name!r} has no such option: {error}.") from error
+            raise DataError(
+                f"Source {name!r} has no such option: {error}", kind=NO_OPTION
+            ) from error
         raise
 
 
@@ -152,25 +156,29 @@ def recognise(root: str | Path) -> str:
         for path in (path for path in inner if path.is_dir()):
             os.scandir(path).close()
     except OSError as error:  # what cannot be read would look like what is not there
-        raise DataError(
-            f"{error.filename or folder}: the folder cannot be read ({error.strerror}). Give "
-            "yourself the right to list and enter it, or look whether its disk is there."
-        ) from error
+        raise unreadable(Path(error.filename or folder), "the folder", error) from error
     found = some((path.name for path in inner), 9) or "nothing"
     raise DataError(
-        f"{folder}: no known layout; it holds {found}. Known are {', '.join(_LAYOUTS)}. Put images "
-        "into images/ and masks into masks/, or name the source and its options."
+        f"no known layout; it holds {found}. Known are {', '.join(_LAYOUTS)}",
+        kind="folder of no known layout",
+        file=folder,
+        fix="Put images into images/ and masks into masks/, or name the source and its options.",
     )
 
 
 def _root(name: str, root: str | Path | None) -> Path:
     if root is None:
-        raise DataError(f"Source {name!r} needs root=, the folder that it lies in.")
+        raise DataError(
+            f"Source {name!r} needs root=, the folder that it lies in", kind="root that is missing"
+        )
     return existing_folder(root, "the root folder")
 
 
 def _layout(name: str, root: str | Path | None) -> tuple[_Layout, Path]:
     if name != "auto" and name not in _LAYOUTS:
-        raise DataError(f"There is no source {name!r}; there are {', '.join(source_names())}.")
+        raise DataError(
+            f"There is no source {name!r}; there are {', '.join(source_names())}",
+            kind="source that is unknown",
+        )
     folder = _root(name, root)
     return _LAYOUTS[recognise(folder) if name == "auto" else name], folder

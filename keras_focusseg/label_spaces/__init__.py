@@ -15,6 +15,7 @@ from keras_focusseg.label_spaces.groupings import Grouping, by_color, grouping
 from keras_focusseg.label_spaces.label_space import (
     IGNORE,
     LabelSpace,
+    UnknownLabels,
     distinct_colors,
     from_names,
 )
@@ -24,6 +25,7 @@ __all__ = [
     "VOID_NAMES",
     "Grouping",
     "LabelSpace",
+    "UnknownLabels",
     "by_color",
     "distinct_colors",
     "find_table",

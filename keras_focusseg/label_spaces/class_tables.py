@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import json
 import os
-import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,8 +13,8 @@ from typing import Any
 from keras_focusseg import files
 from keras_focusseg.label_spaces.groupings import Grouping, by_color, colors_to_ids
 from keras_focusseg.label_spaces.label_space import IGNORE, LabelSpace, from_names
-
-Color = tuple[int, int, int]
+from keras_focusseg.label_spaces.table_rows import Color, Row, csv_rows, json_rows, text_rows
+from keras_focusseg.label_spaces.text import composed, decoded
 
 VOID_NAMES = ("void", "unlabeled", "unlabelled", "ignore", "__ignore__")
 """Names that mean "no class here", in any case: such rows of a table are ignored."""
@@ -32,21 +31,13 @@ TABLE_FILES = (
     "classes.txt",
     "codes.txt",
     "labels.txt",
+    "class_names.txt",
+    "dataset_meta.json",
 )
 """Names of class tables, in the order in which they are looked for."""
 
 MAX_BYTES = 1_000_000
 """Larger files are no class tables."""
-
-_LABELMAP = re.compile(r"^(?P<name>[^:]+):(?P<color>[^:]*):[^:]*:[^:]*$")
-_COLOR_FIRST = re.compile(r"^(?P<color>\d+[ \t]+\d+[ \t]+\d+)[ \t]+(?P<name>\S.*)$")
-_COLUMNS = {
-    "name": ("name", "class", "class_name", "class name", "label"),
-    "id": ("pixel value", "pixel_value", "id", "class_id", "value", "index"),
-    "r": ("r", "red"),
-    "g": ("g", "green"),
-    "b": ("b", "blue"),
-}
 
 
 @dataclass(frozen=True)
@@ -68,6 +59,11 @@ class ClassTable:
     ids: tuple[int, ...]
     ignored: frozenset[int]
     stored: LabelSpace | None = None
+
+    @property
+    def has_colors(self) -> bool:
+        """Whether coloured masks can be read with it."""
+        return bool(self.colors) or self.stored is not None
 
     def label_space(self) -> LabelSpace:
         """The classes, without the ignored rows.
@@ -140,14 +136,15 @@ def read_class_table(
     - `labelmap.txt` of CVAT and Datumaro: `name:r,g,b:parts:actions`, comments with `#`;
     - `label_colors.txt` of CamVid: `r g b name`;
     - plain text, one name a line: `classes.txt`, `codes.txt`, Labelme's `labels.txt`;
-    - JSON: what `LabelSpace.to_config` gives, a list of names, or a list of objects with `name`
-      and, if you like, `color` and `id`.
+    - JSON: what `LabelSpace.to_config` gives, a list of names, a list of objects with `name` and,
+      if you like, `color` and `id`, ids with their names, Datumaro's `dataset_meta.json`
+      (`label_map`, `segmentation_colors`), or `classes` with `palette`.
 
     Where the file gives no ids, a row's number counts, from 0; Labelme's `__ignore__` in the first
     line does not count, as in Labelme's own exports.
 
     Args:
-        path: the file, UTF-8.
+        path: the file, UTF-8 or UTF-16.
         ignored: names of rows that are no classes, in any case; their ids and colours are
             ignored. `()` makes a class of every row.
 
@@ -170,7 +167,7 @@ def load_table(path: str | os.PathLike[str], ignored: Collection[str] = VOID_NAM
     """A class table with all of its rows; see `read_class_table`.
 
     Args:
-        path: the file, UTF-8.
+        path: the file, UTF-8 or UTF-16.
         ignored: names of rows that are no classes, in any case.
 
     Returns:
@@ -186,13 +183,13 @@ def load_table(path: str | os.PathLike[str], ignored: Collection[str] = VOID_NAM
     suffix = path.suffix.lower()
     if suffix == ".json":
         content = _parse_json(path, text)
-        if isinstance(content, Mapping):
+        if isinstance(content, Mapping) and {"name", "classes"} <= set(content):
             return _stored(path, content)
-        rows = _json_rows(path, content)
+        rows = json_rows(path, content)
     elif suffix == ".csv":
-        rows = _csv_rows(path, text)
+        rows = csv_rows(path, text)
     else:
-        rows = _text_rows(path, text)
+        rows = text_rows(path, text)
     if not rows:
         raise ValueError(f"{path}: lists no class. Write one name a line.")
     return _table(path, rows, {name.casefold() for name in ignored})
@@ -255,15 +252,7 @@ def write_class_dict(
     return path
 
 
-@dataclass(frozen=True)
-class _Row:
-    line: str
-    name: str
-    color: Color | None = None
-    id: int | None = None
-
-
-def _table(path: Path, rows: list[_Row], void: set[str]) -> ClassTable:
+def _table(path: Path, rows: list[Row], void: set[str]) -> ClassTable:
     seen: dict[str, str] = {}
     for row in rows:
         if row.name in seen and row.name.casefold() not in void:
@@ -305,11 +294,11 @@ def _text(path: Path) -> str:
             raise ValueError(
                 f"{path}: has {size:,} bytes; a class table has at most {MAX_BYTES:,}."
             )
-        return path.read_bytes().decode("utf-8-sig")
+        return composed(decoded(path.read_bytes()))
     except UnicodeDecodeError as error:
         raise ValueError(
-            f"{path}: is not UTF-8 text ({error.reason} at byte {error.start}). Save the class "
-            "table as UTF-8."
+            f"{path}: is text in another encoding than UTF-8 or UTF-16 ({error.reason} "
+            f"at byte {error.start}). Save the class table as UTF-8."
         ) from error
     except OSError as error:
         raise ValueError(
@@ -318,128 +307,11 @@ def _text(path: Path) -> str:
         ) from error
 
 
-def _csv_rows(path: Path, text: str) -> list[_Row]:
-    lines = text.splitlines()
-    header = lines[0] if lines else ""
-    delimiter = next((mark for mark in ",;\t" if mark in header), ",")
-    try:
-        cells = [
-            (f"line {number}", [cell.strip() for cell in row])
-            for number, row in enumerate(csv.reader(lines, delimiter=delimiter, strict=True), 1)
-            if any(cell.strip() for cell in row)
-        ]
-    except csv.Error as error:
-        raise ValueError(f"{path}: is not CSV ({error}). Write name,r,g,b.") from error
-    if not cells:
-        return []
-    columns = _columns(path, cells[0][1])
-    return [_csv_row(path, line, row, columns) for line, row in cells[1:]]
-
-
-def _columns(path: Path, header: list[str]) -> dict[str, int]:
-    lower = [title.lower() for title in header]
-    columns: dict[str, int] = {}
-    for key, titles in _COLUMNS.items():
-        places = [place for place, title in enumerate(lower) if title in titles]
-        if places:
-            columns[key] = min(places, key=lambda place: titles.index(lower[place]))
-    colors = [key for key in "rgb" if key in columns]
-    if "name" not in columns or len(colors) not in (0, 3):
-        raise ValueError(
-            f"{path}, line 1: the header is {', '.join(repr(t) for t in header[:8])}; expected "
-            "name,r,g,b (r, g and b all or none), or Pixel Value,Class. Write the header there."
-        )
-    return columns
-
-
-def _csv_row(path: Path, line: str, row: list[str], columns: dict[str, int]) -> _Row:
-    if len(row) <= max(columns.values()):
-        raise ValueError(
-            f"{path}, {line}: has {len(row)} cells ({','.join(row)!r}); the header asks for "
-            f"{max(columns.values()) + 1}."
-        )
-    color = [row[columns[key]] for key in "rgb"] if "r" in columns else None
-    return _Row(
-        line,
-        _name(path, line, row[columns["name"]]),
-        None if color is None else _color(path, line, color),
-        _id(path, line, row[columns["id"]]) if "id" in columns else None,
-    )
-
-
-def _text_rows(path: Path, text: str) -> list[_Row]:
-    lines = [line.strip() for line in text.splitlines()]
-    while lines and not lines[-1]:
-        lines.pop()
-    spoken = [line for line in lines if line and not line.startswith("#")]
-    if path.stem.lower() == "labelmap" or (spoken and all(map(_LABELMAP.match, spoken))):
-        pattern, form = _LABELMAP, "name:r,g,b:parts:actions"
-    elif spoken and all(map(_COLOR_FIRST.match, spoken)):
-        pattern, form = _COLOR_FIRST, "r g b name"
-    else:
-        return [_plain_row(path, number, line) for number, line in enumerate(lines, 1)]
-    rows = []
-    for number, line in enumerate(lines, 1):
-        if not line or line.startswith("#"):
-            continue
-        where = f"line {number}"
-        if (match := pattern.match(line)) is None:
-            raise ValueError(f"{path}, {where}: {_short(line)!r} is not of the form {form}.")
-        color = re.split(r"[,\s]+", match["color"].strip()) if match["color"].strip() else None
-        rows.append(
-            _Row(
-                where,
-                _name(path, where, match["name"]),
-                None if color is None else _color(path, where, color),
-            )
-        )
-    return rows
-
-
-def _plain_row(path: Path, number: int, line: str) -> _Row:
-    if not line:
-        raise ValueError(
-            f"{path}, line {number}: is empty. The number of a line is the id of its class, so "
-            "there can be no gaps: remove the line, or write the name that belongs there."
-        )
-    return _Row(f"line {number}", _name(path, f"line {number}", line))
-
-
 def _parse_json(path: Path, text: str) -> Any:
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path}: is not JSON ({error}).") from error
-
-
-def _json_rows(path: Path, content: Any) -> list[_Row]:
-    if not isinstance(content, list):
-        raise ValueError(
-            f"{path}: holds {type(content).__name__}; expected a label space, or a list of names "
-            "or of objects with name, color and id."
-        )
-    rows = []
-    for number, entry in enumerate(content):
-        where = f"entry {number}"
-        if isinstance(entry, str):
-            entry = {"name": entry}
-        if not isinstance(entry, Mapping) or not isinstance(entry.get("name"), str):
-            raise ValueError(
-                f"{path}, {where}: {_short(entry)} is no class; expected a name, or an object "
-                "such as {'name': 'road', 'color': [128, 64, 128], 'id': 0}."
-            )
-        color, number_on_disk = entry.get("color"), entry.get("id")
-        if color is not None and not isinstance(color, list):
-            raise ValueError(f"{path}, {where}: color is {_short(color)}; expected [r, g, b].")
-        rows.append(
-            _Row(
-                where,
-                _name(path, where, entry["name"]),
-                None if color is None else _color(path, where, color),
-                None if number_on_disk is None else _id(path, where, number_on_disk),
-            )
-        )
-    return rows
 
 
 def _stored(path: Path, content: Mapping[str, Any]) -> ClassTable:
@@ -450,45 +322,3 @@ def _stored(path: Path, content: Mapping[str, Any]) -> ClassTable:
             f"{path}: is no label space as LabelSpace.to_config gives it ({error})."
         ) from error
     return ClassTable(path, space.classes, space.colors, space.ids, frozenset(), space)
-
-
-def _name(path: Path, line: str, text: str) -> str:
-    name = text.strip()
-    if not name or not name.isprintable():
-        raise ValueError(
-            f"{path}, {line}: the name is {_short(text)!r}; expected printable characters."
-        )
-    return name
-
-
-def _color(path: Path, line: str, values: list[Any]) -> Color:
-    numbers = [_whole(value) for value in values]
-    if len(numbers) != 3 or not all(n is not None and 0 <= n <= 255 for n in numbers):
-        raise ValueError(
-            f"{path}, {line}: the colour is {_short(values)}; expected red, green and blue as "
-            "whole numbers 0 to 255."
-        )
-    red, green, blue = (int(n) for n in numbers if n is not None)
-    return red, green, blue
-
-
-def _id(path: Path, line: str, value: Any) -> int:
-    number = _whole(value)
-    if number is None or not 0 <= number <= IGNORE:
-        raise ValueError(
-            f"{path}, {line}: the id is {_short(value)!r}; expected a whole number 0 to {IGNORE}."
-        )
-    return number
-
-
-def _whole(value: Any) -> int | None:
-    """The whole number that a cell or JSON value is, or None."""
-    if isinstance(value, str):
-        text = value.strip()
-        return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else None
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
-
-
-def _short(value: Any) -> str:
-    text = value if isinstance(value, str) else repr(value)
-    return text if len(text) <= 80 else f"{text[:77]}..."

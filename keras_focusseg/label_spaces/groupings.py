@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from keras_focusseg.label_spaces.benchmarks import get, names, table
-from keras_focusseg.label_spaces.label_space import IGNORE, LabelSpace
+from keras_focusseg.label_spaces.label_space import IGNORE, LabelSpace, UnknownLabels
 
 _TARGETS = {"camvid32": "camvid11"}
 _UNKNOWN = -1
@@ -56,7 +56,8 @@ class Grouping:
             (H, W) uint8: 0..C-1, or 255 where ignored.
 
         Raises:
-            ValueError: if more pixels have a colour of no class; names colours and counts.
+            UnknownLabels: a `ValueError`, if more pixels have a colour of no class; names colours
+                and counts.
         """
         if colors.dtype != np.uint8 or colors.ndim != 3 or colors.shape[-1] != 3:
             raise ValueError(
@@ -73,19 +74,23 @@ class Grouping:
         result = np.repeat(known, lengths).reshape(colors.shape[:2])
         stray = result == _UNKNOWN
         if (count := int(stray.sum())) > max_stray:
-            raise ValueError(self._stray_message(colors[stray], count, stray.size, where))
+            raise UnknownLabels(
+                where,
+                self._strays(colors[stray], count, stray.size),
+                "Resizing with blending or JPEG compression makes such colours: restore the "
+                "original label image.",
+            )
         result[stray] = IGNORE
         return result.astype("uint8")
 
-    def _stray_message(self, colors: np.ndarray, count: int, size: int, where: str) -> str:
+    def _strays(self, colors: np.ndarray, count: int, size: int) -> str:
         values, counts = np.unique(colors, axis=0, return_counts=True)
         order = np.argsort(-counts, kind="stable")
         listed = ", ".join(f"{tuple(values[i].tolist())} ({counts[i]})" for i in order[:5])
         more = f" and {len(order) - 5} other colours" if len(order) > 5 else ""
         return (
-            f"{where}: {count} of {size} pixels have a colour that no class of {self.source!r} "
-            f"has: {listed}{more}. Resizing with blending or JPEG compression makes such colours: "
-            "restore the original label image, or allow that many stray pixels."
+            f"{count} of {size} pixels have a colour that no class of {self.source!r} has: "
+            f"{listed}{more}"
         )
 
 

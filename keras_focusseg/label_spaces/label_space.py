@@ -13,6 +13,19 @@ IGNORE = 255
 """The label of ignored pixels inside the library, whatever number a benchmark uses on disk."""
 
 
+class UnknownLabels(ValueError):
+    """A mask holds numbers or colours that are neither classes nor ignored.
+
+    Attributes:
+        found: which ones, and on how many pixels.
+        fix: what to do.
+    """
+
+    def __init__(self, where: str, found: str, fix: str) -> None:
+        super().__init__(f"{where}: {found}. {fix}")
+        self.found, self.fix = found, fix
+
+
 @dataclass(frozen=True)
 class LabelSpace:
     """The classes of a dataset and how its masks number them.
@@ -103,8 +116,8 @@ class LabelSpace:
             uint8 of the same shape: 0..C-1, or 255 where ignored.
 
         Raises:
-            ValueError: if a number is neither a class nor ignored; names it, its count and
-                `where`.
+            UnknownLabels: a `ValueError`, if a number is neither a class nor ignored; names it, its
+                count and `where`.
         """
         raw = np.asarray(raw)
         if raw.dtype == bool:
@@ -119,12 +132,12 @@ class LabelSpace:
             train_ids = np.where(inside, table[np.where(inside, raw, 0)], _UNKNOWN)
         if train_ids.size and train_ids.min() < 0:
             values, counts = np.unique(raw[train_ids < 0], return_counts=True)
-            raise ValueError(self._unknown_ids_message(values, counts, raw.size, where))
+            found = self._unknown_ids(values, counts, raw.size)
+            fix = "Correct the mask, or use the label space that it was made for."
+            raise UnknownLabels(where, found, fix)
         return train_ids.astype("uint8")
 
-    def _unknown_ids_message(
-        self, values: np.ndarray, counts: np.ndarray, size: int, where: str
-    ) -> str:
+    def _unknown_ids(self, values: np.ndarray, counts: np.ndarray, size: int) -> str:
         found = ", ".join(
             f"{value} ({count} of {size} pixels)"
             for value, count in list(zip(values.tolist(), counts.tolist(), strict=True))[:5]
@@ -132,9 +145,8 @@ class LabelSpace:
         more = f" and {len(values) - 5} other values" if len(values) > 5 else ""
         ignored = _ranges(self.ignored_ids) or "no number"
         return (
-            f"{where}: id {found}{more} is not in label space {self.name!r}, where "
-            f"{_ranges(self.ids)} are classes and {ignored} is ignored. Correct the mask, or use "
-            "the label space that it was made for."
+            f"id {found}{more} is not in label space {self.name!r}, where {_ranges(self.ids)} are "
+            f"classes and {ignored} is ignored"
         )
 
     def to_config(self) -> dict[str, Any]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -92,3 +93,16 @@ def without_tensorflow() -> None:
 
     assert "tensorflow" not in sys.modules
     sys.meta_path[:] = [Hiding(finder) for finder in sys.meta_path]
+
+
+@contextlib.contextmanager
+def refused(kind: str, file: Path | str | None = None, match: str | None = None) -> Iterator[Any]:
+    """Expects a `DataError` of that kind, about that file: a path, or what its path ends in."""
+    with pytest.raises(data.DataError, match=match) as caught:
+        yield caught
+    error = caught.value
+    assert error.kind == kind, str(error)
+    if isinstance(file, Path):
+        assert error.file == file, str(error)
+    elif file is not None:
+        assert error.file is not None and error.file.as_posix().endswith(file), str(error)

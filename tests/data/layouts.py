@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from keras_focusseg import label_spaces
-from keras_focusseg.data.sources.camvid720 import split_frames
+from keras_focusseg.data.sources.camvid_frames import split_frames
 
 SIZE = (24, 32)
 """Height and width of the pictures."""

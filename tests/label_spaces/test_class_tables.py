@@ -140,7 +140,7 @@ def test_every_void_colour_is_ignored(tmp_path):
         ("a.json", '[{"name": "a", "color": "red"}]', "entry 0: color is red"),
         ("a.json", '[{"name": "a", "id": true}]', "entry 0: the id is 'True'"),
         ("a.json", '{"name": "x", "classes": ["a"]}', "is no label space"),
-        ("a.txt", b"\xff\xfe\x00", "is not UTF-8 text"),
+        ("a.txt", b"\xff\xfe\x00", "another encoding than UTF-8"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_named(tmp_path, name, text, message):

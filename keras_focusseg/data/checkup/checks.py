@@ -15,7 +15,7 @@ import numpy as np
 
 from keras_focusseg.data import opening
 from keras_focusseg.data.checkup import repeats, rules, videos
-from keras_focusseg.data.checkup.looking import LINK, failure, look
+from keras_focusseg.data.checkup.looking import failure, look
 from keras_focusseg.data.checkup.report import (
     Example,
     Finding,
@@ -23,8 +23,8 @@ from keras_focusseg.data.checkup.report import (
     Severity,
     SplitSummary,
 )
-from keras_focusseg.data.errors import DataError
-from keras_focusseg.data.sources.base import Source, existing_folder
+from keras_focusseg.data.errors import OUTSIDE, DataError
+from keras_focusseg.data.sources.base import Source, existing_folder, unreadable
 from keras_focusseg.data.sources.folders.layout import ALL
 
 _NEEDED = ("train", "val")  # if nobody says which splits to look at
@@ -71,10 +71,7 @@ def check(
     try:
         there = opening.splits(name, root)
     except OSError as error:
-        raise DataError(
-            f"{root}: cannot be read ({error.strerror}). Look at the rights of the folder, and at "
-            "whether its disk is there."
-        ) from error
+        raise unreadable(Path(root or ""), "the folder", error) from error
     whole = splits is None and base is not None
     tried: dict[str, Severity] = dict.fromkeys(there if splits is None else splits, "error")
     if whole and ALL not in tried:
@@ -82,16 +79,18 @@ def check(
             tried[split] = "error" if split == "train" or _traces(base, split) else "warning"
     opened: list[Source] = []
     findings: list[Finding] = []
+    links = False
     for split, severity in tried.items():
         try:
             opened.append(open_leniently(name, root, split, options))
         except (DataError, OSError) as error:
             findings.append(_unopened(severity, split, error, base))
+            links |= isinstance(error, DataError) and error.kind == OUTSIDE
     if whole and not opened and not there:  # options may lead to what is not seen without them
         with contextlib.suppress(DataError, OSError):
             opened = [open_leniently(name, root, ALL, options)]
             findings = []
-    if base is not None and any(LINK in found.examples[0].value for found in findings):
+    if base is not None and links:
         findings += _links_out(base)
     report = check_sources(opened, progress, workers, base)
     return Report(
@@ -174,14 +173,8 @@ def open_leniently(
     Raises:
         DataError: see `open_source`.
     """
-    if root is None:
-        return opening.open_source(name, root, split, **options)
-    try:
-        return opening.open_source(name, root, split, **{"strict": False, **options})
-    except DataError as error:
-        if "argument 'strict'" not in str(error):  # what is prepared has no lone files
-            raise
-        return opening.open_source(name, root, split, **options)
+    lenient = {} if root is None else {"strict": False}  # what is rendered has no lone files
+    return opening.open_source(name, root, split, **{**lenient, **options})
 
 
 def _traces(root: Path | None, split: str) -> bool:
@@ -194,10 +187,11 @@ def _traces(root: Path | None, split: str) -> bool:
 
 def _unopened(severity: Severity, split: str, error: Exception, root: Path | None) -> Finding:
     """Why a split is not there; an option that a source does not have is raised instead."""
-    if "has no such option" in str(error):
+    if isinstance(error, DataError) and error.kind == opening.NO_OPTION:
         raise error
     found = failure(error)
-    example = Example(split, rules.from_root(found.value, root))
+    where = f"{found.path}: " if found.path else ""
+    example = Example(split, rules.from_root(f"{where}{found.value}", root))
     fix = f"{found.fix} Nothing in this split has been looked at."
     return rules.finding(severity, "split that cannot be opened", split, fix, [example])
 
@@ -210,8 +204,7 @@ def _links_out(root: Path) -> list[Finding]:
             if path.is_symlink() and (value := rules.link_out(path, root)):
                 examples.append(Example(rules.shown(path, root), value))
     fix = "Copy the files into the folder, or open the folder that really holds them."
-    kind = "link that leads out of the root"
-    return [rules.finding("error", kind, "", fix, examples)] if examples else []
+    return [rules.finding("error", OUTSIDE, "", fix, examples)] if examples else []
 
 
 def _findings(looked: Sequence[rules.Looked]) -> list[Finding]:
@@ -224,7 +217,7 @@ def _findings(looked: Sequence[rules.Looked]) -> list[Finding]:
                     "error", "empty split", part.split, fix, [Example(part.split, "no sample")]
                 )
             )
-        for rule in (rules.unpaired, rules.remarks, rules.masks, rules.sizes):
+        for rule in (rules.unpaired, rules.faults, rules.remarks, rules.masks, rules.sizes):
             found += rule(part)
     for between in (repeats.repeated, repeats.nearly_repeated, videos.neighbours, rules.classes):
         found += between(looked)

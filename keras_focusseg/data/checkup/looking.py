@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,53 +11,24 @@ import numpy as np
 from PIL import Image
 
 from keras_focusseg.data.checkup.report import Severity
-from keras_focusseg.data.errors import DataError
+from keras_focusseg.data.errors import DataError, printable
 from keras_focusseg.data.feeds.statistics import count_classes
 from keras_focusseg.data.sources.base import Source, check_sample
-from keras_focusseg.data.sources.pairs import printable
-from keras_focusseg.data.sources.readers import FORMATS, SUFFIXES, read_image, read_mask
+from keras_focusseg.data.sources.readers import (
+    FORMATS,
+    SUFFIXES,
+    orientation,
+    read_image,
+    read_mask,
+)
 from keras_focusseg.label_spaces import LabelSpace
 
 OUTLINE = 16
 """The outline of a picture has so many rows and bits a row."""
 
-_EXIF_ORIENTATION = 0x0112
 _FLATTEST = 4.0  # grey values; below, an outline is noise
 
-LINK = "nothing outside is read"
-"""In every message about a link out of the root."""
-
-# What messages of the readers are about: the first pattern that is found decides.
-_KINDS = (
-    (r"does not exist|is not a file", "file that is not there"),
-    (r"is empty \(0 bytes\)", "empty file"),
-    (r"no permission|Permission denied", "file without permission"),
-    (LINK, "link that leads out of the root"),
-    (r"the image cannot be read", "broken image"),
-    (r"the mask cannot be read", "broken mask"),
-    (r"the image is partly transparent", "transparent image"),
-    (r"the mask is partly transparent", "transparent mask"),
-    (r"the mask is a .*compression", "mask with lossy compression"),
-    (r"expected the colours of the classes", "ids where colours are expected"),
-    (r"expected one channel of class ids", "coloured mask where ids are expected"),
-    (r"the image has mode|the image has \d+ bits", "image of a mode that is not read"),
-    (r"the mask has \d+ bits", "coloured mask of more than 8 bits"),
-    (r"not in label space|the mask holds \d", "ids outside the table"),
-    (r"colour that no class", "colours outside the table"),
-    (r"turned upright by its EXIF", "mask that lies across its EXIF-rotated image"),
-    (r"Both must have the same size", "mask of another size than its image"),
-    (r"pixels; at most", "picture that is too large"),
-    (r"frames; expected one", "file of several frames"),
-)
 _OTHER = "sample that cannot be read"
-# Where a message says what must be, but not what to do.
-_ADVICE = {
-    "file without permission": "Give yourself the right to read it and to enter its folders.",
-    "mask of another size than its image": (
-        "Make the mask for this very image. If it has to be scaled, take the nearest neighbour: "
-        "anything else blends ids."
-    ),
-}
 
 
 @dataclass(frozen=True)
@@ -151,28 +121,22 @@ def _name(source: Source, index: int) -> str:
 
 
 def failure(error: Exception, paths: Sequence[Path] = ()) -> Remark:
-    """An exception as a remark: the file that its message begins with, what is wrong, what to do.
+    """An exception as a remark.
 
     Args:
         error: what was raised.
-        paths: the files that it may be about.
+        paths: the files of the sample, the last of which an error without file is about.
 
     Returns:
         The remark, an error.
     """
-    text = printable(str(error)) or "no message"
+    fix = "Restore what is wrong or missing from its source."
     if not isinstance(error, DataError):
-        text = f"{type(error).__name__}: {text}"
-    path = None
-    for candidate in paths:
-        if text.startswith(start := f"{printable(str(candidate))}: "):
-            path, text = candidate, text.removeprefix(start)
-    if path is None and paths and str(paths[0]) not in text:
-        path = paths[-1]
-    kind = next((kind for pattern, kind in _KINDS if re.search(pattern, text, re.DOTALL)), _OTHER)
-    value, fix = _sentences(text)
-    fix = _ADVICE.get(kind, fix) or "Restore what is wrong or missing from its source."
-    return Remark("error", kind, path, value, fix)
+        text = f"{type(error).__name__}: {printable(str(error)) or 'no message'}"
+        return Remark("error", _OTHER, paths[-1] if paths else None, text.removesuffix("."), fix)
+    path = error.file or (paths[-1] if paths else None)
+    value = f"{error.part}: {error.fault}" if error.part else error.fault
+    return Remark("error", error.kind or _OTHER, path, value.removesuffix("."), error.fix or fix)
 
 
 def outline(image: np.ndarray) -> np.ndarray | None:
@@ -242,7 +206,7 @@ def _odd_image(path: Path) -> list[Remark]:
     try:
         with Image.open(path, formats=FORMATS) as picture:
             mode, file_format = picture.mode, picture.format
-            orientation = int(picture.getexif().get(_EXIF_ORIENTATION, 1))
+            turned = orientation(picture)
     except Exception:  # has been read before: nothing that a message would help with
         return []
     found = f"a {file_format} of mode {mode!r}"
@@ -259,8 +223,8 @@ def _odd_image(path: Path) -> list[Remark]:
     if mode in ("L", "LA", "1"):
         fix = "It is read as RGB with three equal channels. Nothing has to be done."
         remarks.append(Remark("note", "grey image", path, found, fix))
-    if 2 <= orientation <= 8:
-        value = f"EXIF orientation {orientation}: the picture is turned upright as it is read"
+    if turned != 1:
+        value = f"EXIF orientation {turned}: the picture is turned upright as it is read"
         fix = (
             "Look whether the mask is made for the upright picture; if it is, save the picture "
             "upright and without the tag."
@@ -310,9 +274,3 @@ def _digest(array: np.ndarray) -> bytes:
     digest = hashlib.blake2b(repr(array.shape).encode(), digest_size=16)
     digest.update(np.ascontiguousarray(array).data)
     return digest.digest()
-
-
-def _sentences(text: str) -> tuple[str, str]:
-    """The first sentence, without its full stop, and the others."""
-    parts = re.split(r"\.\s+(?=[A-Z])", text, maxsplit=1)
-    return parts[0].removesuffix("."), parts[1] if len(parts) > 1 else ""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 from keras_focusseg.data.sources.base import Source
@@ -132,45 +132,16 @@ class Report:
     def to_dict(self) -> dict[str, Any]:
         """Everything but the sources, as values that `json` can write."""
         space = self.label_space
+        found = asdict(replace(self, label_space=None, sources=()))
+        for summary, written in zip(self.splits, found["splits"], strict=True):
+            written["sizes"] = [
+                {"height": height, "width": width, "images": count}
+                for (height, width), count in summary.sizes.items()
+            ]
+        del found["label_space"], found["sources"]
         return {
-            "name": self.name,
-            "root": self.root,
             "verdict": self.verdict(),
             "exit_code": self.exit_code,
             "classes": list(space.classes) if space else [],
-            "splits": [
-                {
-                    "split": summary.split,
-                    "layout": summary.layout,
-                    "note": summary.note,
-                    "samples": summary.samples,
-                    "readable": summary.readable,
-                    "sizes": [
-                        {"height": height, "width": width, "images": count}
-                        for (height, width), count in summary.sizes.items()
-                    ],
-                    "pixels": list(summary.pixels),
-                    "ignored": summary.ignored,
-                    "images": list(summary.images),
-                }
-                for summary in self.splits
-            ],
-            "findings": [
-                {
-                    "severity": finding.severity,
-                    "kind": finding.kind,
-                    "split": finding.split,
-                    "count": finding.count,
-                    "fix": finding.fix,
-                    "examples": [
-                        {
-                            "file": example.file,
-                            "value": example.value,
-                            "samples": [list(sample) for sample in example.samples],
-                        }
-                        for example in finding.examples
-                    ],
-                }
-                for finding in self.findings
-            ],
+            **found,
         }

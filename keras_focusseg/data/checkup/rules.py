@@ -11,10 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_focusseg.data.checkup.looking import Look, Remark
+from keras_focusseg.data.checkup.looking import Look, Remark, failure
 from keras_focusseg.data.checkup.report import KEPT, SEVERITIES, Example, Finding, Severity
+from keras_focusseg.data.errors import printable
 from keras_focusseg.data.sources.base import Source, some
-from keras_focusseg.data.sources.pairs import printable
 
 _MOSTLY = 0.5  # a split that ignores a larger share than this is suspicious
 
@@ -156,6 +156,24 @@ def unpaired(looked: Looked) -> list[Finding]:
         "dataset has one, or move the file away. Training refuses it as it is."
     )
     return [finding("error", "file without partner", looked.split, fix, examples)]
+
+
+def faults(looked: Looked) -> list[Finding]:
+    """What was left out because something is wrong with it; training refuses it."""
+    groups: dict[str, list[Remark]] = defaultdict(list)
+    for error in looked.source.faults:
+        remark = failure(error)
+        groups[remark.kind].append(remark)
+    return [
+        finding(
+            "error",
+            kind,
+            looked.split,
+            found[0].fix,
+            [Example(shown(r.path, looked.root) if r.path else "", r.value) for r in found],
+        )
+        for kind, found in groups.items()
+    ]
 
 
 def _plain(path: Path) -> str:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from keras_focusseg.data.errors import DataError
+from keras_focusseg.data.errors import OUTSIDE, DataError
 from keras_focusseg.label_spaces import IGNORE, LabelSpace
 
 
@@ -40,6 +40,7 @@ class Source(abc.ABC):
         note: what has to be said beside every score on this source; empty where nothing has.
         layout: what was found on disk, in a few words; empty where there is no disk.
         unpaired: files that have no partner and were left out, as `strict=False` allows.
+        faults: what is wrong with what else was left out, as `strict=False` allows.
 
     Example:
         ```python
@@ -60,6 +61,7 @@ class Source(abc.ABC):
     note: str = ""
     layout: str = ""
     unpaired: Sequence[Path] = ()
+    faults: Sequence[DataError] = ()
 
     @abc.abstractmethod
     def __len__(self) -> int:
@@ -131,21 +133,25 @@ def check_sample(sample: Sample, source: Source) -> Sample:
     where = f"sample {name!r} of {source.name!r} ({source.split})"
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[-1] != 3:
         raise DataError(
-            f"{where}: the image is {image.dtype} {image.shape}; expected uint8 (H, W, 3)."
+            f"{where}: the image is {image.dtype} {image.shape}",
+            kind="sample that is not what a source promises",
+            expected="uint8 (H, W, 3)",
         )
     if mask.dtype != np.uint8 or mask.shape != image.shape[:2]:
         raise DataError(
-            f"{where}: the mask is {mask.dtype} {mask.shape}; expected uint8 {image.shape[:2]}."
+            f"{where}: the mask is {mask.dtype} {mask.shape}",
+            kind="sample that is not what a source promises",
+            expected=f"uint8 {image.shape[:2]}",
         )
     # Every sample of every epoch comes by here: two comparisons take a tenth of a histogram.
     outside = (mask >= source.label_space.num_classes) & (mask != IGNORE)
     if outside.any():
         value = int(mask[outside].min())
         raise DataError(
-            f"{where}: the mask holds {value} ({(mask == value).sum()} of {mask.size} pixels); "
-            "expected "
-            f"0..{source.label_space.num_classes - 1}, or 255 where ignored. A source maps the "
-            "ids on disk with label_space.to_train_ids."
+            f"{where}: the mask holds {value} ({(mask == value).sum()} of {mask.size} pixels)",
+            kind="ids outside the table",
+            expected=f"0..{source.label_space.num_classes - 1}, or 255 where ignored",
+            fix="A source maps the ids on disk with label_space.to_train_ids.",
         )
     return sample
 
@@ -170,25 +176,27 @@ def existing_folder(path: str | Path, what: str, fix: str = "") -> Path:
         there = folder.is_dir()
         beside = sorted(p.name for p in parent.iterdir()) if not there and parent.is_dir() else []
     except OSError as error:
-        raise DataError(
-            f"{folder}: {what} cannot be read ({error.strerror}). Look at the rights of the "
-            "folders, and at whether their disk is there."
-        ) from error
+        raise unreadable(folder, what, error) from error
     if not there:
         found = f"{parent} holds {some(beside, 10)}" if beside else f"{parent} is empty or missing"
-        raise DataError(f"{folder}: {what} is not there; {found}.{fix and ' ' + fix}")
+        raise DataError(
+            f"{what} is not there; {found}", kind="folder that is not there", file=folder, fix=fix
+        )
     return folder
 
 
+def unreadable(folder: Path, what: str, error: OSError) -> DataError:
+    """What to say of a folder that cannot be read."""
+    return DataError(
+        f"{what} cannot be read ({error.strerror})",
+        kind="folder that cannot be read",
+        file=folder,
+        fix="Give yourself the right to list and enter it, or look whether its disk is there.",
+    )
+
+
 def inside(path: Path, root: Path) -> Path:
-    """The path, if it does not lead out of the root by a link.
-
-    Args:
-        path: a path below `root`.
-        root: resolved folder that nothing may be read outside of.
-
-    Returns:
-        `path` as given.
+    """The path, if it does not lead out of the resolved folder `root` by a link.
 
     Raises:
         DataError: if it is a link to somewhere else.
@@ -196,11 +204,15 @@ def inside(path: Path, root: Path) -> Path:
     try:
         target = path.resolve()
     except (OSError, RuntimeError) as error:  # before Python 3.13 a circle is a RuntimeError
-        raise DataError(f"{path}: is a link that leads nowhere ({error}). Remove it.") from error
+        raise DataError(
+            f"is a link that leads nowhere ({error})", kind=OUTSIDE, file=path, fix="Remove it."
+        ) from error
     if not target.is_relative_to(root):
         raise DataError(
-            f"{path}: is a link to {target}, outside {root}; nothing outside is read. Copy the "
-            "file into the folder, or open the folder that really holds it."
+            f"is a link to {target}, outside {root}; nothing outside is read",
+            kind=OUTSIDE,
+            file=path,
+            fix="Copy the file into the folder, or open the folder that really holds it.",
         )
     return path
 

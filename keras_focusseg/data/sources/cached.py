@@ -30,6 +30,7 @@ class Cached(Source):
         self.label_space = source.label_space
         self.note = source.note
         self.layout = source.layout
+        self.unpaired, self.faults = source.unpaired, source.faults
         self._source = source
         self._samples: dict[int, Sample] = {}
 

@@ -7,33 +7,25 @@ from pathlib import Path
 
 from keras_focusseg import label_spaces
 from keras_focusseg.data.errors import DataError
-from keras_focusseg.data.sources.base import existing_folder
-from keras_focusseg.data.sources.pairs import (
-    PairSource,
-    entries,
-    folder_pairs,
-    listing,
-    located,
-    pair_count,
-    split_parts,
-    spotted,
-)
+from keras_focusseg.data.sources.layouts import Benchmark, Layout, spotted
+from keras_focusseg.data.sources.pairs import pair_count
 
-_GET = (
-    "Unpack leftImg8bit_trainvaltest.zip and gtFine_trainvaltest.zip of cityscapes-dataset.com "
-    "into one folder."
-)
-_GET_COARSE = (
-    "Unpack leftImg8bit_trainvaltest.zip, leftImg8bit_trainextra.zip and gtCoarse.zip of "
-    "cityscapes-dataset.com into one folder."
-)
-_DUMMIES = "gtFine/test holds dummies that ignore every pixel, and its server scores predictions."
 _SPLITS = {"gtFine": ("train", "val"), "gtCoarse": ("train", "train_extra", "val")}
 _LABELS = {"labelIds": "raw ids to 19 classes", "labelTrainIds": "19 train ids as they are"}
-_COARSE_NOTE = "coarse annotations: scores do not compare with those on gtFine"
 
 
-class Cityscapes(PairSource):
+def _layout(annotations: str, *labels: str) -> Layout:
+    return Layout(
+        f"{annotations}/{{}}",
+        ("leftImg8bit/{}",),
+        {split: split for split in _SPLITS[annotations]},
+        "_leftImg8bit.png",
+        tuple(f"_{annotations}_{label}.png" for label in labels),
+        deep=True,
+    )
+
+
+class Cityscapes(Benchmark):
     """Cityscapes (Cordts et al. 2016), 19 classes.
 
     Expected in the root, or in folders of the root named as you like:
@@ -62,6 +54,16 @@ class Cityscapes(PairSource):
     """
 
     name = "cityscapes"
+    title = "Cityscapes"
+    layouts = (_layout("gtFine", *_LABELS), _layout("gtCoarse", *_LABELS))
+    get = (
+        "Unpack leftImg8bit_trainvaltest.zip and gtFine_trainvaltest.zip of "
+        "cityscapes-dataset.com into one folder; for gtCoarse, leftImg8bit_trainextra.zip and "
+        "gtCoarse.zip as well."
+    )
+    unlabelled = (
+        "gtFine/test holds dummies that ignore every pixel, and its server scores predictions."
+    )
 
     def __init__(
         self,
@@ -74,71 +76,26 @@ class Cityscapes(PairSource):
     ) -> None:
         if annotations not in _SPLITS or labels not in (None, *_LABELS):
             raise DataError(
-                f"Cityscapes: annotations={annotations!r}, labels={labels!r}; expected "
-                f"annotations 'gtFine' or 'gtCoarse', labels 'labelIds', 'labelTrainIds' or None."
+                f"Cityscapes: annotations={annotations!r}, labels={labels!r}",
+                kind="option that is not possible",
+                expected="annotations 'gtFine' or 'gtCoarse', labels 'labelIds', 'labelTrainIds' "
+                "or None",
             )
-        self.root = existing_folder(root, "the Cityscapes folder").resolve()
-        self.split = split
-        self.label_space = label_spaces.get("cityscapes")
-        get = _GET if annotations == "gtFine" else _GET_COARSE
-        images, masks = (
-            located(self.root, [folder], f"Cityscapes' {folder}", get)[0] / folder
-            for folder in ("leftImg8bit", annotations)
-        )
-        parts = split_parts(split, _SPLITS[annotations], "Cityscapes", _DUMMIES)
-        folders = [
-            (
-                existing_folder(images / part, "the image folder", get),
-                existing_folder(masks / part, "the mask folder", get),
-            )
-            for part in parts
-        ]
-        # A mirror without city folders has the files themselves there.
-        deep = [any(entry.is_dir() for entry in entries(folder)) for folder, _ in folders]
-        if labels is None:
-            # One encoding for all: raw id 7 is road and train id 7 a sign, so never mix them.
-            ending = f"_{annotations}_labelIds.png"
-            some_raw = any(
-                listing(folder, self.root, ending, inner)
-                for (_, folder), inner in zip(folders, deep, strict=True)
-            )
-            labels = "labelIds" if some_raw else "labelTrainIds"
-        self.encoding = self.label_space
-        if labels == "labelTrainIds":
+        wanted = (labels,) if labels else tuple(_LABELS)
+        _, ending = self._open(root, split, strict, [_layout(annotations, *wanted)])
+        found = ending.removeprefix(f"_{annotations}_").removesuffix(".png")
+        self.label_space = self.encoding = label_spaces.get("cityscapes")
+        if found == "labelTrainIds":
             self.encoding = replace(self.label_space, ids=(), ignored_ids=(label_spaces.IGNORE,))
-        endings = ("_leftImg8bit.png", f"_{annotations}_{labels}.png")
-        left_out: list[Path] = []
-        self.unpaired = left_out
-        self.pairs = [
-            (name.rpartition("/")[2], image, mask)
-            for (image_folder, mask_folder), inner in zip(folders, deep, strict=True)
-            for name, image, mask in folder_pairs(
-                image_folder,
-                mask_folder,
-                self.root,
-                endings,
-                get,
-                deep=inner,
-                left_out=None if strict else left_out,
-            )
-        ]
-        self.note = "" if annotations == "gtFine" else _COARSE_NOTE
+        if annotations == "gtCoarse":
+            self.note = "coarse annotations: scores do not compare with those on gtFine"
         self.layout = (
-            f"leftImg8bit with {annotations} {labels} ({_LABELS[labels]}), "
-            f"{pair_count(self.pairs, left_out)}"
+            f"leftImg8bit with {annotations} {found} ({_LABELS[found]}), "
+            f"{pair_count(self.pairs, self.unpaired)}"
         )
-
-    @classmethod
-    def recognises(cls, root: str | Path) -> bool:
-        """Whether `leftImg8bit` and `gtFine` or `gtCoarse` lie there; never raises."""
-        return bool(spotted(root, ["leftImg8bit"]) and spotted(root, list(_SPLITS)))
 
     @classmethod
     def splits(cls, root: str | Path) -> tuple[str, ...]:
         """The splits that have images and fine labels there."""
-        images, masks = spotted(root, ["leftImg8bit"]), spotted(root, ["gtFine"])
-        return tuple(
-            split
-            for split in _SPLITS["gtFine"]
-            if images and masks and (images / split).is_dir() and (masks / split).is_dir()
-        )
+        found = spotted(root, cls.layouts[:1])
+        return tuple(found[1].labelled(found[0])) if found else ()

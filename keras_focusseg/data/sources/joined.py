@@ -39,12 +39,15 @@ class Joined(Source):
                 raise DataError(
                     f"{first.split!r} and {other.split!r} of {first.name!r} have different "
                     f"classes: {some(first.label_space.classes, 4)} and "
-                    f"{some(other.label_space.classes, 4)}. Give both the same class table."
+                    f"{some(other.label_space.classes, 4)}",
+                    kind="splits with different classes",
+                    fix="Give both the same class table.",
                 )
         self.name, self.label_space, self.note = first.name, first.label_space, first.note
         self.split = "+".join(source.split for source in self._sources)
         self.layout = "; ".join(source.layout for source in self._sources if source.layout)
         self.unpaired = [path for source in self._sources for path in source.unpaired]
+        self.faults = [fault for source in self._sources for fault in source.faults]
         self._ends = list(itertools.accumulate(map(len, self._sources)))
         names = [s.sample_name(i) for s in self._sources for i in range(len(s))]
         self._ambiguous = len(set(names)) < len(names)
@@ -104,6 +107,6 @@ def open_joined(
     """
     parts = [part.strip() for part in split.split("+")]
     if len(set(parts)) < len(parts):
-        raise DataError(f"{root}: {split!r} names a split twice.")
+        raise DataError(f"{split!r} names a split twice", kind="split that is not there", file=root)
     sources = [opener(root, part, **options) for part in parts]
     return sources[0] if len(sources) == 1 else Joined(sources)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import re
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path, PureWindowsPath
@@ -10,28 +10,39 @@ from pathlib import Path, PureWindowsPath
 from keras_focusseg import label_spaces
 from keras_focusseg.data.errors import DataError
 from keras_focusseg.data.sources.base import existing_folder, inside, some
-from keras_focusseg.data.sources.camvid import text_lines
+from keras_focusseg.data.sources.layouts import Layout, located, spotted
+from keras_focusseg.data.sources.listing import entries, pictures_below, text_lines
 from keras_focusseg.data.sources.pairs import (
     Pair,
     PairSource,
-    entries,
-    located,
-    mask_kind,
+    listed_pairs,
     pair_count,
     paired,
-    printable,
     split_parts,
-    spotted,
 )
-from keras_focusseg.data.sources.readers import SUFFIXES
+from keras_focusseg.data.sources.readers import SUFFIXES, mask_kind
+from keras_focusseg.data.sources.tables import as_data_error, as_label_space, class_table
 from keras_focusseg.label_spaces import Grouping, LabelSpace
+from keras_focusseg.label_spaces.text import composed
 
 _IMAGES = "JPEGImages"
+
+
+def _layout(masks: str) -> Layout:
+    return Layout(masks, (_IMAGES,), {"": ""})
+
+
 # Where Labelme's exporter writes the first, `SegmentationClass` holds arrays.
-_MASKS = ("SegmentationClassPNG", "SegmentationClass", "SegmentationClassAug")
+_LAYOUTS = tuple(
+    map(_layout, ("SegmentationClassPNG", "SegmentationClass", "SegmentationClassAug"))
+)
 _LISTS = ("ImageSets/Segmentation", "ImageSets/SegmentationAug")
-_TABLES = ("labelmap.txt", "class_names.txt")
 _VOID = (*label_spaces.VOID_NAMES, "ignored")  # Datumaro's name for VOC's borders
+_NAME = re.compile(r"(19|20)\d\d_\d{6}")
+_OTHERS = (
+    "classes named after Pascal VOC's 21, since no class file lies there and the pictures are not "
+    "VOC's: put a labelmap.txt or classes.txt beside JPEGImages, or say label_space="
+)
 _GET = (
     "Unpack VOCtrainval_11-May-2012.tar, which makes VOCdevkit/VOC2012 with JPEGImages, "
     "SegmentationClass and ImageSets/Segmentation; or export from your tool with its images."
@@ -48,10 +59,12 @@ class PascalVOC(PairSource):
     the borders of things, which is ignored. Where there are no lists, images and masks are paired
     by name, as split "all".
 
-    CVAT and Datumaro write a `labelmap.txt` (`name:r,g,b:parts:actions`) beside these folders. Then
-    its names are the classes and its colours are what the masks are read by, whether RGB or
-    palette, or its line numbers where they have one channel. A class called void, unlabeled or
-    ignore is ignored. Labelme writes `class_names.txt`, whose lines count the ids.
+    Annotation tools write a class file beside these folders, such as CVAT's and Datumaro's
+    `labelmap.txt` (`name:r,g,b:parts:actions`), `dataset_meta.json`, Labelme's `class_names.txt`
+    or `classes.txt`. Then its names are the classes; the masks are read by its colours, whether
+    RGB or palette, or by the numbers of its rows where they have one channel or it has no colours.
+    A class called void, unlabeled or ignore is ignored. Pictures that are not VOC's and have no
+    class file get VOC's names, and `note` says so.
 
     Args:
         root: folder that the dataset lies in.
@@ -85,51 +98,71 @@ class PascalVOC(PairSource):
     ) -> None:
         self.root = existing_folder(root, "the Pascal VOC folder").resolve()
         self.split = split
-        wanted = list(_MASKS) if masks is None else [masks]
         if masks is not None and PureWindowsPath(masks).name != masks:
-            raise DataError(f"masks={masks!r}: expected the name of a folder beside {_IMAGES}.")
-        base, folder = located(self.root, wanted, "A folder of masks in Pascal VOC's style", _GET)
+            raise DataError(
+                f"masks={masks!r}",
+                kind="option that is not possible",
+                expected=f"the name of a folder beside {_IMAGES}",
+            )
+        layouts = _LAYOUTS if masks is None else (_layout(masks),)
+        what = "A folder of masks in Pascal VOC's style"
+        base, layout = located(self.root, layouts, what, _GET)
         image_folder = existing_folder(base / _IMAGES, "the image folder", _GET)
-        mask_folder = inside(base / folder, self.root)
-        inside(image_folder, self.root)
-        lists = _list_files(base)
+        folders = inside(image_folder, self.root), inside(base / layout.masks, self.root)
+        lists = {name: inside(path, self.root) for name, path in _list_files(base).items()}
         parts = split_parts(split, tuple(lists) or ("all",), f"{base.name}")
         left_out: list[Path] = []
         self.unpaired = left_out
-        files = _pictures(image_folder, self.root), _pictures(mask_folder, self.root)
-        folders, collected = (image_folder, mask_folder), None if strict else left_out
+        files = pictures_below(folders[0], self.root), pictures_below(folders[1], self.root)
+        collected = None if strict else left_out
         if lists:
             self.pairs = [
                 pair
                 for part in parts
-                for pair in _listed(inside(lists[part], self.root), *files, folders, collected)
+                for pair in listed_pairs(
+                    _names(lists[part]), *files, folders, lists[part], collected
+                )
             ]
         else:
             self.pairs = paired(*files, folders, _RESTORE, collected)
         if not self.pairs:
-            raise DataError(f"{base}: split {split!r} has no pair of image and mask. {_GET}")
+            raise DataError(
+                f"split {split!r} has no pair of image and mask",
+                kind="empty split",
+                file=base,
+                fix=_GET,
+            )
         if twice := [n for n, k in Counter(name for name, _, _ in self.pairs).items() if k > 1]:
-            raise DataError(f"{base}: {some(twice)} stand twice in {split!r}. Correct the lists.")
+            raise DataError(
+                f"{some(twice)} stand twice in {split!r}",
+                kind="file that is listed twice",
+                file=base,
+                fix="Correct the lists.",
+            )
         self.label_space, self.encoding, how = _classes(base, self.root, label_space, self.pairs)
+        if self.encoding == label_spaces.get("voc") or how == "VOC's colours":
+            own = [name for name, _, _ in self.pairs if not _NAME.fullmatch(name)]
+            self.note = _OTHERS if own and label_space is None else ""
         listed = "lists" if lists else "no lists, paired by name"
-        self.layout = f"{folder} ({how}), {listed}, {pair_count(self.pairs, left_out)}"
+        self.layout = f"{layout.masks} ({how}), {listed}, {pair_count(self.pairs, left_out)}"
 
     @classmethod
     def recognises(cls, root: str | Path) -> bool:
         """Whether folders in VOC's style lie there; never raises."""
-        masks = spotted(root, _MASKS)
-        return masks is not None and (masks.parent / _IMAGES).is_dir()
+        found = spotted(root, _LAYOUTS)
+        return found is not None and (found[0] / _IMAGES).is_dir()
 
     @classmethod
     def splits(cls, root: str | Path) -> tuple[str, ...]:
         """The lists there whose first name has a mask, those that join others left out."""
-        masks = spotted(root, _MASKS)
-        if masks is None or not (masks.parent / _IMAGES).is_dir():
+        found = spotted(root, _LAYOUTS)
+        if found is None or not (found[0] / _IMAGES).is_dir():
             return ()
+        base, layout = found
         try:
-            lists = _list_files(masks.parent)
-            found = _pictures(masks, Path(root).resolve())
-            labelled = [split for split, file in lists.items() if _names(file)[0][1] in found]
+            lists = _list_files(base)
+            masks = pictures_below(base / layout.masks, Path(root).resolve())
+            labelled = [split for split, file in lists.items() if _names(file)[0][1] in masks]
         except DataError:
             return ()
         single = [split for split in labelled if not split.startswith("trainval")]
@@ -148,14 +181,15 @@ def _list_files(base: Path) -> dict[str, Path]:
     return {split: found[split] for split in (*order, *sorted(set(found) - set(order)))}
 
 
-def _names(list_file: Path) -> list[tuple[int, str]]:
-    """Line number and name, without folders and suffix where a line holds two paths."""
+def _names(list_file: Path) -> list[tuple[str, str]]:
+    """Line and name, without folders and suffix where a line holds two paths."""
     names = []
     for number, line in text_lines(list_file):
         if len(columns := line.split()) == 2 and all(map(_is_picture, columns)):
-            names.append((number, _stem(PureWindowsPath(columns[0]).name)))
-        else:  # tools allow spaces in names, and folders
-            names.append((number, _stem(line) if _is_picture(line) else line))
+            line = PureWindowsPath(columns[0]).name
+        # Tools allow spaces in names, and folders.
+        name = composed(line.rpartition(".")[0] if _is_picture(line) else line)
+        names.append((f"line {number}", name))
     return names
 
 
@@ -163,73 +197,21 @@ def _is_picture(name: str) -> bool:
     return name.lower().endswith(SUFFIXES)
 
 
-def _stem(name: str) -> str:
-    return name.rpartition(".")[0]
-
-
-def _pictures(folder: Path, root: Path) -> dict[str, Path]:
-    """Pictures below a folder by their path without suffix, subfolders included."""
-    found: dict[str, Path] = {}
-    for entry in entries(folder):
-        path = Path(entry.path)
-        if entry.is_dir(follow_symlinks=False):
-            found |= {f"{entry.name}/{name}": p for name, p in _pictures(path, root).items()}
-        elif _is_picture(entry.name) and not os.path.isdir(path):
-            name = _stem(entry.name)
-            if name in found:
-                raise DataError(
-                    f"{path}: has the same name as {found[name].name!r} but for the suffix, so "
-                    "pairs are not defined. Rename or move one of them."
-                )
-            found[name] = inside(path, root) if entry.is_symlink() else path
-    return found
-
-
-def _listed(
-    list_file: Path,
-    images: dict[str, Path],
-    masks: dict[str, Path],
-    folders: tuple[Path, Path],
-    left_out: list[Path] | None,
-) -> list[Pair]:
-    """The pairs that a list names, in its order."""
-    pairs: list[Pair] = []
-    for number, name in _names(list_file):
-        if name in images and name in masks:
-            pairs.append((printable(name), images[name], masks[name]))
-        elif left_out is not None:
-            left_out += [files[name] for files in (images, masks) if name in files]
-        else:
-            files, folder = (masks, folders[1]) if name in images else (images, folders[0])
-            near = [other for other in files if other.casefold() == name.casefold()]
-            hint = f" There is {near[0]!r}: the names must be equal." if near else ""
-            raise DataError(
-                f"{list_file}, line {number}: {name!r} is listed, but {folder} holds no picture of "
-                f"that name.{hint} {_RESTORE}"
-            )
-    return pairs
-
-
 def _classes(
-    base: Path, root: Path, label_space: LabelSpace | str | None, pairs: Sequence[Pair]
+    base: Path, root: Path, given: LabelSpace | str | None, pairs: Sequence[Pair]
 ) -> tuple[LabelSpace, LabelSpace | Grouping, str]:
     """What the masks mean: label space, encoding on disk, and how to call it."""
     kind = mask_kind(pairs[0][2])
-    try:
-        if label_space is not None:
-            space = label_spaces.get(label_space) if isinstance(label_space, str) else label_space
-            return space, space, f"ids of label space {space.name!r}"
-        for table in (base / name for name in _TABLES):
-            if not table.is_file():
-                continue
-            classes = label_spaces.load_table(inside(table, root), ignored=_VOID)
-            space = classes.label_space()
-            if kind == "ids" or not classes.colors:
-                return space, space, f"ids of {len(space.classes)} classes in {table.name}"
-            return space, classes.grouping(), f"colours of {table.name}"
-    except ValueError as error:
-        raise error if isinstance(error, DataError) else DataError(str(error)) from error
+    if given is not None:
+        space = as_label_space(given)
+        return space, space, f"ids of label space {space.name!r}"
+    if table := class_table([base], root, _VOID):
+        space = table.label_space()
+        if kind == "ids" or not table.has_colors:
+            return space, space, f"ids of {space.num_classes} classes in {table.path.name}"
+        with as_data_error("class table that cannot be used", table.path):
+            return space, table.grouping(), f"colours of {table.path.name}"
     voc = label_spaces.get("voc")
-    if kind == "colors":
+    if kind in ("colors", ""):
         return voc, label_spaces.by_color(voc), "VOC's colours"
     return voc, voc, "VOC's 21 ids"

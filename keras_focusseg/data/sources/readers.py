@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
-from keras_focusseg.data.errors import DataError
-from keras_focusseg.label_spaces import Grouping, LabelSpace
+from keras_focusseg.data.errors import DataError, Place
+from keras_focusseg.label_spaces import Grouping, LabelSpace, UnknownLabels
 
 MAX_PIXELS = 89_000_000
 """Larger pictures are refused: just under the size at which Pillow itself warns of a bomb."""
@@ -28,7 +28,7 @@ SUFFIXES = (
     ".pgm",
     ".gif",
 )
-"""File names that the sources take for pictures, lower case."""
+"""Suffixes, in lower case, of files that are listed as pictures."""
 
 _COLOR_MODES = ("RGB", "L", "P", "1", "RGBA", "LA", "PA", "CMYK", "YCbCr")
 _ID_MODES = ("L", "P", "1", "I", "I;16", "I;16B", "I;16L")
@@ -54,39 +54,18 @@ def read_image(path: str | Path) -> np.ndarray:
         DataError: if the file is missing, broken, truncated, too large, partly transparent or
             has more than 8 bits a channel.
     """
-    return _image_of(str(path), _open(Path(path), "image"))
+    place = Place(Path(path))
+    return _image_of(place, _open(place, "image"))
 
 
-def image_from_bytes(content: bytes, where: str) -> np.ndarray:
-    """Decode a picture as RGB that lies inside another file; see `read_image`.
-
-    Args:
-        content: what a picture file would hold.
-        where: what to call it in an error.
-
-    Returns:
-        (H, W, 3) uint8.
-
-    Raises:
-        DataError: as `read_image`.
-    """
-    return _image_of(where, _decode(io.BytesIO(content), where, "image"))
+def image_from_bytes(content: bytes, place: Place) -> np.ndarray:
+    """Decode a picture as RGB that lies inside another file, at `place`; see `read_image`."""
+    return _image_of(place, _decode(io.BytesIO(content), place, "image"))
 
 
-def mask_from_bytes(content: bytes, where: str) -> np.ndarray:
-    """Decode a mask that lies inside another file; see `read_mask`.
-
-    Args:
-        content: what a mask file would hold.
-        where: what to call it in an error.
-
-    Returns:
-        (H, W) integers.
-
-    Raises:
-        DataError: as `read_mask`.
-    """
-    return _ids_of(where, _decode(io.BytesIO(content), where, "mask"))
+def mask_from_bytes(content: bytes, place: Place) -> np.ndarray:
+    """Decode a mask (H, W) that lies inside another file, at `place`; see `read_mask`."""
+    return _ids_of(place, _decode(io.BytesIO(content), place, "mask"))
 
 
 def image_size(path: str | Path) -> tuple[int, int]:
@@ -101,12 +80,12 @@ def image_size(path: str | Path) -> tuple[int, int]:
     Raises:
         DataError: if the file is missing, empty, too large or no picture.
     """
-    path = Path(path)
-    _refuse_missing(path, "image")
+    place = Place(Path(path))
+    _refuse_missing(place, "image")
     try:
-        with Image.open(path, formats=FORMATS) as picture:
-            _refuse_large(picture, str(path), "image")
-            turned = picture.getexif().get(_EXIF_ORIENTATION, 1) in (5, 6, 7, 8)
+        with Image.open(place.file, formats=FORMATS) as picture:
+            _refuse_large(picture, place, "image")
+            turned = orientation(picture) >= 5
             width, height = picture.size
             if picture.format == "TIFF":  # newer Pillow gives the upright size of these alone
                 width, height = picture.tag_v2[_TIFF_WIDTH], picture.tag_v2[_TIFF_HEIGHT]  # type: ignore[attr-defined]
@@ -114,7 +93,22 @@ def image_size(path: str | Path) -> tuple[int, int]:
     except DataError:
         raise
     except Exception as error:
-        raise _broken(str(path), "image", error) from error
+        raise _broken(place, "image", error) from error
+
+
+def orientation(picture: Image.Image) -> int:
+    """EXIF's orientation of a picture, 1..8: 1 is upright, 5 and more lie on their side."""
+    found = picture.getexif().get(_EXIF_ORIENTATION, 1)
+    return found if found in range(2, 9) else 1
+
+
+def lies_on_its_side(path: str | Path) -> bool:
+    """Whether EXIF says that a picture has to be turned by a quarter; never raises."""
+    try:
+        with Image.open(path, formats=FORMATS) as picture:
+            return orientation(picture) >= 5
+    except Exception:  # decoders of broken files raise almost anything
+        return False
 
 
 def read_mask(path: str | Path) -> np.ndarray:
@@ -130,7 +124,8 @@ def read_mask(path: str | Path) -> np.ndarray:
         DataError: if the file is missing, broken, truncated or too large, if it is coloured, or
             if it is a JPEG, whose compression alters ids.
     """
-    return _ids_of(str(path), _open(Path(path), "mask"))
+    place = Place(Path(path))
+    return _ids_of(place, _open(place, "mask"))
 
 
 def read_color_mask(path: str | Path) -> np.ndarray:
@@ -146,28 +141,32 @@ def read_color_mask(path: str | Path) -> np.ndarray:
         DataError: if the file cannot be read (see `read_image`), if it has one channel and
             therefore no colours, or if it is a JPEG, whose compression alters colours.
     """
-    picture = _open(Path(path), "mask")
-    _refuse_lossy(str(path), picture)
+    place = Place(Path(path))
+    picture = _open(place, "mask")
+    _refuse_lossy(place, picture)
     if picture.mode in _ID_MODES and picture.mode != "P":
-        raise DataError(
-            f"{path}: the mask has mode {picture.mode!r}, one channel of numbers; expected the "
-            "colours of the classes. Restore the label image of the dataset."
+        raise place.error(
+            f"the mask has mode {picture.mode!r}, one channel of numbers",
+            "ids where colours are expected",
+            expected="the colours of the classes",
+            fix="Restore the label image of the dataset.",
         )
     if picture.mode not in _MASK_COLOR_MODES:
-        raise DataError(
-            f"{path}: the mask has mode {picture.mode!r} ({'+'.join(picture.getbands())}); "
-            "expected the colours of the classes as RGB or a palette. Save it as RGB PNG from the "
-            "original labels."
+        raise place.error(
+            f"the mask has mode {picture.mode!r} ({'+'.join(picture.getbands())})",
+            "ids where colours are expected",
+            expected="the colours of the classes as RGB or a palette",
+            fix="Save it as RGB PNG from the original labels.",
         )
-    _refuse_deep(str(path), picture, "mask")
-    return _to_rgb(str(path), picture, "mask")
+    _refuse_deep(place, picture, "mask")
+    return _to_rgb(place, picture, "mask")
 
 
 def read_pair(
     image_path: str | Path,
     mask_path: str | Path,
     encoding: LabelSpace | Grouping,
-    max_stray: int = 0,
+    max_stray: int | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Read an image and its mask, and hold them against each other and what the mask may hold.
 
@@ -175,7 +174,7 @@ def read_pair(
         image_path: picture, see `read_image`.
         mask_path: ids, see `read_mask`, or colours, see `read_color_mask`.
         encoding: what the ids on disk mean (a label space), or the colours (a grouping).
-        max_stray: up to so many pixels of colours without a class are ignored.
+        max_stray: see `read_labels`.
 
     Returns:
         image (H, W, 3) uint8 and mask (H, W) uint8 of train ids, 255 where ignored.
@@ -187,28 +186,32 @@ def read_pair(
     image = read_image(image_path)
     mask = read_labels(mask_path, encoding, max_stray)
     if image.shape[:2] != mask.shape:
-        turned = (
-            " The image was turned upright by its EXIF orientation; make the mask for the "
-            "upright image, or remove the tag."
-            if image.shape[:2] == mask.shape[::-1]
-            else ""
-        )
-        raise DataError(
-            f"{mask_path}: the mask is {_size(mask)} but its image {image_path} is "
-            f"{_size(image)} (width x height). Both must have the same size.{turned}"
+        across = image.shape[:2] == mask.shape[::-1] and lies_on_its_side(image_path)
+        raise Place(Path(mask_path)).error(
+            f"the mask is {_size(mask)} but its image {image_path} is {_size(image)} (width x "
+            "height)",
+            "mask that lies across its EXIF-rotated image"
+            if across
+            else "mask of another size than its image",
+            fix="Both must have the same size. The image was turned upright by its EXIF "
+            "orientation; make the mask for the upright image, or remove the tag."
+            if across
+            else "Both must have the same size: make the mask for this very image. If it has to be "
+            "scaled, take the nearest neighbour: anything else blends ids.",
         )
     return image, mask
 
 
 def read_labels(
-    path: str | Path, encoding: LabelSpace | Grouping, max_stray: int = 0
+    path: str | Path, encoding: LabelSpace | Grouping, max_stray: int | None = None
 ) -> np.ndarray:
     """Read a mask as train ids.
 
     Args:
         path: ids, see `read_mask`, or colours, see `read_color_mask`.
         encoding: what the ids on disk mean (a label space), or the colours (a grouping).
-        max_stray: up to so many pixels of colours without a class are ignored.
+        max_stray: up to so many pixels of colours without a class are ignored; None where the
+            source has no such option.
 
     Returns:
         (H, W) uint8: 0..C-1, 255 where ignored.
@@ -216,12 +219,28 @@ def read_labels(
     Raises:
         DataError: if it cannot be read, or an id or colour is unknown.
     """
+    place = Place(Path(path))
+    if not isinstance(encoding, Grouping):
+        return train_ids(read_mask(path), encoding, place)
+    colors = read_color_mask(path)
     try:
-        if isinstance(encoding, Grouping):
-            return encoding.to_train_ids(read_color_mask(path), str(path), max_stray)
-        return encoding.to_train_ids(read_mask(path), str(path))
-    except ValueError as error:
-        raise error if isinstance(error, DataError) else DataError(str(error)) from error
+        return encoding.to_train_ids(colors, str(path), max_stray or 0)
+    except UnknownLabels as error:
+        more = " max_stray= ignores up to so many pixels of such colours."
+        fix = error.fix + (more if max_stray is not None else "")
+        raise place.error(error.found, "colours outside the table", fix=fix) from error
+
+
+def train_ids(raw: np.ndarray, space: LabelSpace, place: Place) -> np.ndarray:
+    """The ids of a mask that stands at `place` as train ids; see `LabelSpace.to_train_ids`.
+
+    Raises:
+        DataError: if an id is neither a class nor ignored.
+    """
+    try:
+        return space.to_train_ids(raw, str(place.file))
+    except UnknownLabels as error:
+        raise place.error(error.found, "ids outside the table", fix=error.fix) from error
 
 
 def palette_colors(picture: Image.Image) -> np.ndarray:
@@ -232,38 +251,53 @@ def palette_colors(picture: Image.Image) -> np.ndarray:
 
 
 def open_mask(path: str | Path) -> Image.Image:
-    """The decoded picture of a mask, for those who have to look at its mode.
-
-    Args:
-        path: mask file.
-
-    Returns:
-        The picture, upright, in the mode that the file has.
+    """The decoded picture of a mask, upright, for those who have to look at its mode.
 
     Raises:
         DataError: as `read_mask`, but for the mode.
     """
-    picture = _open(Path(path), "mask")
-    _refuse_lossy(str(path), picture)
-    _refuse_deep(str(path), picture, "mask")
+    place = Place(Path(path))
+    picture = _open(place, "mask")
+    _refuse_lossy(place, picture)
+    _refuse_deep(place, picture, "mask")
     return picture
 
 
-def _open(path: Path, role: str) -> Image.Image:
+def mask_kind(mask: Path) -> str:
+    """How a mask stands on disk, by the head of its file.
+
+    Args:
+        mask: its file.
+
+    Returns:
+        "ids" for one channel, "palette", or "colors"; "" for what is no picture, since reading
+        says what is wrong with it.
+    """
+    try:
+        with Image.open(mask, formats=FORMATS) as picture:
+            mode = picture.mode
+    except Exception:  # decoders of broken files raise almost anything
+        return ""
+    return {"P": "palette", "L": "ids", "1": "ids"}.get(mode, "ids" if mode[0] == "I" else "colors")
+
+
+def _open(place: Place, role: str) -> Image.Image:
     """The decoded picture, turned upright."""
-    _refuse_missing(path, role)
-    return _decode(path, str(path), role)
+    _refuse_missing(place, role)
+    return _decode(place.file, place, role)
 
 
-def _decode(source: Path | io.BytesIO, where: str, role: str) -> Image.Image:
+def _decode(source: Path | io.BytesIO, place: Place, role: str) -> Image.Image:
     try:
         with Image.open(source, formats=FORMATS) as picture:
-            _refuse_large(picture, where, role)
+            _refuse_large(picture, place, role)
             frames = getattr(picture, "n_frames", 1)
             if frames > 1 and picture.format not in _LOSSY:  # a phone's JPEG holds a preview
-                raise DataError(
-                    f"{where}: the {role} file holds {frames} frames; expected one. "
-                    "Save each frame as a file of its own."
+                raise place.error(
+                    f"the {role} file holds {frames} frames",
+                    "file of several frames",
+                    expected="one",
+                    fix="Save each frame as a file of its own.",
                 )
             file_format, depth = picture.format, _bit_depth(source, picture)
             lossy = _is_lossy(source, picture)
@@ -277,65 +311,77 @@ def _decode(source: Path | io.BytesIO, where: str, role: str) -> Image.Image:
     # Decoders of broken files raise almost anything: OSError, SyntaxError, struct.error,
     # ValueError, zlib.error, EOFError, OverflowError. Each means the same to the user.
     except Exception as error:
-        raise _broken(where, role, error) from error
+        raise _broken(place, role, error) from error
 
 
-def _refuse_missing(path: Path, role: str) -> None:
+def _refuse_missing(place: Place, role: str) -> None:
+    path = place.file
     try:
         size = path.stat().st_size if path.is_file() else None
         there = path.exists()
     except OSError as error:  # a folder that may not be entered
-        raise _broken(str(path), role, error) from error
+        raise _broken(place, role, error) from error
     if size is None:
         what = "is not a file" if there else "does not exist"
-        raise DataError(f"{path}: the {role} {what}.")
+        raise place.error(f"the {role} {what}", "file that is not there")
     if size == 0:
-        raise DataError(f"{path}: the {role} file is empty (0 bytes). Restore it from its source.")
+        raise place.error(
+            f"the {role} file is empty (0 bytes)", "empty file", fix="Restore it from its source."
+        )
 
 
-def _refuse_large(picture: Image.Image, where: str, role: str) -> None:
+def _refuse_large(picture: Image.Image, place: Place, role: str) -> None:
     width, height = picture.size
     if width * height > MAX_PIXELS:
-        raise DataError(
-            f"{where}: the {role} has {width} x {height} = {width * height:,} pixels; at "
-            f"most {MAX_PIXELS:,} are read. Scale it down or cut it into tiles."
-        )
+        raise _too_large(place, role, f"has {width} x {height} = {width * height:,} pixels")
 
 
-def _broken(where: str, role: str, error: Exception) -> DataError:
-    if isinstance(error, PermissionError):
-        return DataError(
-            f"{where}: the {role} may not be read (no permission). Give yourself the right to "
-            "read the file and to enter its folders."
-        )
-    if isinstance(error, Image.DecompressionBombError):
-        return DataError(
-            f"{where}: the {role} is too large ({error}); at most {MAX_PIXELS:,} pixels are read. "
-            "Scale it down or cut it into tiles."
-        )
-    return DataError(
-        f"{where}: the {role} cannot be read, it is broken, truncated or not one of "
-        f"{', '.join(FORMATS)} ({type(error).__name__}: {error}). Restore it from its source."
+def _too_large(place: Place, role: str, what: str) -> DataError:
+    return place.error(
+        f"the {role} {what}; at most {MAX_PIXELS:,} are read",
+        "picture that is too large",
+        fix="Scale it down or cut it into tiles.",
     )
 
 
-def _image_of(where: str, picture: Image.Image) -> np.ndarray:
-    if picture.mode not in _COLOR_MODES:
-        raise DataError(
-            f"{where}: the image has mode {picture.mode!r}; expected 8 bits a channel in RGB or "
-            "grey. Convert it to an 8-bit RGB file."
+def _broken(place: Place, role: str, error: Exception) -> DataError:
+    if isinstance(error, PermissionError):
+        return place.error(
+            f"the {role} may not be read (no permission)",
+            "file without permission",
+            fix="Give yourself the right to read the file and to enter its folders.",
         )
-    _refuse_deep(where, picture, "image")
-    return _to_rgb(where, picture, "image")
+    if isinstance(error, Image.DecompressionBombError):
+        return _too_large(place, role, f"is too large ({error})")
+    return place.error(
+        f"the {role} cannot be read, it is broken, truncated or not one of {', '.join(FORMATS)} "
+        f"({type(error).__name__}: {error})",
+        f"broken {role}",
+        fix="Restore it from its source.",
+    )
 
 
-def _ids_of(where: str, picture: Image.Image) -> np.ndarray:
-    _refuse_lossy(where, picture)
+def _image_of(place: Place, picture: Image.Image) -> np.ndarray:
+    if picture.mode not in _COLOR_MODES:
+        raise place.error(
+            f"the image has mode {picture.mode!r}",
+            "image of a mode that is not read",
+            expected="8 bits a channel in RGB or grey",
+            fix="Convert it to an 8-bit RGB file.",
+        )
+    _refuse_deep(place, picture, "image")
+    return _to_rgb(place, picture, "image")
+
+
+def _ids_of(place: Place, picture: Image.Image) -> np.ndarray:
+    _refuse_lossy(place, picture)
     if picture.mode not in _ID_MODES:
-        raise DataError(
-            f"{where}: the mask has mode {picture.mode!r} with {len(picture.getbands())} channels "
-            f"({'+'.join(picture.getbands())}); expected one channel of class ids or a palette. "
-            f"{_to_one_channel(picture)}"
+        raise place.error(
+            f"the mask has mode {picture.mode!r} with {len(picture.getbands())} channels "
+            f"({'+'.join(picture.getbands())})",
+            "coloured mask where ids are expected",
+            expected="one channel of class ids or a palette",
+            fix=_to_one_channel(picture),
         )
     ids = np.asarray(picture)
     depth, _ = picture.info["focusseg"]
@@ -354,38 +400,47 @@ def _to_one_channel(picture: Image.Image) -> str:
     if picture.mode == "F":
         return "Round it to whole numbers and save 8 bits."
     return (
-        "Convert its colours to ids (0, 1, 2, ...) and save one channel, or read it by its colours."
+        "Convert its colours to ids (0, 1, 2, ...) and save one channel; where all masks are "
+        "coloured, open them as 'folder', which reads colours."
     )
 
 
-def _to_rgb(where: str, picture: Image.Image, role: str) -> np.ndarray:
+def _to_rgb(place: Place, picture: Image.Image, role: str) -> np.ndarray:
     """The colours (H, W, 3) uint8, if nothing shines through."""
     if picture.has_transparency_data:
         lowest = int(np.asarray(picture.convert("RGBA"))[..., 3].min())
         if lowest < 255:
-            raise DataError(
-                f"{where}: the {role} is partly transparent (alpha down to {lowest}), so its "
-                "colours are not defined. Flatten it onto a background and save it as RGB."
+            raise place.error(
+                f"the {role} is partly transparent (alpha down to {lowest}), so its colours are "
+                "not defined",
+                f"transparent {role}",
+                fix="Flatten it onto a background and save it as RGB.",
             )
     return np.asarray(picture if picture.mode == "RGB" else picture.convert("RGB"))
 
 
-def _refuse_lossy(where: str, picture: Image.Image) -> None:
+def _refuse_lossy(place: Place, picture: Image.Image) -> None:
     _, lossy = picture.info["focusseg"]
     if lossy:
         what = "JPEG" if picture.format in _LOSSY else f"{picture.format} with lossy compression"
-        raise DataError(
-            f"{where}: the mask is a {what}, whose compression alters the ids at every edge. "
-            "Save the mask as PNG from the original labels."
+        raise place.error(
+            f"the mask is a {what}, whose compression alters the ids at every edge",
+            "mask with lossy compression",
+            fix="Save the mask as PNG from the original labels.",
         )
 
 
-def _refuse_deep(where: str, picture: Image.Image, role: str) -> None:
+def _refuse_deep(place: Place, picture: Image.Image, role: str) -> None:
     """Pillow keeps the upper 8 bits of 16-bit colours and says nothing."""
     depth, _ = picture.info["focusseg"]
     if depth is not None and depth > 8 and picture.mode not in _ID_MODES:
-        raise DataError(
-            f"{where}: the {role} has {depth} bits a channel; expected 8. Save it with 8 bits."
+        raise place.error(
+            f"the {role} has {depth} bits a channel",
+            "image of a mode that is not read"
+            if role == "image"
+            else "coloured mask of more than 8 bits",
+            expected="8",
+            fix="Save it with 8 bits.",
         )
 
 

@@ -50,15 +50,22 @@ class SyntheticStreets(Source):
         split: str = "train",
     ) -> None:
         if split not in SPLITS:
-            raise DataError(f"split is {split!r}; synthetic_streets has {', '.join(SPLITS)}.")
+            raise DataError(
+                f"split is {split!r}; synthetic_streets has {', '.join(SPLITS)}",
+                kind="split that is not there",
+            )
+        wrong = "option that is not possible"
         if count < 1:
-            raise DataError(f"count is {count}; it is the number of scenes and must be 1 or more.")
+            raise DataError(
+                f"count is {count}; it is the number of scenes and must be 1 or more", kind=wrong
+            )
         if seed < 0:
-            raise DataError(f"seed is {seed}; it must be 0 or more.")
+            raise DataError(f"seed is {seed}; it must be 0 or more", kind=wrong)
         if len(size) != 2 or min(size) < SMALLEST:
             raise DataError(
                 f"size is {tuple(size)}; expected (height, width), each {SMALLEST} pixels or more: "
-                "in smaller pictures nothing can be recognised."
+                "in smaller pictures nothing can be recognised",
+                kind=wrong,
             )
         self.name = "synthetic_streets"
         self.split = split

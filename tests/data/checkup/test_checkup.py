@@ -209,7 +209,8 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str, str, str, str, str]] = {
     ),
     "missing folder": (
         lambda root: shutil.rmtree(root / "valannot"),
-        "error", "split that cannot be opened", "val", "'val' is not there", "Restore",
+        "error", "split that cannot be opened", "val", "valannot: the mask folder is not there",
+        "Restore",
     ),
     "copy in val": (
         copy_to_val,
@@ -418,7 +419,8 @@ def test_sources_of_ones_own_are_checked_too(source: ArraySource) -> None:
     found = the(report, "sample that cannot be read")
     assert [example.samples for example in found.examples][0] == (("train", 2),)
     assert "KeyError: 'a bug'" in found.examples[0].value
-    assert "the mask is uint8 (5, 32)" in found.examples[1].value
+    other = the(report, "sample that is not what a source promises")
+    assert "the mask is uint8 (5, 32)" in other.examples[0].value
     with pytest.raises(ValueError, match="a split of its own"):
         checkup.check_sources([source, source])
     other = ArraySource(7, lambda index: (random_pair(index + 50)[0], random_pair(index)[1] % 2))

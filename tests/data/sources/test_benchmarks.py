@@ -10,9 +10,10 @@ import pytest
 from PIL import Image
 
 from keras_focusseg import data, label_spaces
-from keras_focusseg.data.sources.camvid_copies import camvid_splits, recognises_camvid
+from keras_focusseg.data.sources.camvid import camvid_splits, recognises_camvid
 from keras_focusseg.data.sources.pascal_voc import PascalVOC
 from tests.data import layouts
+from tests.data.conftest import refused
 
 HEIGHT, WIDTH = 6, 8
 
@@ -288,7 +289,7 @@ class TestEveryBenchmark:
             return scandir(path)
 
         monkeypatch.setattr(os, "scandir", refuse)
-        with pytest.raises(data.DataError, match=rf"{image.parent}: .*Permission denied.*rights"):
+        with refused("folder that cannot be read", image.parent, "Permission denied"):
             opened(name, root)
         assert kind.recognises(root)
 
@@ -467,7 +468,7 @@ class TestMasks:
         source = data.Cityscapes(root, "train+train_extra", annotations="gtCoarse")
         assert len(source) == 5 and "do not compare" in source.note
         assert "gtCoarse labelIds" in source.layout and not data.Cityscapes.splits(root)
-        with pytest.raises(data.DataError, match=r"Cityscapes' gtFine is not there"):
+        with refused("dataset that is not there", root, "looked for 'gtFine/train'"):
             data.Cityscapes(root)
 
     @pytest.mark.parametrize("make", [bdd100k, bdd100k_older])
@@ -514,10 +515,12 @@ class TestMasks:
 
     def test_ade20k_of_another_kind(self, tmp_path):
         save(tmp_path / "full/images/training/a/abbey/ADE_train_00000001.jpg", picture(0))
-        with pytest.raises(data.DataError, match=r"full ADE20K .* ADEChallengeData2016\.zip"):
-            data.ADE20K(tmp_path)
+        save(tmp_path / "full/images/training/a/abbey/ADE_train_00000001_seg.png", picture(9))
+        assert data.recognise(tmp_path) == "ade20k"
+        with refused("another dataset", tmp_path, r"full ADE20K .* ADEChallengeData2016\.zip"):
+            data.open_source("auto", tmp_path)
         (tmp_path / "half" / "images" / "training").mkdir(parents=True)
-        with pytest.raises(data.DataError, match=r"found 'images', looked for 'annotations'"):
+        with refused("dataset that is not there", match="found 'images', looked for 'annotations"):
             data.ADE20K(tmp_path / "half")
 
     @pytest.mark.parametrize("mode", ["L", "CMYK"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import os
+import unicodedata
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from PIL import Image
 from keras_focusseg import data
 from keras_focusseg.data import COCO, DataError
 from keras_focusseg.data.sources.polygons import coco
+from tests.data.conftest import refused
 from tests.data.sources.test_shapes import packed
 
 HEIGHT, WIDTH = 8, 10
@@ -44,6 +46,7 @@ CONTENT = {
          "segmentation": {"size": [8, 10], "counts": [46, 2, 6, 2, 6, 2, 6, 2, 6, 2]}},
     ],
 }  # fmt: skip
+BY_HAND_CAR = np.pad(np.ones((2, 2), bool), ((3, 3), (3, 5)))
 BY_HAND = np.array(
     [list(row) for row in (
         "0000000000",
@@ -136,7 +139,9 @@ class TestMasks:
         assert mask[2, 2] == 1 and (mask == 1).sum() == 28 - 4  # the dog covers 4 of them
 
     def test_size_is_checked_against_the_image(self, tmp_path):
-        write(tmp_path, changed("images", 0, "width", 11))
+        content = changed("images", 0, "width", 11)
+        del content["annotations"][2]  # runs, which say the size themselves
+        write(tmp_path, content)
         for read in (COCO(tmp_path, "val").load, COCO(tmp_path, "val").load_mask):
             with pytest.raises(DataError, match=r"b\.jpg: the image is 10 x 8, but .* says 11 x 8"):
                 read(0)
@@ -153,7 +158,7 @@ class TestMasks:
 
     def test_numbers_are_packed_while_parsing(self, tmp_path):
         source = COCO(write(tmp_path), "val")
-        outline = source._pictures[0].objects[0].segmentation
+        outline = source._pictures[0].objects[0].outline
         assert isinstance(outline, tuple) and outline[0].dtype == np.float32
 
 
@@ -208,6 +213,56 @@ class TestLayouts:
         (tmp_path / "val2017" / "b.jpg").unlink()
         with pytest.raises(DataError, match="lists no image that is there"):
             COCO(tmp_path, "val", strict=False)
+
+    def test_pictures_that_are_not_listed_are_said(self, tmp_path):
+        write(tmp_path)
+        Image.new("RGB", (4, 4)).save(tmp_path / "val2017" / "c.png")
+        source = COCO(tmp_path, "val")
+        assert len(source) == 2 and not source.unpaired
+        assert source.layout.endswith(", 1 pictures beside them that it does not list")
+
+    @pytest.mark.parametrize(
+        "file_name",
+        ["C:\\work\\b.jpg", "/home/x/b.jpg", "//server/share/b.jpg", "old/b.jpg", "../x/b.jpg"],
+    )
+    def test_stale_path_is_found_by_its_name(self, tmp_path, file_name):
+        write(tmp_path, changed("images", 0, "file_name", file_name))
+        source = COCO(tmp_path, "val")
+        assert source.files(0)[0] == tmp_path / "val2017" / "b.jpg"
+
+    def test_two_entries_of_one_file(self, tmp_path):
+        write(tmp_path, changed("images", 0, "file_name", "old/a.jpg"))
+        with refused("broken annotation", match="image 3: its file .* is that of image 7 as well"):
+            COCO(tmp_path, "val")
+
+    @pytest.mark.parametrize("listed", ["NFC", "NFD"])
+    def test_accents_of_either_form(self, tmp_path, listed):
+        on_disk = "NFD" if listed == "NFC" else "NFC"
+        name = unicodedata.normalize(listed, "allée/é.jpg")
+        write(tmp_path, changed("images", 0, "file_name", name))
+        folder = tmp_path / "val2017" / unicodedata.normalize(on_disk, "allée")
+        folder.mkdir()
+        (tmp_path / "val2017" / "b.jpg").rename(folder / unicodedata.normalize(on_disk, "é.jpg"))
+        source = COCO(tmp_path, "val")
+        np.testing.assert_array_equal(source.load(0).mask, BY_HAND)
+        assert source.sample_name(0) == "allée/é" and len(source.layout) < 90
+
+    @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-32"])
+    def test_other_encodings(self, tmp_path, encoding):
+        write(tmp_path, changed("categories", 0, "name", "chien né"), "annotations/val.json", "val")
+        path = tmp_path / "annotations" / "val.json"
+        path.write_bytes(
+            json.dumps(json.loads(path.read_text()), ensure_ascii=False).encode(encoding)
+        )
+        assert data.recognise(tmp_path) == "coco"
+        assert COCO(tmp_path, "val").label_space.classes[2] == "chien né"
+
+    def test_an_encoding_that_cannot_be_known_is_named(self, tmp_path):
+        write(tmp_path)
+        path = tmp_path / "annotations" / "instances_val2017.json"
+        path.write_bytes(path.read_bytes().replace(b"dog", b"chien n\xe9"))
+        with refused("text in another encoding", path, "Save it as UTF-8"):
+            COCO(tmp_path, "val")
 
     @pytest.mark.skipif(os.name == "nt", reason="links need rights on Windows")
     def test_links_out_of_the_root(self, tmp_path):
@@ -286,10 +341,42 @@ class TestWrong:
             ({"size": [8, 10], "counts": "o"}, "in the middle of a number"),
         ],
     )
-    def test_outline_is_named(self, tmp_path, outline, message):
-        source = COCO(write(tmp_path, changed("annotations", 0, "segmentation", outline)), "val")
-        with pytest.raises(DataError, match=f"annotation 1: .*{message}"):
-            source.load_mask(0)
+    def test_outline_is_refused_when_the_file_is_opened(self, tmp_path, outline, message):
+        write(tmp_path, changed("annotations", 0, "segmentation", outline))
+        with pytest.raises(DataError, match=message) as caught:
+            COCO(tmp_path, "val")
+        error = caught.value
+        assert error.file == tmp_path / "annotations" / "instances_val2017.json"
+        assert error.part == "annotation 1" and "strict=False" in error.fix
+        # Left out, the dog uncovers the car below it.
+        source = COCO(tmp_path, "val", strict=False)
+        assert source.layout.endswith(", 1 broken outlines left out")
+        assert [fault.part for fault in source.faults] == ["annotation 1"]
+        np.testing.assert_array_equal(source.load_mask(0), np.where(BY_HAND_CAR, 1, BY_HAND))
+
+    def test_bad_parts_alone_are_left_out(self, tmp_path):
+        """Annotation tools write points and lines by themselves."""
+        parts = [[26, 31, 50, 31], [2, 2], [], *box(3, 3, 5, 5), [1, 1, 4]]
+        write(tmp_path, changed("annotations", 0, "segmentation", parts))
+        with refused("degenerate outline", "instances_val2017.json", "annotation 1: .*3 points"):
+            COCO(tmp_path, "val")
+        source = COCO(tmp_path, "val", strict=False)
+        np.testing.assert_array_equal(source.load_mask(0), BY_HAND)
+        assert source.layout.endswith("4 broken outlines left out")
+
+    def test_annotations_of_nothing_are_left_out(self, tmp_path):
+        for place, value in (("image_id", 99), ("category_id", 99), ("category_id", None)):
+            write(tmp_path, changed("annotations", 0, place, value))
+            source = COCO(tmp_path, "val", strict=False)
+            assert source.layout.endswith("1 annotations of nothing that is there left out")
+            assert source.faults[0].part == "annotation 1"
+
+    def test_a_checkup_says_what_was_left_out(self, tmp_path):
+        write(tmp_path, changed("annotations", 0, "segmentation", [[1, 2, 3, 4]]))
+        report = data.check("coco", tmp_path, ["val"])
+        (found,) = (f for f in report.findings if f.kind == "degenerate outline")
+        assert report.exit_code == 1 and found.examples[0].value.startswith("annotation 1: ")
+        assert found.examples[0].file == "annotations/instances_val2017.json"
 
     def test_boxes_alone_may_be_left_out(self, tmp_path):
         write(tmp_path, changed("annotations", 0, "segmentation", []))
@@ -299,7 +386,8 @@ class TestWrong:
 
     @pytest.mark.parametrize(
         ("text", "message"),
-        [(b"{", "is not JSON"), (b"\xff", "is not JSON"), (b"[" * 10**5, "is not JSON"),
+        [(b"{", "is not JSON"), (b"\xe9", "another encoding than UTF-8"),
+         (b"[" * 10**5, "is not JSON"),
          (b"[" + b"1" * 5000 + b"]", "is not JSON"), (b"7", "expected a JSON object")],
     )  # fmt: skip
     def test_no_json(self, tmp_path, text, message):

@@ -238,7 +238,7 @@ class TestEncoding:
 
     def test_grey_pictures_are_no_masks(self, tmp_path):
         own(tmp_path, [np.arange(201, dtype="uint8").reshape(3, 67)])
-        with pytest.raises(data.DataError, match="201 ids, more than 150: they look like grey"):
+        with pytest.raises(data.DataError, match="201 ids, more than 150, and look like grey"):
             open_folder(tmp_path, "all")
 
     def test_blended_colours(self, tmp_path):

@@ -132,9 +132,11 @@ class TestMasks:
         for read in (source.load, source.load_mask):
             with pytest.raises(DataError, match=r"a\.jpg: the image is 10 x 8, but .*says 11 x 8"):
                 read(0)
-        turned = content(imageHeight=WIDTH, imageWidth=HEIGHT)
+        exif = Image.Exif()
+        exif[0x0112] = 6
+        Image.open(tmp_path / "a.jpg").save(tmp_path / "a.jpg", exif=exif)
         with pytest.raises(DataError, match="turned upright by its EXIF"):
-            Labelme(write(tmp_path, value=turned), "all").load(0)
+            Labelme(write(tmp_path, value=content(SHAPES[:3]), image=False), "all").load(0)
         source = Labelme(write(tmp_path, value=content(imageHeight=None)), "all")
         np.testing.assert_array_equal(source.load_mask(0), BY_HAND)
 
@@ -151,7 +153,9 @@ class TestClasses:
         (tmp_path / "labels.txt").write_text("dog\ncar\n")
         assert Labelme(tmp_path, "all").label_space.classes == ("background", "dog", "car")
         (tmp_path / "labels.txt").write_text("dog\n")
-        with pytest.raises(DataError, match=r"a\.json: shape 0 has label 'car', which is no class"):
+        with pytest.raises(
+            DataError, match=r"a\.json: shape 0: has label 'car', which is no class"
+        ):
             Labelme(tmp_path, "all")
 
     def test_table_with_colours(self, tmp_path):
@@ -228,11 +232,11 @@ class TestFiles:
     @pytest.mark.parametrize(
         ("named", "message"),
         [
-            ("../../outside.jpg", "leads to .*, outside"),
-            ("/etc/passwd", "no relative path"),
-            ("C:\\x.jpg", "no relative path"),
-            ("", "no relative path"),
-            ("a\0.jpg", "no relative path"),
+            ("../../outside.jpg", "is not there, .*outside of which nothing is read"),
+            ("/etc/passwd", "is not there"),
+            ("C:\\x.jpg", "is not there"),
+            ("", "is not there"),
+            ("a\0.jpg", "is no path"),
             (3, "'imagePath' is 3; expected text"),
         ],
     )

@@ -174,7 +174,7 @@ class TestDamage:
     def test_listed_without_partner(self, voc, which):
         files = PascalVOC(voc).files(1)
         files[which].unlink()
-        message = r"train\.txt, line 2: '2007_000033' is listed, but .*holds no picture.*strict"
+        message = r"train\.txt, line 2: '2007_000033' is listed, but not in .*strict"
         with pytest.raises(data.DataError, match=message):
             PascalVOC(voc)
         source = PascalVOC(voc, strict=False)

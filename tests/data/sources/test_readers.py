@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import struct
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from PIL import Image, ImageFile
 
 from keras_focusseg import label_spaces
 from keras_focusseg.data import DataError
+from keras_focusseg.data.errors import Place
 from keras_focusseg.data.sources import readers
 from keras_focusseg.data.sources.readers import (
     image_from_bytes,
@@ -189,7 +191,11 @@ def test_colour_mask_with_alpha(tmp_path):
     ("mode", "color", "fix"),
     [
         ("RGB", (3, 3, 3), "three channels are equal, so it holds ids already: save one"),
-        ("RGB", (3, 3, 4), "Convert its colours to ids .* or read it by its colours"),
+        (
+            "RGB",
+            (3, 3, 4),
+            "Convert its colours to ids .* open them as 'folder'",
+        ),
         ("LA", (3, 255), "Drop the alpha channel"),
         ("CMYK", (3, 3, 3, 3), "Convert its colours"),
         ("F", 3.0, "Round it to whole numbers"),
@@ -235,11 +241,11 @@ def test_image_size_names_what_is_wrong(tmp_path, monkeypatch):
 
 def test_bytes_are_read_as_files_are():
     image, mask = random_pair(0)
-    np.testing.assert_array_equal(image_from_bytes(png_bytes(image), "x"), image)
-    np.testing.assert_array_equal(mask_from_bytes(png_bytes(mask), "x"), mask)
+    np.testing.assert_array_equal(image_from_bytes(png_bytes(image), Place(Path("x"))), image)
+    np.testing.assert_array_equal(mask_from_bytes(png_bytes(mask), Place(Path("x"))), mask)
     for read in (image_from_bytes, mask_from_bytes):
-        with pytest.raises(DataError, match="inner: the .* cannot be read"):
-            read(b"\x89PNG broken", "inner")
+        with pytest.raises(DataError, match="x: inner: the .* cannot be read"):
+            read(b"\x89PNG broken", Place(Path("x"), "inner"))
 
 
 @pytest.mark.parametrize("read", [read_image, read_mask, image_size])

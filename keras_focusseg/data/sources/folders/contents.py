@@ -118,7 +118,10 @@ def discover_colors(
     for path, content in zip(paths, contents, strict=True):
         if content.kind == "ids":
             raise DataError(
-                f"{path}: the mask has one channel of numbers, no colours. Read it by its ids."
+                "the mask has one channel of numbers, no colours",
+                kind="ids where colours are expected",
+                file=path,
+                fix="Read it by its ids.",
             )
     return dict(sorted(count_colors(contents).items()))
 
@@ -139,7 +142,7 @@ def count_colors(contents: Sequence[MaskContent]) -> Counter[Color]:
     for content in contents:
         total.update(content.colors)
         if len(total) > MAX_COLORS:
-            raise DataError(_too_many(f"{len(contents)} masks", total))
+            raise _too_many(total, f"{len(contents)} masks")
     return total
 
 
@@ -197,17 +200,19 @@ def _count_rgb(path: str) -> dict[Color, int]:
         for code, count in zip(values, counts, strict=True)
     }
     if len(colors) > MAX_COLORS:
-        raise DataError(_too_many(path, Counter(colors)))
+        raise _too_many(Counter(colors), "the mask", Path(path))
     return colors
 
 
-def _too_many(where: str, colors: Counter[Color]) -> str:
+def _too_many(colors: Counter[Color], what: str, file: Path | None = None) -> DataError:
     rare = min(colors.items(), key=lambda item: (item[1], item[0]))
-    return (
-        f"{where}: the masks hold more than {MAX_COLORS} colours ({len(colors)}; {rare[0]} on "
-        f"{rare[1]} pixels), too many for classes. Resizing with blending, JPEG compression and "
-        "smoothed outlines make them: restore the original masks, or give the colours of the "
-        "classes in a class_dict.csv."
+    return DataError(
+        f"{what}: more than {MAX_COLORS} colours ({len(colors)}; {rare[0]} on {rare[1]} pixels), "
+        "too many for classes",
+        kind="too many colours",
+        file=file,
+        fix="Resizing with blending, JPEG compression and smoothed outlines make them: restore the "
+        "original masks, or give the colours of the classes in a class_dict.csv.",
     )
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,14 +22,20 @@ from keras_focusseg.data.sources.folders.contents import (
     count_ids,
     mask_contents,
 )
+from keras_focusseg.data.sources.tables import as_data_error
 from keras_focusseg.label_spaces import IGNORE, Grouping, LabelSpace
 from keras_focusseg.label_spaces.class_tables import ClassTable
 
+_UNDECIDED = "masks that can be read in two ways"
 ENCODINGS = ("auto", "ids", "palette", "colors")
 
 MOST_IDS = 150
 """More ids than that without a table are taken for grey pictures; ADE20K has 150."""
 
+CITYSCAPES = re.compile(r"_gt(?:Fine|Coarse)_(labelIds|labelTrainIds|color|instance\w*)$")
+"""What the names of Cityscapes' masks end in."""
+
+_ADE20K = re.compile(r"ADE_(train|val)_\d{8}")
 _PROBES = 16
 _SPREAD = 50  # so far beyond their number, ids beside a 255 are grey levels, and 255 is one too
 
@@ -44,26 +52,6 @@ class Reading(NamedTuple):
     label_space: LabelSpace
     encoding: LabelSpace | Grouping
     said: str
-
-
-def as_label_space(given: LabelSpace | Mapping[str, Any] | str) -> LabelSpace:
-    """The label space that an argument means.
-
-    Args:
-        given: a label space, what its `to_config` gave, or the name of a benchmark's.
-
-    Returns:
-        The label space.
-
-    Raises:
-        DataError: if there is none of that name, or the configuration is wrong.
-    """
-    try:
-        if isinstance(given, str):
-            return label_spaces.get(given)
-        return LabelSpace.from_config(given) if isinstance(given, Mapping) else given
-    except (ValueError, TypeError) as error:
-        raise DataError(f"label_space: {error}") from error
 
 
 def read_as_told(
@@ -89,7 +77,7 @@ def read_as_told(
         by_color = label_spaces.by_color(space)
     except ValueError as error:
         if encoding == "colors":
-            raise DataError(str(error)) from error
+            raise DataError(str(error), kind=_UNDECIDED) from error
         by_color = None
     probes = _probes(masks) if strict else _of_most(_probes(masks))
     how = _chosen(masks, probes, space, by_color, encoding, f"label space {space.name!r}")
@@ -101,6 +89,44 @@ def read_as_told(
         _refuse_two_levels(masks, probes, space)
     kind = "palette masks" if how == "palette" else "id masks"
     return Reading(space, space, f"{kind}, label space {space.name!r}")
+
+
+def read_by_names(masks: Sequence[Path], encoding: str, strict: bool = True) -> Reading | None:
+    """How to read the masks of a benchmark that lie in other folders than its own.
+
+    Names such as `ADE_val_00000001` and `aachen_000000_000019_gtFine_labelIds` tell it.
+
+    Args:
+        masks: the files; a few of them are looked at.
+        encoding: one of `ENCODINGS`.
+        strict: see `read_as_told`.
+
+    Returns:
+        In the classes of that benchmark; None if the names are no benchmark's, or the ids not its.
+    """
+    space = _by_name(masks)
+    if space is None or not _fits(_probes(masks), space):
+        return None
+    told = read_as_told(masks, space, encoding, strict)
+    return told._replace(said=f"{told.said} by the names of the files")
+
+
+def _by_name(masks: Sequence[Path]) -> LabelSpace | None:
+    stems = [path.stem for path in masks]
+    if all(map(_ADE20K.fullmatch, stems)):
+        return label_spaces.get("ade20k")
+    kinds = {match[1] if (match := CITYSCAPES.search(stem)) else "" for stem in stems}
+    space = label_spaces.get("cityscapes")
+    if kinds == {"labelTrainIds"}:
+        return replace(space, ids=(), ignored_ids=(IGNORE,))
+    return space if kinds in ({"labelIds"}, {"color"}) else None
+
+
+def _fits(probes: Sequence[MaskContent], space: LabelSpace) -> bool:
+    by_color = label_spaces.by_color(space)
+    return all(
+        _fits_colors([c], by_color) if c.kind == "colors" else _fits_ids([c], space) for c in probes
+    )
 
 
 def read_by_table(
@@ -121,20 +147,19 @@ def read_by_table(
         DataError: if the table has no colours but the masks have, kinds are mixed, or numbers and
             colours contradict each other.
     """
-    try:
+    with as_data_error("class table that cannot be used", table.path):
         space = table.label_space()
-        has_colors = bool(table.colors) or table.stored is not None
-        by_color = table.grouping() if has_colors or encoding == "colors" else None
-    except ValueError as error:
-        raise DataError(str(error)) from error
+        by_color = table.grouping() if table.has_colors or encoding == "colors" else None
     probes = _probes(masks) if strict else _of_most(_probes(masks))
     named = table.path.name
     how = _chosen(masks, probes, space, by_color, encoding, named)
     if how == "colors":
         if by_color is None:
             raise DataError(
-                f"{masks[0]}: the masks are coloured, but {table.path} has no colours. Add the "
-                "columns r, g and b to it (name,r,g,b)."
+                f"the masks are coloured, but {table.path} has no colours",
+                kind="class table that cannot be used",
+                file=masks[0],
+                fix="Add the columns r, g and b to it (name,r,g,b).",
             )
         said = f"coloured masks, {len(by_color.colors)} colours from {named}"
         return Reading(by_color.label_space, by_color, said)
@@ -168,8 +193,10 @@ def read_as_found(
     contents = mask_contents(masks, progress, strict)
     if not contents:
         raise DataError(
-            f"{masks[0].parent}: none of the {len(masks)} masks can be read. Run "
-            "`focusseg data check` to see what is wrong with each."
+            f"none of the {len(masks)} masks can be read",
+            kind="broken mask",
+            file=masks[0].parent,
+            fix="Run `focusseg data check` to see what is wrong with each.",
         )
     if not strict:
         contents = _of_most(contents)
@@ -181,8 +208,10 @@ def read_as_found(
         return _discovered_colors(masks, contents)
     if encoding == "colors":
         raise DataError(
-            f"{masks[0]}: encoding='colors', but the masks have one channel of numbers. Say "
-            "encoding='ids'."
+            "encoding='colors', but the masks have one channel of numbers",
+            kind="ids where colours are expected",
+            file=masks[0],
+            fix="Say encoding='ids'.",
         )
     return _discovered_ids(masks, contents, palette or {})
 
@@ -204,16 +233,20 @@ def _discovered_ids(
     if found[-1] > IGNORE or found[0] < 0:
         wrong = found[-1] if found[-1] > IGNORE else found[0]
         raise DataError(
-            f"{masks[0].parent}: the masks hold the id {wrong} ({counts[wrong]} pixels); ids are 0 "
-            f"to {IGNORE}. Number the classes 0, 1, 2, ... and save 8 bits."
+            f"the masks hold the id {wrong} ({counts[wrong]} pixels); ids are 0 to {IGNORE}",
+            kind="ids outside the table",
+            file=masks[0].parent,
+            fix="Number the classes 0, 1, 2, ... and save 8 bits.",
         )
     if len(classes) > MOST_IDS:
         raise DataError(
-            f"{masks[0].parent}: the masks hold {len(classes)} ids, more than {MOST_IDS}: they "
-            "look like grey pictures. If they are masks, give label_space= or a class table."
+            f"the masks hold {len(classes)} ids, more than {MOST_IDS}, and look like grey pictures",
+            kind=_UNDECIDED,
+            file=masks[0].parent,
+            fix="If they are masks, give label_space= or a class table.",
         )
     if IGNORE in found and (classes in ([], [0]) or classes[-1] > len(classes) + _SPREAD):
-        raise DataError(_grey_levels(masks[0].parent, found, counts))
+        raise _grey_levels(masks[0].parent, found, counts)
     colors = [palette[number] for number in classes] if palette else []
     space = label_spaces.from_names(
         [f"class_{number}" for number in classes],
@@ -225,17 +258,19 @@ def _discovered_ids(
     return Reading(space, space, f"{kind}, {_classes(space)} discovered in {len(masks)} masks")
 
 
-def _grey_levels(folder: Path, found: Sequence[int], counts: Counter[int]) -> str:
+def _grey_levels(folder: Path, found: Sequence[int], counts: Counter[int]) -> DataError:
     total = sum(counts.values())
     shares = ", ".join(f"{number} ({counts[number] / total:.1%})" for number in found[:6])
     names = ["background", *[f"object_{i}" if len(found) > 2 else "object" for i in found[1:]]]
     rows = " / ".join(f"{name},{i},{i},{i}" for name, i in zip(names[:3], found[:3], strict=False))
-    return (
-        f"{folder}: the masks hold {shares}, and by convention 255 means ignored, so nothing would "
-        "be left to learn or a class would be missing. If 255 is a class here, put a "
-        f"class_dict.csv beside the folder of masks with the lines name,r,g,b / {rows}; or say "
-        f"label_space=label_spaces.from_names({names[: len(found)]}, ids={list(found)}, "
-        "ignored_ids=[])."
+    return DataError(
+        f"the masks hold {shares}, and by convention 255 means ignored, so nothing would be left "
+        "to learn or a class would be missing",
+        kind="masks of black and white",
+        file=folder,
+        fix="If 255 is a class here, put a class_dict.csv beside the folder of masks with the lines"
+        f" name,r,g,b / {rows}; or say label_space=label_spaces.from_names({names[: len(found)]},"
+        f" ids={list(found)}, ignored_ids=[]).",
     )
 
 
@@ -265,10 +300,12 @@ def _chosen(
             one, other = _id_of(space, index), _color_of(by_color, color)
             if one != other:
                 raise DataError(
-                    f"{masks[0].parent}: the masks are palette files that can be read in two ways, "
-                    f"and {named} allows both: index {index} is {_class_name(space, one)}, its "
-                    f"colour {color} is {_class_name(space, other)}. Say encoding='ids' or "
-                    "encoding='colors'."
+                    f"the masks are palette files that can be read in two ways, and {named} allows "
+                    f"both: index {index} is {_class_name(space, one)}, its colour {color} is "
+                    f"{_class_name(space, other)}",
+                    kind=_UNDECIDED,
+                    file=masks[0].parent,
+                    fix="Say encoding='ids' or encoding='colors'.",
                 )
     return "palette"
 
@@ -277,20 +314,27 @@ def _refuse_mixed(
     masks: Sequence[Path], kinds: set[Any], encoding: str, contents: Sequence[MaskContent]
 ) -> None:
     if encoding not in ENCODINGS:
-        raise DataError(f"encoding is {encoding!r}; it can be {some(ENCODINGS)}.")
-    folder = masks[0].parent if masks else ""
+        raise DataError(
+            f"encoding is {encoding!r}; it can be {some(ENCODINGS)}",
+            kind="option that is not possible",
+        )
+    folder = masks[0].parent if masks else None
     wrong = {"palette": kinds - {"palette"}, "auto": set(), "ids": kinds & {"colors"}}
     if found := wrong.get(encoding, set()):
         raise DataError(
-            f"{folder}: encoding={encoding!r}, but some masks are of another kind "
-            f"({some(sorted(found))}). Say encoding='auto' to let the masks decide."
+            f"encoding={encoding!r}, but some masks are of another kind ({some(sorted(found))})",
+            kind="masks of different kinds",
+            file=folder,
+            fix="Say encoding='auto' to let the masks decide.",
         )
     if "ids" in kinds and len(kinds) > 1 and encoding != "ids":
         counted = Counter(content.kind for content in contents)
         listed = ", ".join(f"{count} of {kind}" for kind, count in sorted(counted.items()))
         raise DataError(
-            f"{folder}: the masks are of different kinds: {listed}. Save all in one way, or say "
-            "encoding='ids' if a palette's indices are ids as well."
+            f"the masks are of different kinds: {listed}",
+            kind="masks of different kinds",
+            file=folder,
+            fix="Save all in one way, or say encoding='ids' if a palette's indices are ids too.",
         )
 
 
@@ -305,7 +349,7 @@ def _refuse_two_levels(
         and set(count_ids(probes)) == suspected
         and set(counts := count_ids(mask_contents(masks, strict=False))) == suspected
     ):
-        raise DataError(_grey_levels(masks[0].parent, [0, IGNORE], counts))
+        raise _grey_levels(masks[0].parent, [0, IGNORE], counts)
 
 
 def _refuse_strangers(
@@ -318,10 +362,12 @@ def _refuse_strangers(
     if by_color is None or found and not set(found) & set(by_color.colors):
         listed = ", ".join(str(color) for color, _ in found.most_common(3))
         raise DataError(
-            f"{masks[0].parent}: the masks are coloured ({listed}), and label space {space.name!r} "
-            "has none of these colours, or gives one to two classes. Say which colours the "
-            "classes have, as in label_spaces.from_names([...], colors=[...]), or leave "
-            "label_space out, so that they are looked for."
+            f"the masks are coloured ({listed}), and label space {space.name!r} has none of these "
+            "colours, or gives one to two classes",
+            kind="colours outside the table",
+            file=masks[0].parent,
+            fix="Say which colours the classes have, as in label_spaces.from_names([...], "
+            "colors=[...]), or leave label_space out, so that they are looked for.",
         )
 
 

@@ -8,13 +8,15 @@ from typing import Any
 
 from keras_focusseg import label_spaces
 from keras_focusseg.data.errors import DataError
+from keras_focusseg.data.sources.ade20k import full_ade20k_error
 from keras_focusseg.data.sources.base import existing_folder, inside
-from keras_focusseg.data.sources.folders.contents import Progress
+from keras_focusseg.data.sources.folders.contents import Progress, mask_content
 from keras_focusseg.data.sources.folders.encoding import (
+    CITYSCAPES,
     Reading,
-    as_label_space,
     read_as_found,
     read_as_told,
+    read_by_names,
     read_by_table,
 )
 from keras_focusseg.data.sources.folders.layout import (
@@ -23,16 +25,17 @@ from keras_focusseg.data.sources.folders.layout import (
     Part,
     canonical,
     common_endings,
-    describe,
     find_parts,
-    list_pictures,
+    no_split,
     parted_by_ending,
     split_of,
-    unknown_layout,
 )
+from keras_focusseg.data.sources.listing import pictures_below
 from keras_focusseg.data.sources.pairs import PairSource, pair_count, paired
 from keras_focusseg.data.sources.readers import SUFFIXES
+from keras_focusseg.data.sources.tables import as_label_space, load_table
 from keras_focusseg.label_spaces import VOID_NAMES
+from keras_focusseg.label_spaces.class_tables import ClassTable
 
 _FIX = (
     "Add the partners, move the files away, or say mask_suffix=... if the masks' names have an "
@@ -108,21 +111,26 @@ class Folder(PairSource):
         part = Part(self.images, self.masks)
         image_files, mask_files = _files(part, mask_suffix)
         if not image_files:
-            raise DataError(f"{self.images}: no picture there; looked for {', '.join(SUFFIXES)}.")
+            raise DataError(
+                f"no picture there; looked for {', '.join(SUFFIXES)}",
+                kind="empty split",
+                file=self.images,
+            )
         unpaired: list[Path] = []
         left_out = None if strict else unpaired
         self.pairs = paired(image_files, mask_files, part, _FIX, left_out)
         self.unpaired = unpaired
         if not self.pairs:
             raise DataError(
-                f"{self.images}: none of its {len(image_files)} images has a mask in "
-                f"{self.masks}. {_FIX}"
+                f"none of its {len(image_files)} images has a mask in {self.masks}",
+                kind="empty split",
+                file=self.images,
+                fix=_FIX,
             )
         reading = _reading(
             self,
             None if label_space is None else as_label_space(label_space),
-            _table(table, (self.masks, self.masks.parent, self.images.parent)),
-            ignored,
+            _table(table, (self.masks, self.masks.parent, self.images.parent), ignored),
             [Part(*peer) for peer in peers],
             (mask_suffix, encoding, strict, progress),
         )
@@ -174,7 +182,7 @@ def open_folder(
     parts = find_parts(base, images, masks)
     part = split_of(parts, split)
     if part is None:
-        raise DataError(_no_split(base, parts, split, images, masks))
+        raise no_split(base, parts, split, images, masks)
     for other in parts.values():
         inside(other.images, base)
         inside(other.masks, base)
@@ -219,8 +227,7 @@ def recognises_folder(root: str | Path) -> bool:
 def _reading(
     source: Folder,
     space: label_spaces.LabelSpace | None,
-    table: Path | None,
-    ignored: Collection[str],
+    table: ClassTable | None,
     peers: Sequence[Part],
     how: tuple[str | None, str, bool, Progress | None],
 ) -> Reading:
@@ -229,11 +236,11 @@ def _reading(
     if space is not None:
         return read_as_told(masks, space, encoding, strict)
     if table is not None:
-        try:
-            loaded = label_spaces.load_table(table, ignored)
-        except ValueError as error:
-            raise DataError(str(error)) from error
-        return read_by_table(masks, loaded, encoding, strict)
+        return read_by_table(masks, table, encoding, strict)
+    if masks[0].name.startswith("ADE_") and mask_content(masks[0]).kind == "colors":
+        raise full_ade20k_error(source.masks, masks[0])
+    if reading := read_by_names(masks, encoding, strict):
+        return reading
     known = set(masks)
     for peer in peers:
         _, others = _files(Part(peer.images.resolve(), peer.masks.resolve()), mask_suffix)
@@ -242,48 +249,66 @@ def _reading(
     return read_as_found(masks, encoding, progress, strict)
 
 
-def _table(given: str | Path | None, folders: Sequence[Path]) -> Path | None:
-    if given is not None:
-        return Path(given)
-    return label_spaces.find_table(folders)
+def _table(
+    given: str | Path | None, folders: Sequence[Path], ignored: Collection[str]
+) -> ClassTable | None:
+    path = Path(given) if given is not None else label_spaces.find_table(folders)
+    return None if path is None else load_table(path, ignored)
 
 
 def _files(part: Part, mask_suffix: str | None) -> tuple[dict[str, Path], dict[str, Path]]:
     """Images and masks by the name that they have in common."""
     images, masks = part
     if images == masks:
-        return _parted(list_pictures(images), images, mask_suffix)
-    image_files = list_pictures(images, skip=[masks])
-    mask_files = list_pictures(masks, skip=[images])
+        return _parted(pictures_below(images, images), images, mask_suffix)
+    image_files = pictures_below(images, images, skip=[masks])
+    mask_files = _of_one_kind(pictures_below(masks, masks, skip=[images]))
     image_ending, mask_ending = "", mask_suffix
     if mask_ending is None:
         image_ending, mask_ending = common_endings(list(image_files), list(mask_files))
     for name, path in mask_files.items():
         if not name.endswith(mask_ending):
             raise DataError(
-                f"{path}: the name does not end in {mask_ending!r} as mask_suffix says."
+                f"the name does not end in {mask_ending!r} as mask_suffix says",
+                kind="file without partner",
+                file=path,
             )
     return _without(image_files, image_ending), _without(mask_files, mask_ending)
+
+
+def _of_one_kind(masks: dict[str, Path]) -> dict[str, Path]:
+    """Cityscapes has several masks an image: those of ids, else of train ids, else of colours."""
+    kinds = {name: match[1] for name in masks if (match := CITYSCAPES.search(name))}
+    wanted = next((k for k in ("labelIds", "labelTrainIds", "color") if k in kinds.values()), None)
+    if wanted is None:
+        return masks
+    return {name: path for name, path in masks.items() if kinds.get(name) == wanted}
 
 
 def _parted(
     files: dict[str, Path], folder: Path, mask_suffix: str | None
 ) -> tuple[dict[str, Path], dict[str, Path]]:
+    fix = "Say mask_suffix=..., what the masks' names end in, as '_mask' for 1_mask.png."
+    if mask_suffix == "":
+        raise DataError(
+            "images and masks lie in one folder, so mask_suffix cannot be empty",
+            kind="option that is not possible",
+            file=folder,
+            fix=fix,
+        )
     if mask_suffix is None:
         images, masks = parted_by_ending(files)
-    elif mask_suffix == "":
-        raise DataError(
-            f"{folder}: images and masks lie in one folder, so mask_suffix cannot be empty. Say "
-            "what the masks' names end in."
-        )
     else:
         masks = {name: path for name, path in files.items() if name.endswith(mask_suffix)}
         images = {name: path for name, path in files.items() if name not in masks}
         masks = _without(masks, mask_suffix)
     if files and not masks:
         raise DataError(
-            f"{folder}: images and masks lie in one folder, but no ending tells the "
-            f"{len(files)} pictures apart. Say mask_suffix=..., as '_mask' for 1_mask.png."
+            "images and masks lie in one folder, but no ending tells the "
+            f"{len(files)} pictures apart",
+            kind="folder of no known layout",
+            file=folder,
+            fix=fix,
         )
     return images, masks
 
@@ -295,23 +320,3 @@ def _without(files: dict[str, Path], ending: str) -> dict[str, Path]:
 def _between(folder: Path, root: Path) -> list[Path]:
     """A folder and those around it, up to the root."""
     return [folder, *(parent for parent in folder.parents if parent.is_relative_to(root))]
-
-
-def _no_split(
-    base: Path, parts: dict[str, Part], split: str, images: str | None, masks: str | None
-) -> str:
-    if not parts:
-        if images is None and masks is None:
-            return unknown_layout(base)
-        named = [name for name in (images, masks) if name is not None]
-        missing = [str(base / name) for name in named if not (base / name).is_dir()]
-        return (
-            f"{base}: images= and masks= name folders that do not lie there together"
-            f"{' (' + ', '.join(missing) + ' is missing)' if missing else ''}, neither in the root "
-            "nor in the folders of splits."
-        )
-    hint = f" Use split={ALL!r} to take {parts[ALL].images} as a whole." if ALL in parts else ""
-    return (
-        f"{base}: split {split!r} is not there, with images and masks; there "
-        f"{'is' if len(parts) == 1 else 'are'} {describe(parts, base)}.{hint}"
-    )

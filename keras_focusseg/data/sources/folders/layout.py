@@ -10,10 +10,22 @@ from typing import NamedTuple
 
 from keras_focusseg.data.errors import DataError
 from keras_focusseg.data.sources.base import inside, some
-from keras_focusseg.data.sources.pairs import entries, folders_in, is_folder
+from keras_focusseg.data.sources.listing import entries, folders_in
 from keras_focusseg.data.sources.readers import SUFFIXES
+from keras_focusseg.label_spaces.text import composed
 
-IMAGE_FOLDERS = ("images", "image", "imgs", "img", "jpegimages", "photos", "frames", "inputs")
+IMAGE_FOLDERS = (
+    "images",
+    "image",
+    "imgs",
+    "img",
+    "img_dir",
+    "jpegimages",
+    "rgb",
+    "photos",
+    "frames",
+    "inputs",
+)
 MASK_FOLDERS = (
     "masks",
     "mask",
@@ -21,15 +33,18 @@ MASK_FOLDERS = (
     "label",
     "annotations",
     "annotation",
+    "ann_dir",
     "gt",
+    "gts",
     "ground_truth",
     "groundtruth",
     "segmentationclass",
     "segmentation",
     "segmentations",
+    "semantic",
     "targets",
 )
-"""Names of folders that are taken for images and for masks, in any case."""
+"""Names of folders that are taken for images and for masks, in any case, the first one first."""
 
 SPLITS = {
     "train": ("train", "training"),
@@ -41,9 +56,16 @@ SPLITS = {
 ALL = "all"
 """The split that takes everything."""
 
-_MASK_WORDS = (*MASK_FOLDERS, "annot")
+# Words in other names of folders: `original_images`, `images_prepped_train`, `TrainGTs`.
+_IMAGE_WORDS = {*IMAGE_FOLDERS, "photo", "picture", "pictures", "frame", "input", "leftimg8bit"}
+_MASK_WORDS = {
+    *MASK_FOLDERS,
+    *("ann", "anns", "anno", "annos", "annot", "annots", "lbl", "lbls", "seg", "segs", "target"),
+    "gtfine",
+}
+_SPLIT_WORDS = {word: split for split, words in SPLITS.items() for word in words}
 _MASK_ENDINGS = ("mask", "masks", "label", "labels", "l", "gt", "seg", "annotation", "segmentation")
-_IMAGE_ENDINGS = ("", "image", "img", "sat", "rgb", "photo", "input")
+_IMAGE_ENDINGS = ("", "image", "img", "sat", "rgb", "photo", "input", "leftimg8bit")
 _SEPARATORS = "_-. "
 _MARKS = ("_", "-", "")
 
@@ -78,7 +100,7 @@ def find_parts(root: Path, images: str | None = None, masks: str | None = None) 
 
 def split_of(parts: dict[str, Part], split: str) -> Part | None:
     """The part of a split, whatever its folder is called."""
-    wanted = canonical(split)
+    wanted = canonical(composed(split))
     return parts.get(split) or next(
         (part for name, part in parts.items() if canonical(name) == wanted), None
     )
@@ -88,65 +110,6 @@ def canonical(name: str) -> str:
     """What a split is called here: "train" for a folder `training`; other names stay."""
     lower = name.casefold()
     return next((split for split, others in SPLITS.items() if lower in others), name)
-
-
-def list_pictures(folder: Path, skip: Sequence[Path] = ()) -> dict[str, Path]:
-    """Pictures below a folder, by their path without suffix, subfolders included.
-
-    Args:
-        folder: resolved folder that nothing may be read outside of.
-        skip: folders below it that do not count.
-
-    Returns:
-        The files by name, sorted; hidden ones and those that are no pictures do not count.
-
-    Raises:
-        DataError: if two differ by the suffix alone, a folder cannot be read, or a link leads out
-            or to a folder.
-    """
-    found: dict[str, Path] = {}
-    for path in walk(folder, folder, SUFFIXES, skip):
-        name = path.relative_to(folder).with_suffix("").as_posix()
-        if name in found:
-            raise DataError(
-                f"{path}: has the same name as {found[name].name!r} but for the suffix, so pairs "
-                "are not defined. Rename or move one of them."
-            )
-        found[name] = path
-    return dict(sorted(found.items()))
-
-
-def walk(
-    folder: Path, root: Path, suffixes: Sequence[str], skip: Sequence[Path] = ()
-) -> Iterator[Path]:
-    """Files below a folder.
-
-    Args:
-        folder: where to begin.
-        root: resolved folder that nothing may be read outside of.
-        suffixes: which files, lower case.
-        skip: folders that do not count.
-
-    Yields:
-        The files, folder by folder; hidden ones do not count.
-
-    Raises:
-        DataError: if a folder cannot be read, or a link leads out or to a folder.
-    """
-    for entry in entries(folder):
-        path = Path(entry.path)
-        if is_folder(entry):
-            if path in skip:
-                continue
-            if entry.is_symlink():
-                inside(path, root)
-                raise DataError(
-                    f"{path}: is a link to another folder of {root}, whose files would count "
-                    "twice. Remove the link, or copy the folder."
-                )
-            yield from walk(path, root, suffixes, skip)
-        elif path.suffix.lower() in suffixes:
-            yield inside(path, root) if entry.is_symlink() else path
 
 
 def parted_by_ending(files: dict[str, Path]) -> tuple[dict[str, Path], dict[str, Path]]:
@@ -217,8 +180,7 @@ def bases(root: Path) -> Iterator[Path]:
 
 def _parts_in(base: Path, images: str | None, masks: str | None) -> dict[str, Part]:
     folders = folders_in(base)
-    image_folder = _one_of(folders, base, images, IMAGE_FOLDERS)
-    mask_folder = _one_of(folders, base, masks, MASK_FOLDERS)
+    image_folder, mask_folder = _images_and_masks(folders, base, images, masks)
     if image_folder is not None and mask_folder is not None:
         inner_images, inner_masks = folders_in(image_folder), folders_in(mask_folder)
         parts = {
@@ -227,69 +189,90 @@ def _parts_in(base: Path, images: str | None, masks: str | None) -> dict[str, Pa
             if name in inner_masks
         }
         return {**parts, ALL: Part(image_folder, mask_folder)}
-    if parts := _parts_by_split(base, folders, images, masks):
+    if parts := _splits_around(folders, images, masks):
         return parts
-    if images is None and masks is None and (named := _named_by_words(folders)):
-        return {ALL: named}
+    if images is None and masks is None and (parts := _splits_in_names(folders)):
+        return parts
     if mask_folder is not None and images is None and _has_pictures(base):
         return {ALL: Part(base, mask_folder)}
     return {ALL: Part(base, base)} if _lie_together(base) else {}
 
 
-def _named_by_words(folders: dict[str, Path]) -> Part | None:
-    """`original_images` and `label_images_semantic`: one folder each whose name has the word."""
-    pictured = {name: path for name, path in folders.items() if _has_pictures(path)}
-    words = {name: set(re.split(r"[_\-. ]+", name.casefold())) for name in pictured}
-    masks = [name for name in pictured if words[name] & set(_MASK_WORDS)]
-    images = [name for name in pictured if words[name] & set(IMAGE_FOLDERS) and name not in masks]
-    if len(images) != 1 or len(masks) != 1:
-        return None
-    return Part(pictured[images[0]], pictured[masks[0]])
+def _images_and_masks(
+    folders: dict[str, Path], base: Path, images: str | None, masks: str | None
+) -> tuple[Path | None, Path | None]:
+    """The folder of images and that of masks: as named, or of a usual name, or by its words."""
+    found = []
+    for given, usual, role in ((images, IMAGE_FOLDERS, "image"), (masks, MASK_FOLDERS, "mask")):
+        if given is not None:  # may name a folder further below
+            path = base / given
+            found.append(inside(path, base) if path.is_dir() else folders.get(composed(given)))
+            continue
+        lower = {name.casefold(): path for name, path in folders.items()}
+        named = next((lower[word] for word in usual if word in lower), None)
+        # A folder of one split is not that of all images.
+        others = [n for n in folders if role_of(n) == (role, "") and _has_pictures(folders[n], 1)]
+        found.append(named or (folders[others[0]] if len(others) == 1 else None))
+    return found[0], found[1]
 
 
-def _parts_by_split(
-    base: Path, folders: dict[str, Path], images: str | None, masks: str | None
+def _splits_around(
+    folders: dict[str, Path], images: str | None, masks: str | None
 ) -> dict[str, Part]:
+    """`train/images` beside `train/masks`."""
     parts: dict[str, Part] = {}
     for name, folder in folders.items():
-        inner = folders_in(folder)
-        image_folder = _one_of(inner, folder, images, IMAGE_FOLDERS)
-        mask_folder = _one_of(inner, folder, masks, MASK_FOLDERS)
+        image_folder, mask_folder = _images_and_masks(folders_in(folder), folder, images, masks)
         if image_folder is not None and mask_folder is not None:
             parts[name] = Part(image_folder, mask_folder)
-        elif images is None and masks is None and (part := _beside(name, folder, folders)):
-            parts[part[0]] = part[1]
     # A single folder of another name is what an archive puts around everything.
     return parts if len(folders) > 1 or any(canonical(name) in SPLITS for name in parts) else {}
 
 
-def _beside(name: str, folder: Path, folders: dict[str, Path]) -> tuple[str, Part] | None:
-    """`train` beside `train_labels`, `train_images` beside `train_masks`, or all in `train`."""
-    split = _split_in(name.casefold())
-    if split is None:
-        return None
-    lower = {other.casefold(): path for other, path in folders.items()}
-    for word in _MASK_WORDS:
-        for mark in _MARKS:
-            for other in (f"{split}{mark}{word}", f"{word}{mark}{split}"):
-                if other in lower:
-                    return split, Part(folder, lower[other])
-    return (split, Part(folder, folder)) if _lie_together(folder) else None
+def _splits_in_names(folders: dict[str, Path]) -> dict[str, Part]:
+    """`train` beside `trainannot`, `train_img` beside `train_label`, or all in `train`."""
+    parts: dict[str, Part] = {}
+    roles = {name: role_of(name) for name in folders}
+    for split in SPLITS:
+        masks = [folders[n] for n, role in roles.items() if role == ("mask", split)]
+        for kind in ("image", ""):
+            found = [folders[n] for n, role in roles.items() if role == (kind, split)]
+            if len(found) == 1 and len(masks) == 1:
+                parts.setdefault(split, Part(found[0], masks[0]))
+            elif len(found) == 1 and not masks and _lie_together(found[0]):
+                parts.setdefault(split, Part(found[0], found[0]))
+    lower = {name.casefold(): path for name, path in folders.items()}
+    for name, folder in folders.items():  # `default` beside `defaultannot`
+        beside = (f"{name.casefold()}{mark}{word}" for mark in _MARKS for word in _MASK_WORDS)
+        if roles[name] == ("", "") and (found_masks := [lower[n] for n in beside if n in lower]):
+            parts[name] = Part(folder, found_masks[0])
+    return parts
 
 
-def _split_in(name: str) -> str | None:
-    """The split that a folder of images is named after: `train`, `train_images`, `images-train`."""
-    for word in ("", *IMAGE_FOLDERS):
-        for mark in _MARKS:
-            for split in (name.removesuffix(mark + word), name.removeprefix(word + mark)):
-                if canonical(split) in SPLITS:
-                    return split
-    return None
+def role_of(folder: str) -> tuple[str, str]:
+    """Whether the words in a folder's name say "image" or "mask", and which split they say.
+
+    Args:
+        folder: its name, such as "images_prepped_train" or "TrainGT".
+
+    Returns:
+        "image", "mask" or "", and "train", "val", "test" or "".
+    """
+    parted = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", folder).casefold()
+    words = {folder.casefold(), *re.split(r"[_\-. ]+", parted.replace("ground_truth", "gt"))}
+    for word in list(words):  # `trainannot`
+        for split in _SPLIT_WORDS:
+            rest = {word.removeprefix(split), word.removesuffix(split)} - {word}
+            if rest & (_MASK_WORDS | _IMAGE_WORDS):
+                words |= rest | {split}
+    splits = {_SPLIT_WORDS[word] for word in words if word in _SPLIT_WORDS}
+    role = "mask" if words & _MASK_WORDS else "image" if words & _IMAGE_WORDS else ""
+    return role, splits.pop() if len(splits) == 1 else ""
 
 
 def _lie_together(folder: Path) -> bool:
     files = {
-        Path(entry.name).stem: Path(entry.path)
+        composed(Path(entry.name).stem): Path(entry.path)
         for entry in entries(folder)
         if Path(entry.name).suffix.lower() in SUFFIXES
     }
@@ -297,8 +280,11 @@ def _lie_together(folder: Path) -> bool:
     return bool(set(images) & set(masks))
 
 
-def _has_pictures(folder: Path) -> bool:
-    return any(Path(entry.name).suffix.lower() in SUFFIXES for entry in entries(folder))
+def _has_pictures(folder: Path, depth: int = 0) -> bool:
+    """Whether pictures lie in a folder, or so many folders below."""
+    if any(Path(entry.name).suffix.lower() in SUFFIXES for entry in entries(folder)):
+        return True
+    return depth > 0 and any(_has_pictures(f, depth - 1) for f in folders_in(folder).values())
 
 
 def _written_endings(names: dict[str, Path], words: Sequence[str]) -> list[str]:
@@ -312,30 +298,39 @@ def _written_endings(names: dict[str, Path], words: Sequence[str]) -> list[str]:
     return sorted(found, key=lambda ending: (-len(ending), ending))
 
 
-def _one_of(
-    folders: dict[str, Path], base: Path, name: str | None, usual: Sequence[str]
-) -> Path | None:
-    if name is not None:  # may name a folder further below
-        path = base / name
-        return inside(path, base) if path.is_dir() else None
-    lower = {other.casefold(): path for other, path in folders.items()}
-    return next((lower[word] for word in usual if word in lower), None)
-
-
-def describe(parts: dict[str, Part], root: Path) -> str:
-    """The splits and where they lie, for an error."""
+def no_split(
+    root: Path, parts: dict[str, Part], split: str, images: str | None, masks: str | None
+) -> DataError:
+    """What was looked for, for an error about a split that was not found."""
+    if not parts and images is None and masks is None:
+        there = some((entry.name for entry in entries(root)), 8) or "nothing"
+        return DataError(
+            f"no images with masks found; it holds {there}. Looked for a folder of images "
+            f"({', '.join(IMAGE_FOLDERS)}) and one of masks ({', '.join(MASK_FOLDERS)}), split "
+            "folders in or around them (images/train, train/images), train beside train_labels, "
+            "and masks beside the images (1.jpg, 1_mask.png)",
+            kind="folder of no known layout",
+            file=root,
+            fix="Say images= and masks= to name the folders.",
+        )
+    if not parts:
+        named = [name for name in (images, masks) if name is not None]
+        missing = ", ".join(str(root / name) for name in named if not (root / name).is_dir())
+        return DataError(
+            "images= and masks= name folders that do not lie there together"
+            f"{f' ({missing} is missing)' if missing else ''}, neither in the root nor in the "
+            "folders of splits",
+            kind="folder that is not there",
+            file=root,
+        )
     listed = [
         f"{name!r} ({part.images.relative_to(root).as_posix()})" for name, part in parts.items()
     ]
-    return ", ".join(listed[:6]) + (f" and {len(listed) - 6} more" if len(listed) > 6 else "")
-
-
-def unknown_layout(root: Path) -> str:
-    """What was looked for, for an error about a root in which nothing was found."""
-    there = some((entry.name for entry in entries(root)), 8) or "nothing"
-    return (
-        f"{root}: no images with masks found; it holds {there}. Looked for a folder of images "
-        f"({', '.join(IMAGE_FOLDERS)}) and one of masks ({', '.join(MASK_FOLDERS)}), split folders "
-        "in or around them (images/train, train/images), train beside train_labels, and masks "
-        "beside the images (1.jpg, 1_mask.png). Say images= and masks= to name the folders."
+    more = f" and {len(listed) - 6} more" if len(listed) > 6 else ""
+    return DataError(
+        f"split {split!r} is not there, with images and masks; there "
+        f"{'is' if len(parts) == 1 else 'are'} {', '.join(listed[:6])}{more}",
+        kind="split that is not there",
+        file=root,
+        fix=f"Use split={ALL!r} to take {parts[ALL].images} as a whole." if ALL in parts else "",
     )

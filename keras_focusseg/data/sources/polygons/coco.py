@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,43 +10,48 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from keras_focusseg import label_spaces
-from keras_focusseg.data.errors import DataError
+from keras_focusseg.data.errors import DataError, Place, printable
 from keras_focusseg.data.sources import readers
 from keras_focusseg.data.sources.base import Sample, Source, existing_folder, inside, some
-from keras_focusseg.data.sources.folders.layout import ALL, SPLITS, bases, canonical
+from keras_focusseg.data.sources.folders.layout import ALL, SPLITS, canonical
 from keras_focusseg.data.sources.json_files import (
-    MAX_COORDINATE,
+    BROKEN,
+    LENIENT,
     coordinates,
     field,
+    is_number,
     read_json,
-    relative_path,
     short,
 )
-from keras_focusseg.data.sources.pairs import entries, is_folder, printable
+from keras_focusseg.data.sources.listing import Names
 from keras_focusseg.data.sources.polygons import shapes
+from keras_focusseg.data.sources.polygons.coco_files import (
+    annotation_files,
+    find_annotations,
+    find_image,
+    image_folder,
+)
+from keras_focusseg.data.sources.polygons.painting import refuse_other_size, space_of
+from keras_focusseg.data.sources.tables import as_data_error
 from keras_focusseg.label_spaces import IGNORE, LabelSpace
+from keras_focusseg.label_spaces.text import composed
 
 MAX_JSON = 1 << 30
 """Larger annotation files are refused; `instances_train2017.json` has 450 MB."""
 
-_INSTANCES = re.compile(r"^instances_(?P<split>.+?)(?P<year>\d{4})?\.json$")
-_PLAIN = re.compile(r"^(?P<split>[A-Za-z]+)(?P<year>\d{4})?\.json$")
-_WHOLE = ("_annotations.coco.json", "annotations.json", "coco.json", "result.json")
-_EVERYTHING = ("default", "annotations", "coco", "result")
 _KEPT = ("id", "image_id", "category_id", "iscrowd", "segmentation")
 
-_PEEK = 1 << 16
-_TOP_LEVEL = re.compile(rb'"(images|annotations|categories)"\s*:\s*\[')
+Outline = tuple[np.ndarray, ...] | Mapping[str, Any]
+"""Polygons (N, 2), or run lengths as they stand in the JSON."""
 
 
 class _Object(NamedTuple):
     """One annotation: its class, whether it stands for many things at once, its outline."""
 
-    number: Any
+    place: Place
     train_id: int
     crowd: bool
-    segmentation: Any
+    outline: Outline
 
 
 class _Picture(NamedTuple):
@@ -57,13 +61,6 @@ class _Picture(NamedTuple):
     path: Path
     size: tuple[int, int] | None
     objects: list[_Object]
-
-
-class _Found(NamedTuple):
-    """An annotation file, and the names that the folder of its images may have."""
-
-    path: Path
-    folders: tuple[str, ...]
 
 
 class COCO(Source):
@@ -79,11 +76,16 @@ class COCO(Source):
     so that a rectangle between whole numbers has exactly width times height pixels. Where objects
     overlap, the smaller one is on top; crowds (`iscrowd`) lie below all others.
 
+    Whatever the file says is judged when it is opened: outlines of fewer than three points, as
+    annotation tools write them by themselves, run lengths that do not fit their image, ids that
+    belong to nothing.
+
     Args:
         root: folder in which everything lies.
         split: "train", "val", "test" or what the file is named after; "all" if there is but one.
-        strict: whether an image whose file is missing and an annotation without outline are
-            errors; else they are left out, and the missing files are listed in `unpaired`.
+        strict: whether an image whose file is missing, an annotation without outline and whatever
+            is wrong with one are errors; else these images, annotations and outlines alone are left
+            out and counted in `layout`, and the missing files are listed in `unpaired`.
         annotations: the JSON file, relative to the root.
         images: the folder of the images, relative to the root.
         background: name of the class, the first one, of what is not annotated; a category of that
@@ -93,7 +95,7 @@ class COCO(Source):
     Raises:
         DataError: if a file is missing, an entry is not as COCO's format says or leads out of the
             root; names the entry and the value. Pictures in the folder that the JSON does not list
-            are left out.
+            are left out and counted in `layout`.
 
     Example:
         ```python
@@ -114,11 +116,14 @@ class COCO(Source):
         crowd: str = "class",
     ) -> None:
         if crowd not in ("class", "ignored"):
-            raise DataError(f"crowd is {crowd!r}; it can be 'class' or 'ignored'.")
+            raise DataError(
+                f"crowd is {crowd!r}; it can be 'class' or 'ignored'",
+                kind="option that is not possible",
+            )
         self.name = "coco"
         self.split = split
         self.root = existing_folder(root, "the root folder").resolve()
-        found = _find(self.root, split, annotations)
+        found = find_annotations(self.root, split, annotations)
         self.json = inside(found.path, self.root)
         content = read_json(self.json, MAX_JSON, _slim)
         categories = _categories(content, self.json)
@@ -126,20 +131,29 @@ class COCO(Source):
         self._crowd_id = IGNORE if crowd == "ignored" else None
         self._ground = IGNORE if background is None else train_ids[None]
         listed = _images(content, self.json)
-        folder = _image_folder(self.root, found, images, listed)
+        folder = image_folder(self.root, found, images, listed)
         self.unpaired: list[Path] = []
-        self._pictures = self._open_pictures(listed, folder, strict)
-        bare = self._sort_objects(content, train_ids, strict)
+        self.faults: list[DataError] = []
+        names = Names(self.root)
+        pictures = self._open_pictures(listed, folder, names, strict)
+        numbers = [entry["id"] for entry in listed]
+        left = self._sort_objects(
+            content, dict(zip(numbers, pictures, strict=True)), train_ids, strict
+        )
         missing = set(self.unpaired)
-        self._pictures = [picture for picture in self._pictures if picture.path not in missing]
+        self._pictures = [picture for picture in pictures if picture.path not in missing]
         if not self._pictures:
-            raise DataError(f"{self.json}: lists no image that is there, in {folder}.")
+            raise DataError(
+                f"lists no image that is there, in {folder}", kind="empty split", file=self.json
+            )
         empty = sum(not picture.objects for picture in self._pictures)
+        left["without file"] = len(self.unpaired)
+        unlisted = len(set(names.pictures()) - {picture.path for picture in pictures})
         self.layout = (
             f"{self.json.relative_to(self.root).as_posix()}, {len(categories)} categories, "
             f"{len(self._pictures)} images, {empty} without objects"
-            + (f", {len(self.unpaired)} without file left out" if self.unpaired else "")
-            + (f", {bare} annotations without outline left out" if bare else "")
+            + "".join(f", {count} {what} left out" for what, count in left.items() if count)
+            + (f", {unlisted} pictures beside them that it does not list" if unlisted else "")
         )
 
     @classmethod
@@ -151,7 +165,7 @@ class COCO(Source):
     def splits(cls, root: str | Path) -> tuple[str, ...]:
         """The splits that have an annotation file: of "train", "val", "test", or ("all",)."""
         try:
-            found = {canonical(split) for split in _annotation_files(Path(root).resolve())}
+            found = {canonical(split) for split in annotation_files(Path(root).resolve())}
         except (OSError, ValueError):
             return ()
         return tuple(split for split in SPLITS if split in found) or tuple({ALL} & found)
@@ -180,77 +194,78 @@ class COCO(Source):
         return self._pictures[index].path, self.json
 
     def _open_pictures(
-        self, listed: Sequence[Mapping[str, Any]], folder: Path, strict: bool
+        self, listed: Sequence[Mapping[str, Any]], folder: Path, names: Names, strict: bool
     ) -> list[_Picture]:
         stems = Counter(os.path.splitext(entry["file_name"])[0] for entry in listed)
-        pictures = []
+        pictures: list[_Picture] = []
+        used: dict[Path, str] = {}
         for entry in listed:
-            where = f"{self.json}: image {short(entry['id'])}"
-            path = _inner(folder, entry["file_name"], self.root, where)
-            stem = os.path.splitext(entry["file_name"])[0]
-            name = stem if stems[stem] == 1 else entry["file_name"]
-            pictures.append(_Picture(printable(name), path, _size(entry, where), []))
-            if not os.path.isfile(path):
+            file_name, place = entry["file_name"], Place(self.json, f"image {short(entry['id'])}")
+            path = find_image(names, folder, file_name, place)
+            if path is None:
+                path = folder / composed(file_name.replace("\\", "/"))
                 if strict:
-                    raise DataError(
-                        f"{where}: its file {path} is not there. Restore it, say images= if the "
-                        "images lie elsewhere, or strict=False to leave it out."
+                    raise place.error(
+                        f"its file {path} is not there",
+                        "file that is not there",
+                        fix="Restore it, say images= if the images lie elsewhere, or strict=False "
+                        "to leave it out.",
                     )
                 self.unpaired.append(path)
+            if path in used:
+                raise place.error(f"its file {path} is that of {used[path]} as well", BROKEN)
+            used[path] = place.part
+            stem = os.path.splitext(file_name)[0]
+            name = printable(composed(stem if stems[stem] == 1 else file_name))
+            pictures.append(_Picture(name, path, _size(entry, place), []))
         return pictures
 
     def _sort_objects(
-        self, content: Mapping[str, Any], train_ids: Mapping[int | None, int], strict: bool
-    ) -> int:
-        """Give each picture its objects; returns how many had no outline and were left out."""
-        numbers = [entry["id"] for entry in content["images"]]
-        pictures = dict(zip(numbers, self._pictures, strict=True))
-        bare = 0
-        for place, entry in enumerate(field(content, "annotations", list, str(self.json))):
-            where = f"{self.json}: annotation {_number(entry, place)}"
-            if not isinstance(entry, Mapping):
-                raise DataError(f"{where}: is {short(entry)}; expected an object.")
-            image = field(entry, "image_id", (int, str), where)
-            category = field(entry, "category_id", int, where)
-            if image not in pictures:
-                raise DataError(f"{where}: its image_id {short(image)} is in no image of the file.")
-            if category not in train_ids:
-                raise DataError(
-                    f"{where}: its category_id {category} is no category of the file; it has "
-                    f"{some((str(number) for number in train_ids if number is not None), 5)}."
-                )
-            outline = entry.get("segmentation")
-            if outline is None or (isinstance(outline, (list, tuple)) and not outline):
+        self,
+        content: Mapping[str, Any],
+        pictures: Mapping[Any, _Picture],
+        train_ids: Mapping[int | None, int],
+        strict: bool,
+    ) -> Counter[str]:
+        """Give each picture its objects; returns how many of what were left out."""
+        left: Counter[str] = Counter()
+        for number, entry in enumerate(field(content, "annotations", list, Place(self.json))):
+            place = Place(self.json, f"annotation {_number(entry, number)}")
+            try:
+                picture, train_id = _belongs(entry, pictures, train_ids, place)
+            except DataError as error:
                 if strict:
-                    raise DataError(
-                        f"{where}: has no outline (segmentation), only a box or nothing. Export "
-                        "polygons or masks, or say strict=False to leave such annotations out."
-                    )
-                bare += 1
+                    raise
+                self.faults.append(error)
+                left["annotations of nothing that is there"] += 1
                 continue
-            crowd = entry.get("iscrowd") in (1, True)
-            pictures[image].objects.append(
-                _Object(_number(entry, place), train_ids[category], crowd, outline)
-            )
-        return bare
+            outline, faults = _judged(entry.get("segmentation"), picture, place)
+            if not faults and not outline:
+                bare = place.error(
+                    "has no outline (segmentation), only a box or nothing",
+                    "annotation without outline",
+                    fix="Export polygons or masks, or say strict=False to leave such annotations "
+                    "out.",
+                )
+                faults, what = [bare], "annotations without outline"
+            else:
+                what = "broken outlines"
+            if faults and strict:
+                raise faults[0]
+            left[what] += len(faults)
+            self.faults += faults
+            if outline:
+                crowd = entry.get("iscrowd") in (1, True)
+                picture.objects.append(_Object(place, train_id, crowd, outline))
+        return left
 
     def _paint(self, picture: _Picture, size: tuple[int, int]) -> np.ndarray:
-        if picture.size is not None and picture.size != size:
-            turned = (
-                " The image was turned upright by its EXIF orientation; annotate the upright "
-                "image, or remove the tag."
-                if picture.size == size[::-1]
-                else ""
-            )
-            raise DataError(
-                f"{picture.path}: the image is {size[1]} x {size[0]}, but {self.json} says "
-                f"{picture.size[1]} x {picture.size[0]} (width x height). The annotations belong "
-                f"to an image of another size.{turned}"
-            )
+        if picture.size is not None:
+            refuse_other_size(picture.path, self.json, size, picture.size)
         mask = np.full(size, self._ground, "uint8")
         regions = []
         for item in picture.objects:
-            region = _region(item, size, f"{self.json}: annotation {item.number}")
+            region = _region(item.outline, size, item.place)
             regions.append((item.crowd, region.area, region, item.train_id))
         # The sort keeps the order of the file among equals.
         for crowd, _, region, train_id in sorted(regions, key=lambda r: (not r[0], -r[1])):
@@ -259,119 +274,28 @@ class COCO(Source):
         return mask
 
 
-def _find(root: Path, split: str, annotations: str | Path | None) -> _Found:
-    if annotations is not None:
-        path = root / annotations
-        if not path.is_file():
-            raise DataError(f"{path}: the annotation file is not there.")
-        return _Found(path, (split, path.stem))
-    files = _annotation_files(root)
-    for name, found in files.items():
-        if split == name or canonical(name) == canonical(split):
-            return found
-    if split == ALL and len(files) == 1:
-        return next(iter(files.values()))
-    there = f"there are {some(files, 9)}" if files else "there is none at all"
-    raise DataError(
-        f"{root}: no COCO annotations of split {split!r}; {there}. Looked for "
-        f"annotations/instances_{split}.json (with or without a year) and "
-        f"{split}/_annotations.coco.json. Say annotations= to name the file."
-    )
-
-
-def _annotation_files(root: Path) -> dict[str, _Found]:
-    """The annotation files by split, "all" where the name says none."""
-    for base in bases(root):
-        found: dict[str, _Found] = {}
-        folders = [Path(entry.path) for entry in entries(base) if is_folder(entry)]
-        for folder in folders:
-            if (folder / "_annotations.coco.json").is_file():
-                found[folder.name] = _Found(folder / "_annotations.coco.json", (folder.name,))
-        for folder in [f for f in folders if f.name == "annotations"] + [base]:
-            names = [entry.name for entry in entries(folder) if os.path.isfile(entry)]
-            for pattern in (_INSTANCES, _PLAIN):
-                for match in filter(None, map(pattern.match, names)):
-                    split, year = match["split"], match["year"] or ""
-                    path = folder / match.string
-                    if split not in found and (pattern is _INSTANCES or _is_coco(path, split)):
-                        name = ALL if split in _EVERYTHING else split
-                        found.setdefault(name, _Found(path, (split + year, split)))
-            for name in _WHOLE:
-                if name in names and _looks_like_coco(folder / name):
-                    found.setdefault(ALL, _Found(folder / name, ()))
-        if found:
-            return found
-    return {}
-
-
-def _is_coco(path: Path, split: str) -> bool:
-    return (canonical(split) in SPLITS or split in _EVERYTHING) and _looks_like_coco(path)
-
-
-def _looks_like_coco(path: Path) -> bool:
-    with open(path, "rb") as file:
-        return _TOP_LEVEL.search(file.read(_PEEK)) is not None
-
-
-def _image_folder(
-    root: Path, found: _Found, images: str | Path | None, listed: Sequence[Mapping[str, Any]]
-) -> Path:
-    """Where the images lie: the first candidate that has the first image."""
-    if images is not None:
-        return inside(existing_folder(root / images, "the image folder"), root)
-    base = (
-        found.path.parent.parent if found.path.parent.name == "annotations" else found.path.parent
-    )
-    if not base.is_relative_to(root):
-        base = root
-    candidates = [found.path.parent]
-    for top in dict.fromkeys((base, root)):
-        for name in found.folders:
-            candidates += [top / name, top / "images" / name]
-        candidates += [top / "images", top]
-    for entry in listed[:3]:
-        for folder in candidates:
-            path = _inner(folder, entry["file_name"], root, f"{found.path}: image")
-            if os.path.isfile(path):
-                return inside(folder, root)
-    return next((folder for folder in candidates[1:] if folder.is_dir()), root)
-
-
-def _inner(folder: Path, file_name: str, root: Path, where: str) -> Path:
-    """The path of an image, if it lies in the root."""
-    relative = relative_path(file_name, where)
-    if ".." in relative.parts:
-        raise DataError(
-            f"{where}: file_name is {short(file_name)}, which leads out of the folder of the "
-            "images; nothing outside is read. Name the file by its path in that folder."
-        )
-    path = folder / relative
-    linked = len(relative.parts) > 1 or os.path.islink(path)
-    return inside(path, root) if linked else path
-
-
 def _categories(content: Mapping[str, Any], json: Path) -> dict[int, str]:
     """Names by id, sorted by id."""
     found: dict[int, str] = {}
     above: dict[int, Any] = {}
-    for place, entry in enumerate(field(content, "categories", list, str(json))):
-        where = f"{json}: category {place}"
+    for number, entry in enumerate(field(content, "categories", list, Place(json))):
+        place = Place(json, f"category {number}")
         if not isinstance(entry, Mapping):
-            raise DataError(f"{where}: is {short(entry)}; expected an object.")
-        number = field(entry, "id", int, where)
-        name = printable(field(entry, "name", str, where).strip())
+            raise place.error(f"is {short(entry)}", BROKEN, expected="an object")
+        number = field(entry, "id", int, place)
+        name = printable(composed(field(entry, "name", str, place).strip()))
         if number in found:
-            raise DataError(f"{where}: id {number} is also that of {found[number]!r}.")
+            raise place.error(f"id {number} is also that of {found[number]!r}", BROKEN)
         found[number], above[number] = name, entry.get("supercategory")
     # Roboflow puts the name of the whole set first, as the category above all others.
     roots = [n for n, name in found.items() if above[n] == "none" and name in above.values()]
-    annotations = field(content, "annotations", list, str(json)) if roots else []
+    annotations = field(content, "annotations", list, Place(json)) if roots else []
     used = [e.get("category_id") for e in annotations if isinstance(e, Mapping)]
     for number in roots:
         if number not in used and len(found) > 1:
             del found[number]
     if not found:
-        raise DataError(f"{json}: has no categories, so there are no classes.")
+        raise DataError("has no categories, so there are no classes", kind=BROKEN, file=json)
     return dict(sorted(found.items()))
 
 
@@ -383,18 +307,8 @@ def _classes(
     if background is not None:
         same = [n for n in names if n.casefold() == background.casefold()]
         names = [*(same or [background]), *(n for n in names if n not in same)]
-    colors: list[tuple[int, int, int]] = list(label_spaces.distinct_colors(min(len(names), IGNORE)))
-    if background is not None:
-        colors = [(0, 0, 0), *colors[: len(names) - 1]]
-    try:
-        space = label_spaces.from_names(
-            names,
-            colors=colors,
-            name="coco",
-            ignore_color=(255, 255, 255) if background is not None else (0, 0, 0),
-        )
-    except ValueError as error:
-        raise DataError(f"{json}: {error}") from error
+    with as_data_error(BROKEN, json):
+        space = space_of(names, "coco", background is not None)
     train_ids: dict[int | None, int] = {
         number: names.index(name) for number, name in categories.items()
     }
@@ -402,68 +316,108 @@ def _classes(
 
 
 def _images(content: Mapping[str, Any], json: Path) -> list[Mapping[str, Any]]:
-    listed = field(content, "images", list, str(json))
+    listed = field(content, "images", list, Place(json))
     numbers: set[Any] = set()
     names: set[str] = set()
-    for place, entry in enumerate(listed):
-        where = f"{json}: image {_number(entry, place)}"
+    for number, entry in enumerate(listed):
+        place = Place(json, f"image {_number(entry, number)}")
         if not isinstance(entry, Mapping):
-            raise DataError(f"{where}: is {short(entry)}; expected an object.")
-        number = field(entry, "id", (int, str), where)
-        name = field(entry, "file_name", str, where)
-        relative_path(name, where)
+            raise place.error(f"is {short(entry)}", BROKEN, expected="an object")
+        number = field(entry, "id", (int, str), place)
+        name = composed(field(entry, "file_name", str, place))
         if number in numbers or name in names:
-            raise DataError(f"{where}: its id or its file_name {name!r} is there twice.")
+            raise place.error(f"its id or its file_name {name!r} is there twice", BROKEN)
         numbers.add(number)
         names.add(name)
     if not listed:
-        raise DataError(f"{json}: lists no images.")
+        raise DataError("lists no images", kind="empty split", file=json)
     return listed
 
 
-def _size(entry: Mapping[str, Any], where: str) -> tuple[int, int] | None:
+def _size(entry: Mapping[str, Any], place: Place) -> tuple[int, int] | None:
     """(H, W) as the JSON says, or None where it says nothing."""
     if entry.get("height") is None and entry.get("width") is None:
         return None
-    height, width = field(entry, "height", int, where), field(entry, "width", int, where)
+    height, width = field(entry, "height", int, place), field(entry, "width", int, place)
     if height < 1 or width < 1 or height * width > readers.MAX_PIXELS:
-        raise DataError(
-            f"{where}: is {short(width)} x {short(height)} (width x height); expected 1 to "
-            f"{readers.MAX_PIXELS:,} pixels."
+        raise place.error(
+            f"is {short(width)} x {short(height)} (width x height)",
+            BROKEN,
+            expected=f"1 to {readers.MAX_PIXELS:,} pixels",
         )
     return height, width
 
 
-def _region(item: _Object, size: tuple[int, int], where: str) -> shapes.Region:
-    outline = item.segmentation
-    if isinstance(outline, Mapping):
-        return _runs(outline, size, where)
-    if isinstance(outline, tuple):  # as `_slim` has packed them
-        parts = [part.reshape(-1, 2) for part in outline]
-    elif isinstance(outline, list):
-        parts = [np.array(_flat_points(part, where)) for part in outline]
-    else:
-        raise DataError(
-            f"{where}: its segmentation is {short(outline)}; expected polygons or runs."
+def _belongs(
+    entry: Any, pictures: Mapping[Any, _Picture], train_ids: Mapping[int | None, int], place: Place
+) -> tuple[_Picture, int]:
+    """The picture and the class that an annotation names."""
+    if not isinstance(entry, Mapping):
+        raise place.error(f"is {short(entry)}", BROKEN, expected="an object", fix=LENIENT)
+    image = field(entry, "image_id", (int, str), place)
+    category = field(entry, "category_id", int, place)
+    if image not in pictures:
+        raise place.error(
+            f"its image_id {short(image)} is in no image of the file", BROKEN, fix=LENIENT
         )
-    return shapes.union([shapes.polygon(part, size) for part in parts], size)
+    if category not in train_ids:
+        there = some((str(number) for number in train_ids if number is not None), 5)
+        raise place.error(
+            f"its category_id {category} is no category of the file; it has {there}",
+            BROKEN,
+            fix=LENIENT,
+        )
+    return pictures[image], train_ids[category]
 
 
-def _flat_points(part: Any, where: str) -> list[tuple[float, float]]:
+def _judged(value: Any, picture: _Picture, place: Place) -> tuple[Outline, list[DataError]]:
+    """What of an outline can be painted, and what is wrong with the rest."""
+    if isinstance(value, tuple):  # as `_slim` has packed them
+        return value, []
+    if value is None or value == []:
+        return (), []
+    faults: list[DataError] = []
+    parts: list[np.ndarray] = []
+    for part in value if isinstance(value, list) else [value]:
+        try:
+            if isinstance(value, list):
+                parts.append(_polygon(part, place))
+            elif isinstance(value, Mapping):
+                _region(value, picture.size or readers.image_size(picture.path), place)
+                return value, []
+            else:
+                raise place.error(
+                    f"its segmentation is {short(value)}",
+                    BROKEN,
+                    expected="polygons or runs",
+                    fix=LENIENT,
+                )
+        except DataError as error:
+            faults.append(error)
+    return tuple(parts), faults
+
+
+def _polygon(part: Any, place: Place) -> np.ndarray:
     if not isinstance(part, list) or len(part) % 2 or len(part) < 6:
-        raise DataError(
-            f"{where}: a polygon of its segmentation is {short(part)}; expected x and y in turn, "
-            "of 3 points or more."
+        raise place.error(
+            f"a polygon of its segmentation is {short(part)}",
+            "degenerate outline",
+            expected="x and y in turn, of 3 points or more",
+            fix=LENIENT,
         )
-    return coordinates([part[i : i + 2] for i in range(0, len(part), 2)], where)
+    points = coordinates([part[i : i + 2] for i in range(0, len(part), 2)], place)
+    return np.array(points, "float32")
 
 
-def _runs(outline: Mapping[str, Any], size: tuple[int, int], where: str) -> shapes.Region:
+def _region(outline: Outline, size: tuple[int, int], place: Place) -> shapes.Region:
+    if not isinstance(outline, Mapping):
+        return shapes.union([shapes.polygon(part, size) for part in outline], size)
     said, counts = outline.get("size"), outline.get("counts")
     if said != list(size):
-        raise DataError(
-            f"{where}: its runs are for size {short(said)}; the image has {list(size)} (height, "
-            "width)."
+        raise place.error(
+            f"its runs are for size {short(said)}; the image has {list(size)} (height, width)",
+            BROKEN,
+            fix=LENIENT,
         )
     try:
         if isinstance(counts, str):
@@ -472,12 +426,10 @@ def _runs(outline: Mapping[str, Any], size: tuple[int, int], where: str) -> shap
             numbers = _counted(counts)
         return shapes.runs(numbers, size)
     except ValueError as error:
-        raise DataError(f"{where}: {error}. Export the annotations again.") from error
+        raise place.error(str(error), BROKEN, fix=LENIENT) from error
 
 
 def _counted(counts: Any) -> np.ndarray:
-    if isinstance(counts, np.ndarray):
-        return counts
     if not isinstance(counts, list) or not all(
         type(number) is int and 0 <= number <= readers.MAX_PIXELS for number in counts
     ):
@@ -489,23 +441,21 @@ def _slim(entry: dict[str, Any]) -> dict[str, Any]:
     """An annotation without what is not needed, its numbers packed: a tenth of the memory."""
     if "segmentation" in entry and "image_id" in entry:
         kept = {key: entry[key] for key in _KEPT if key in entry}
-        if isinstance(outline := kept["segmentation"], list) and outline:
-            packed = tuple(map(_packed, outline))
-            if all(part is not None for part in packed):
-                kept["segmentation"] = packed
+        if isinstance(outline := kept["segmentation"], list) and all(map(_is_polygon, outline)):
+            # float32 keeps 1/1000 pixel up to 8192.
+            kept["segmentation"] = tuple(np.array(p, "float32").reshape(-1, 2) for p in outline)
         return kept
     return entry
 
 
-def _packed(part: Any) -> np.ndarray | None:
-    """A polygon as float32, 1/1000 pixel up to 8192; None if it is none, for a later error."""
-    if not isinstance(part, list) or len(part) % 2 or len(part) < 6:
-        return None
-    if not all(type(number) in (int, float) for number in part):
-        return None
-    if not all(-MAX_COORDINATE <= number <= MAX_COORDINATE for number in part):
-        return None
-    return np.array(part, "float32")
+def _is_polygon(part: Any) -> bool:
+    return (
+        isinstance(part, list)
+        and len(part) >= 6
+        and not len(part) % 2
+        and all(type(number) in (int, float) for number in part)
+        and all(map(is_number, part))
+    )
 
 
 def _number(entry: Any, place: int) -> str:

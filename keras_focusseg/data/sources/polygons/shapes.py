@@ -182,27 +182,24 @@ def unpacked_runs(text: bytes) -> np.ndarray:
         ValueError: if the text is cut off or has other characters.
     """
     symbols = np.frombuffer(text, "uint8").astype("int64") - 48
-    if symbols.size and (symbols.min() < 0 or symbols.max() > 63):
+    if not symbols.size:
+        return symbols
+    if symbols.min() < 0 or symbols.max() > 63:
         raise ValueError("the packed runs hold a character that cannot occur in them")
-    if symbols.size and symbols[-1] & 32:
+    if symbols[-1] & 32:
         raise ValueError("the packed runs end in the middle of a number")
-    numbers: list[int] = []
-    value, shift = 0, 0
-    for symbol in symbols.tolist():
-        value |= (symbol & 31) << shift
-        shift += 5
-        if symbol & 32:
-            if shift > 40:
-                raise ValueError("the packed runs hold a number of more than 40 bits")
-            continue
-        if symbol & 16:  # the sign
-            value -= 1 << shift
-        value += numbers[-2] if len(numbers) > 2 else 0
-        if not 0 <= value <= _LONGEST_RUN:
-            raise ValueError(f"the packed runs hold the length {value}")
-        numbers.append(value)
-        value, shift = 0, 0
-    return np.array(numbers, "int64")
+    ends = np.flatnonzero(symbols & 32 == 0)
+    starts = np.concatenate([[0], ends[:-1] + 1])
+    place = np.arange(len(symbols)) - np.repeat(starts, ends - starts + 1)
+    if place.max() > 8:
+        raise ValueError("the packed runs hold a number of more than 40 bits")
+    numbers = np.add.reduceat((symbols & 31) << (5 * place), starts)
+    numbers -= ((symbols[ends] & 16) != 0).astype("int64") << (5 * (ends - starts + 1))  # the sign
+    numbers[1::2] = np.cumsum(numbers[1::2])
+    numbers[2::2] = np.cumsum(numbers[2::2])
+    if wrong := [int(number) for number in numbers if not 0 <= number <= _LONGEST_RUN][:1]:
+        raise ValueError(f"the packed runs hold the length {wrong[0]}")
+    return numbers
 
 
 def _segment(
