@@ -251,8 +251,10 @@ def recipe() -> Any:
     )
 
 
-def train(folder: str, strategy: str, epochs: str = "2", dies_after: str = "") -> None:
-    """Trains the recipe; with `dies_after`, as a process that is killed after so many epochs."""
+def train(
+    folder: str, strategy: str, epochs: str = "2", dies_after: str = "", dies: str = "0"
+) -> None:
+    """Trains the recipe; with `dies_after`, process `dies` is killed after so many epochs."""
     from keras_focusseg import training
 
     if strategy == "mirrored":
@@ -262,7 +264,7 @@ def train(folder: str, strategy: str, epochs: str = "2", dies_after: str = "") -
 
         def die(self: Any, epoch: int, logs: Any = None) -> None:
             end(self, epoch, logs)
-            if epoch + 1 == int(dies_after):
+            if epoch + 1 == int(dies_after) and self.spread.process == int(dies):
                 os._exit(9)
 
         training.RunFolder.on_epoch_end = die

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import socket
 from pathlib import Path
 from typing import Any
@@ -90,4 +91,36 @@ def test_a_mirrored_run_validates_one_by_one_and_goes_on_on_one_device(tmp_path:
     killed = replicas.child("tensorflow", "train", tmp_path / "two", "mirrored", 2, 1)
     assert killed.wait(240) == 9, killed.communicate()[0][-4000:]
     replicas.finish(replicas.child("tensorflow", "train", tmp_path / "two", "none"))
+    assert_equal_logs(tmp_path / "two", tmp_path / "one")
+
+
+@only("tensorflow")
+def test_two_workers(tmp_path: Path):
+    """Each has its half of the batches; the first writes; logs are those of one device."""
+    addresses = [f"127.0.0.1:{free_port()}" for _ in range(2)]
+    tasks = [
+        {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}}
+        for index in range(2)
+    ]
+    workers = [
+        replicas.child(
+            "tensorflow", "train", tmp_path / "two", "multi_worker", TF_CONFIG=json.dumps(task)
+        )
+        for task in tasks
+    ]
+    replicas.finish(*workers)
+    replicas.finish(replicas.child("tensorflow", "train", tmp_path / "one", "none"))
+    assert_equal_logs(tmp_path / "two", tmp_path / "one")
+
+
+@only("torch")
+def test_a_rank_that_dies_ends_the_run_which_goes_on_with_one(tmp_path: Path):
+    """The other rank says so within a minute; the run goes on after the last finished epoch."""
+    first, second = ranks("train", tmp_path / "two", "ranks", 2, 1, "1")
+    assert second.wait(240) == 9
+    said = first.communicate(timeout=60)[0]
+    assert first.returncode not in (0, 9)
+    assert "Start all of them again with --resume" in said
+    replicas.finish(replicas.child("torch", "train", tmp_path / "two", "none"))
+    replicas.finish(replicas.child("torch", "train", tmp_path / "one", "none"))
     assert_equal_logs(tmp_path / "two", tmp_path / "one")
