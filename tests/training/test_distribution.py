@@ -124,3 +124,28 @@ def test_a_rank_that_dies_ends_the_run_which_goes_on_with_one(tmp_path: Path):
     replicas.finish(replicas.child("torch", "train", tmp_path / "two", "none"))
     replicas.finish(replicas.child("torch", "train", tmp_path / "one", "none"))
     assert_equal_logs(tmp_path / "two", tmp_path / "one")
+
+
+@only("jax")
+def test_two_processes_of_two_devices(tmp_path: Path):
+    """Logs are those of one device, with validation of three images one by one."""
+    quick = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+    job = {
+        "XLA_FLAGS": f"{quick} --xla_force_host_platform_device_count=2",
+        "KERAS_DISTRIBUTION_JOB_ADDRESSES": f"127.0.0.1:{free_port()}",
+        "KERAS_DISTRIBUTION_NUM_PROCESSES": "2",
+    }
+    processes = [
+        replicas.child(
+            "jax",
+            "train",
+            tmp_path / "two",
+            "data_parallel",
+            **job,
+            KERAS_DISTRIBUTION_PROCESS_ID=str(index),
+        )  # fmt: skip
+        for index in range(2)
+    ]
+    replicas.finish(*processes)
+    replicas.finish(replicas.child("jax", "train", tmp_path / "one", "none", XLA_FLAGS=quick))
+    assert_equal_logs(tmp_path / "two", tmp_path / "one")
