@@ -8,12 +8,14 @@ leave the temporary file; its name starts with `.writing-`.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import math
 import os
 import secrets
 import shutil
 import stat
+import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -137,6 +139,74 @@ def write_json(path: str | Path, value: Any) -> None:
 def json_text(value: Any) -> str:
     """The text of a JSON file; NaN and infinity, which JSON does not have, become `null`."""
     return json.dumps(_finite(value), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def read_json(path: str | Path) -> Any:
+    """What a JSON file of this library holds.
+
+    Raises:
+        ValueError: It is missing, cannot be read, or is not JSON; the message names the file.
+    """
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read: {error.strerror}.") from error
+    except RecursionError as error:
+        raise ValueError(f"{path} is not a file of this library: it is nested too deep.") from error
+    except ValueError as error:
+        raise ValueError(f"{path} is not JSON: {error}.") from error
+
+
+def sha256(path: str | Path) -> str:
+    """SHA-256 of a file, in hexadecimal."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def check_file(path: str | Path) -> None:
+    """Refuses, before any work is done, a path that no file could be written to.
+
+    Args:
+        path: A file that is to be written; folders that are not there yet are no mistake.
+
+    Raises:
+        ValueError: It is a folder, its name is too long, or its folder is a file or read-only.
+    """
+    path = Path(path)
+    _check(path)
+    if path.is_dir():
+        raise ValueError(f"{path} is a folder; name a file to write.")
+
+
+def check_folder(path: str | Path) -> None:
+    """Refuses, before any work is done, a path that no folder could be made at.
+
+    Args:
+        path: A folder that is to be filled; it and those above it are made if absent.
+
+    Raises:
+        ValueError: It is a file, its name is too long, or it lies in a file or is read-only.
+    """
+    path = Path(path)
+    if path.is_file():
+        raise ValueError(f"{path} is a file; name a folder to write into.")
+    _check(path / "file")
+
+
+def _check(path: Path) -> None:
+    """Whether something can be made at the path: tried in the nearest folder that is there."""
+    folder = path.parent
+    try:
+        while not folder.exists():
+            folder = folder.parent
+        for part in path.relative_to(folder).parts:
+            (folder / part).exists()  # raises where the name is too long
+        if not folder.is_dir():
+            raise ValueError(f"{path} cannot be written: {folder} is a file.")
+        if not path.exists() or path.is_file():
+            tempfile.TemporaryFile(dir=folder, prefix=TEMPORARY).close()
+    except OSError as error:
+        raise ValueError(f"{path} cannot be written: {error.strerror}.") from error
 
 
 def _finite(value: Any) -> Any:

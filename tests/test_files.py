@@ -116,3 +116,51 @@ def test_json_has_null_for_what_is_no_number(tmp_path: Path) -> None:
     assert read["nan"] is None and read["numpy"] is None and read["flag"] is True
     assert read["deep"] == [None, {"low": [None, 1.5]}]
     assert "Ärmel" in text and read["name of a file"] == value["name of a file"]
+
+
+def test_json_that_is_none_names_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    files.write_json(path, {"a": [1]})
+    assert files.read_json(path) == {"a": [1]}
+    for content in (b"{", b"\xff", b"[" * 100_000, b"1" * 5000):
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match=r"a\.json is not"):
+            files.read_json(path)
+    with pytest.raises(ValueError, match=r"b\.json cannot be read: No such file"):
+        files.read_json(tmp_path / "b.json")
+
+
+def test_places_that_cannot_be_written_are_told_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("")
+    (tmp_path / "folder").mkdir()
+    for good in ("file", "new", "new/deeper/still"):
+        files.check_file(tmp_path / good)
+    files.check_file("/dev/null")
+    for good in ("folder", "new", "new/deeper"):
+        files.check_folder(tmp_path / good)
+    for wrong, message in (
+        ("folder", "folder is a folder; name a file"),
+        ("file/a.json", "file is a file"),
+        ("file/deeper/a.json", "file is a file|Not a directory"),
+        ("n" * 256, "File name too long"),
+        ("new/" + "n" * 256 + "/a", "File name too long"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            files.check_file(tmp_path / wrong)
+    for wrong, message in (
+        ("file", "file is a file; name a folder"),
+        ("file/deeper", "file is a file|Not a directory"),
+        ("n" * 256, "File name too long"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            files.check_folder(tmp_path / wrong)
+    assert everything(tmp_path) == ["file", "folder"]
+
+    def read_only(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("tempfile.TemporaryFile", read_only)
+    with pytest.raises(ValueError, match="new cannot be written: Permission denied"):
+        files.check_file(tmp_path / "new")

@@ -232,7 +232,10 @@ class SCRNet(Segmenter):
         p = ConvNormAct(filters, 3, name="smooth")(p)  # (B, H'/4, W'/4, D)
         signals["decoded"] = p
 
-        y = keras.layers.Dropout(dropout, name="dropout")(p)
+        # The shape is the default one. Where none is given, Keras (3.15) draws from PyTorch's own
+        # generator there, whose state no checkpoint holds.
+        whole_shape = (None, None, None, None)
+        y = keras.layers.Dropout(dropout, noise_shape=whole_shape, name="dropout")(p)
         y = conv2d(num_classes, name="classifier")(y)  # (B, H'/4, W'/4, classes)
         whole = ResizeLike(dtype="float32", name="enlarge")(y, x)  # (B, H', W', classes)
         outputs = {"logits": CropLike(dtype="float32", name="logits")(whole, images)}

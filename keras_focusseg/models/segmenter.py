@@ -254,6 +254,28 @@ class Segmenter(keras.Model):
         if self.built:
             self.optimizer.build(self.trainable_variables)
 
+    # Files ---------------------------------------------------------------------------------
+
+    def save_own_variables(self, store: Any) -> None:
+        """Keras' own, and the state of every random generator, which Keras leaves out."""
+        super().save_own_variables(store)
+        for number, state in enumerate(self._random_states()):
+            store[f"random_state_{number}"] = state
+
+    def load_own_variables(self, store: Any) -> None:
+        """What `save_own_variables` wrote; without random states, generators keep theirs."""
+        stored = {name: store[name] for name in store.keys()}
+        for number, state in enumerate(self._random_states()):
+            value = stored.pop(f"random_state_{number}", None)
+            if value is not None:
+                state.assign(value)
+        super().load_own_variables(stored)
+
+    def _random_states(self) -> list[keras.Variable]:
+        """Of dropout and the like, in the order of the layers: all variables but the weights."""
+        weights = {id(weight) for weight in self.weights}
+        return [variable for variable in self.variables if id(variable) not in weights]
+
     # Use -----------------------------------------------------------------------------------
 
     def call(self, inputs: Any, training: Any = None, mask: Any = None) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from keras_focusseg.presets.record import PresetRecord, names, record
+from keras_focusseg.presets.record import PresetRecord, check_name, names, record
 
 if TYPE_CHECKING:
     from keras_focusseg.presets.registry import load, save
@@ -19,4 +19,4 @@ else:
         raise AttributeError(f"module 'keras_focusseg.presets' has no attribute {name!r}")
 
 
-__all__ = ["PresetRecord", "load", "names", "record", "save"]
+__all__ = ["PresetRecord", "check_name", "load", "names", "record", "save"]

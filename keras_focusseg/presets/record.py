@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import dataclasses
 import fnmatch
-import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from keras_focusseg.files import json_text, write_text
+from keras_focusseg.files import json_text, read_json, write_text
 from keras_focusseg.label_spaces import LabelSpace
 
 HERE = Path(__file__).resolve().parent
@@ -65,14 +65,14 @@ class PresetRecord:
         """Reads a record.
 
         Raises:
-            ValueError: The file is not JSON, or not a record.
+            ValueError: The file is not JSON, or not a record; the message names the field.
         """
         try:
-            values = json.loads(Path(path).read_text(encoding="utf-8"))
-            values["scores"] = tuple(values.get("scores", ()))
-            return cls(**values)
-        except (OSError, ValueError, TypeError, KeyError) as error:
+            values = read_json(path)
+        except ValueError as error:
             raise ValueError(f"{path} is not a preset record: {error}") from error
+        _check_record(values, path)
+        return cls(**{**values, "scores": tuple(values.get("scores", ()))})
 
     def __str__(self) -> str:
         classes = self.classes()
@@ -162,6 +162,105 @@ def record_path(name: str | Path) -> Path:
 def write_record(preset: PresetRecord, path: Path) -> None:
     """Writes a record, whole or not at all."""
     write_text(path, preset.to_json())
+
+
+def check_name(name: str) -> None:
+    """Refuses a name that no file could be called by.
+
+    Raises:
+        ValueError: It is empty, too long, or holds something but letters, digits, "_", "-", ".".
+    """
+    if not isinstance(name, str) or not re.fullmatch(r"\w[\w.-]{0,199}", name):
+        raise ValueError(
+            f"{_short(name)} is no name of a preset: files are called by it, so it is made of up "
+            "to 200 letters, digits, '_', '-' and '.', and starts with a letter or digit."
+        )
+
+
+_KINDS: dict[str, tuple[type | tuple[type, ...], str]] = {
+    "name": (str, "text"),
+    "description": (str, "text"),
+    "network": (str, "text"),
+    "config": (dict, "an object"),
+    "label_space": (dict, "an object"),
+    "weights": ((dict, type(None)), "an object or null"),
+    "recipe": (dict, "an object"),
+    "training": (dict, "an object"),
+    "scores": (list, "a list"),
+    "licence": (dict, "an object"),
+    "paper": (str, "text"),
+}
+_REQUIRED = ("name", "description", "network", "config", "label_space")
+_SCORE = ("dataset", "split", "resolution")
+
+
+def _check_record(values: Any, path: str | Path) -> None:
+    """Refuses what is no record, with the file, the field, what it is, and what was expected."""
+
+    def expect(holds: bool, field: str, value: Any, expected: str) -> None:
+        if not holds:
+            raise ValueError(
+                f"{path} is not a preset record: {field} is {_short(value)}; expected {expected}."
+            )
+
+    expect(isinstance(values, dict), "its content", values, "an object")
+    for field in _REQUIRED:
+        if field not in values:
+            raise ValueError(f"{path} is not a preset record: it has no field {field!r}.")
+    for field, value in values.items():
+        known = ", ".join(_KINDS)
+        if field not in _KINDS:
+            raise ValueError(
+                f"{path} is not a preset record: it has a field {field!r}; known are {known}."
+            )
+        kind, expected = _KINDS[field]
+        expect(isinstance(value, kind), f"field {field!r}", value, expected)
+    try:
+        check_name(values["name"])
+    except ValueError as error:
+        raise ValueError(f"{path}: field 'name': {error}") from error
+    weights = values.get("weights")
+    if weights is not None:
+        file, digest, size = (weights.get(key) for key in ("file", "sha256", "bytes"))
+        plain = isinstance(file, str) and re.fullmatch(r"\w[\w.-]{0,229}", file)
+        expect(bool(plain), "field 'weights.file'", file, "a name without folders")
+        hexadecimal = isinstance(digest, str) and re.fullmatch("[0-9a-f]{64}", digest)
+        expect(bool(hexadecimal), "field 'weights.sha256'", digest, "64 hexadecimal digits")
+        expect(_is_whole(size) and size > 0, "field 'weights.bytes'", size, "a number above 0")
+        dtype = weights.get("dtype")
+        expect(isinstance(dtype, str), "field 'weights.dtype'", dtype, "text")
+    for number, score in enumerate(values.get("scores", ())):
+        where = f"field 'scores[{number}]'"
+        expect(isinstance(score, dict), where, score, "an object")
+        for key in _SCORE:
+            expect(isinstance(score.get(key), str), f"{where}, {key}", score.get(key), "text")
+        iou = score.get("mean_iou")
+        share = isinstance(iou, (int, float)) and 0 <= iou <= 1
+        expect(share, f"{where}, mean_iou", iou, "a number 0..1")
+    count = values["config"].get("num_classes")
+    expect(_is_whole(count), "field 'config.num_classes'", count, "a whole number")
+    try:
+        space = LabelSpace.from_config(values["label_space"])
+    except (TypeError, ValueError, OverflowError) as error:
+        raise ValueError(
+            f"{path} is not a preset record: field 'label_space' describes no classes: {error}"
+        ) from error
+    expect(
+        space.num_classes == count,
+        "field 'config.num_classes'",
+        count,
+        f"{space.num_classes}, as many as label_space has",
+    )
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _short(value: Any) -> str:
+    """The value for a message, cut off where it gets long."""
+    text = "missing" if value is None else repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def _pairs(values: Mapping[str, Any]) -> str:

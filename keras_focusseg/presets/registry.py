@@ -6,17 +6,27 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from keras_focusseg.files import check_folder, sha256
 from keras_focusseg.label_spaces import LabelSpace
 from keras_focusseg.models import FoRNet, SCRNet, Segmenter, SERNetFormer
-from keras_focusseg.presets.record import CATALOG, WEIGHTS, PresetRecord, record_path, write_record
+from keras_focusseg.presets.record import (
+    CATALOG,
+    WEIGHTS,
+    PresetRecord,
+    check_name,
+    record_path,
+    write_record,
+)
 from keras_focusseg.presets.weights_file import load_weights as read_weights
-from keras_focusseg.presets.weights_file import save_weights, sha256
+from keras_focusseg.presets.weights_file import save_weights, weight_shapes
 
 NETWORKS: dict[str, type[Segmenter]] = {
     "FoRNet": FoRNet,
     "SCRNet": SCRNet,
     "SERNetFormer": SERNetFormer,
 }
+WIDEST = 4096
+"""Layers of that many channels are believed without a look at the weights."""
 
 
 def load(name: str | Path, num_classes: int | None = None, load_weights: bool = True) -> Segmenter:
@@ -51,15 +61,23 @@ def load(name: str | Path, num_classes: int | None = None, load_weights: bool = 
         )
     if preset.network not in NETWORKS:
         raise ValueError(f"{path}: unknown network {preset.network!r}; known {sorted(NETWORKS)}.")
+    weights = checked_weights(preset, path) if load_weights else None
+    if weights is not None:
+        _check_widths(preset.config, weight_shapes(weights), path)
     config = dict(preset.config)
     other_classes = num_classes is not None and num_classes != config["num_classes"]
     if other_classes:
         config.update(num_classes=num_classes, class_weights=None)
-    model = NETWORKS[preset.network].from_config(config)
+    try:
+        model = NETWORKS[preset.network].from_config(config)
+    except Exception as error:  # a constructor that is given just anything
+        raise ValueError(
+            f"{path}: {preset.network} cannot be built from field 'config': {error}"
+        ) from error
     model.label_space = None if other_classes else preset.classes()
-    if load_weights:
+    if weights is not None:
         skip = model.classifier_layers() if other_classes else []
-        read_weights(model, _checked_weights(preset, path), skip_layers=skip)
+        read_weights(model, weights, skip_layers=skip)
     return model
 
 
@@ -78,6 +96,9 @@ def save(
     paper: str = "",
 ) -> PresetRecord:
     """Writes a folder that `load` takes: `preset.json` and `<name>.safetensors`.
+
+    Over an earlier preset of that name the weights are `<name>.2.safetensors` and
+    `<name>.safetensors` in turn: whenever the process is killed, the folder holds one whole preset.
 
     Args:
         model: The network.
@@ -106,9 +127,16 @@ def save(
             f"The network has {model.num_classes} classes, label space {label_space.name!r} has "
             f"{label_space.num_classes}."
         )
+    check_name(name)
     folder = Path(folder)
+    check_folder(folder)
     folder.mkdir(parents=True, exist_ok=True)
+    # The record is what says which weights count: they come under a name that the present record
+    # does not use, so that it stays true until the new one is in its place.
+    present = _present_weights(folder)
     weights = folder / f"{name}.safetensors"
+    if present == weights.name:
+        weights = folder / f"{name}.2.safetensors"
     digest = save_weights(model, weights, dtype)
     config = {k: v for k, v in model.get_config().items() if k != "name"}
     preset = PresetRecord(
@@ -130,16 +158,24 @@ def save(
         paper=paper,
     )
     write_record(preset, folder / "preset.json")
+    if present in (f"{name}.safetensors", f"{name}.2.safetensors"):
+        (folder / present).unlink(missing_ok=True)
     return preset
 
 
-def _checked_weights(preset: PresetRecord, record_path: Path) -> Path:
+def checked_weights(preset: PresetRecord, record_path: Path) -> Path:
+    """The file of a preset's weights, if it is the one of the record.
+
+    Args:
+        preset: A preset with weights.
+        record_path: Where its record was read.
+
+    Raises:
+        ValueError: The file is missing, damaged, or another one.
+    """
     assert preset.weights is not None  # the caller looked
-    file = str(preset.weights["file"])
-    if Path(file).name != file:
-        raise ValueError(f"{record_path}: weights file {file!r} must be a name without folders.")
     folder = WEIGHTS if record_path.parent == CATALOG else record_path.parent
-    path = folder / file
+    path = folder / preset.weights["file"]
     if not path.is_file():
         raise ValueError(f"The weights of {preset.name!r} are missing: no file {path}.")
     found = sha256(path)
@@ -150,3 +186,30 @@ def _checked_weights(preset: PresetRecord, record_path: Path) -> Path:
             "install the package anew or train again."
         )
     return path
+
+
+def _present_weights(folder: Path) -> str | None:
+    """The weights that the record in a folder names, if there is one."""
+    try:
+        weights = PresetRecord.from_file(folder / "preset.json").weights
+    except ValueError:
+        return None
+    return None if weights is None else str(weights["file"])
+
+
+def _check_widths(config: Any, shapes: Mapping[str, tuple[int, ...]], path: Path) -> None:
+    """Refuses sizes that the weights cannot have, before a network is allocated by them."""
+    widest = max(WIDEST, *(side for shape in shapes.values() for side in shape), 0)
+    for name, value in config.items():
+        for each in value if isinstance(value, list) else [value]:
+            if isinstance(each, dict):
+                _check_widths(each, shapes, path)
+            elif isinstance(each, (int, float)) and each > widest and _is_size(name):
+                raise ValueError(
+                    f"{path}: field 'config', {name} is {each:g}; no weight of the preset has a "
+                    f"side above {widest}."
+                )
+
+
+def _is_size(name: str) -> bool:
+    return name == "units" or "filters" in name or "kernel" in name

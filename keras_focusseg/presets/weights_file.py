@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Collection
 from pathlib import Path
 
 import keras
 import numpy as np
-from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
 
 from keras_focusseg import files
 
+_DTYPES = ("F32", "F16")
 # What weights were called before a convolution, its norm and its activation became one layer.
 _BRICKS = (
     r"transition|selector|branch\d+|low_level|decoder\d?|neck_p\d|lateral_p\d|smooth|"
@@ -67,7 +67,7 @@ def save_weights(model: keras.Model, path: str | Path, dtype: str = "float32") -
             raise ValueError(f"Weight {name!r} is not finite in {dtype}; {path} is not written.")
     with files.written(path) as temporary:
         save_file(arrays, temporary)
-    return sha256(path)
+    return files.sha256(path)
 
 
 def load_weights(model: keras.Model, path: str | Path, skip_layers: Collection[str] = ()) -> None:
@@ -79,31 +79,38 @@ def load_weights(model: keras.Model, path: str | Path, skip_layers: Collection[s
         skip_layers: Layers that keep the weights they have, such as a new classifier.
 
     Raises:
-        ValueError: Not a safetensors file, or names or shapes that differ; the model is unchanged.
+        ValueError: Not a safetensors file; names, shapes or types that differ; or values that are
+            not finite. The model is unchanged.
     """
-    try:
-        arrays = load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise ValueError(f"{path} is not a readable safetensors file: {error}") from error
     named = named_weights(model)
-    arrays = {n if n in named else _present_name(n): array for n, array in arrays.items()}
     skipped = {name for name in named if name.split("/")[0] in set(skip_layers)}
     wanted = {name: w for name, w in named.items() if name not in skipped}
-    given = {name: array for name, array in arrays.items() if name not in skipped}
+    shapes = weight_shapes(path)
+    stored = {name if name in named else _present_name(name): name for name in shapes}
+    given = {name: shapes[old] for name, old in stored.items() if name not in skipped}
     missing, surplus = sorted(set(wanted) - set(given)), sorted(set(given) - set(wanted))
     if missing or surplus:
         raise ValueError(
             f"{path} does not fit {model.name}: {len(missing)} weights missing {missing[:5]}, "
             f"{len(surplus)} weights unknown {surplus[:5]}. Build the network as the record says."
         )
-    for name, array in given.items():
-        if array.shape != tuple(wanted[name].shape):
+    for name, shape in given.items():
+        if shape != tuple(wanted[name].shape):
             raise ValueError(
-                f"{path}: weight {name!r} has shape {array.shape}, {model.name} expects "
+                f"{path}: weight {name!r} has shape {shape}, {model.name} expects "
                 f"{tuple(wanted[name].shape)}."
             )
-    for name, array in given.items():
-        wanted[name].assign(array.astype("float32"))
+    arrays = {}
+    with safe_open(path, framework="numpy") as file:
+        for name in given:
+            arrays[name] = file.get_tensor(stored[name]).astype("float32")
+            if not np.isfinite(arrays[name]).all():
+                raise ValueError(
+                    f"{path}: weight {name!r} holds values that are not finite numbers; the "
+                    "network would segment into nonsense. Train or download it again."
+                )
+    for name, array in arrays.items():
+        wanted[name].assign(array)
 
 
 def _present_name(name: str) -> str:
@@ -114,7 +121,23 @@ def _present_name(name: str) -> str:
     return name
 
 
-def sha256(path: str | Path) -> str:
-    """SHA-256 of a file, in hexadecimal."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def weight_shapes(path: str | Path) -> dict[str, tuple[int, ...]]:
+    """Shapes of the weights in a file by name, without reading the weights.
+
+    Raises:
+        ValueError: Not a safetensors file, or a weight is not of floating-point numbers.
+    """
+    shapes = {}
+    try:
+        with safe_open(path, framework="numpy") as file:
+            for name in file.keys():  # noqa: SIM118: not a dict
+                weight = file.get_slice(name)
+                if weight.get_dtype() not in _DTYPES:
+                    raise ValueError(
+                        f"{path}: weight {name!r} is of type {weight.get_dtype()}; weights are "
+                        f"{' or '.join(_DTYPES)}."
+                    )
+                shapes[name] = tuple(weight.get_shape())
+    except (SafetensorError, OSError) as error:
+        raise ValueError(f"{path} is not a readable safetensors file: {error}") from error
+    return shapes

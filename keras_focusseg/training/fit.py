@@ -15,10 +15,16 @@ from rich.progress import Progress
 
 from keras_focusseg import backbones, data, files, models, optimizers, presets
 from keras_focusseg.optimizers import WarmupPoly, WarmupStep
+from keras_focusseg.presets.registry import checked_weights
 from keras_focusseg.training.callbacks import StopOnNaN, ValidateAverages
 from keras_focusseg.training.distribution import Distribution, distribution
 from keras_focusseg.training.recipe import Recipe
-from keras_focusseg.training.run_folder import RunFolder, newest_checkpoint
+from keras_focusseg.training.run_folder import (
+    RunFolder,
+    checkpoint_to_resume,
+    locked,
+    newest_checkpoint,
+)
 
 CALIBRATION_IMAGES = 32
 
@@ -50,8 +56,9 @@ def train(
         The folder `best/`, which the first of several processes writes.
 
     Raises:
-        ValueError: `run_folder` holds another run, the data do not fit the recipe, the devices
-            do not divide the batch, or there are no best weights.
+        ValueError: `run_folder` holds another run, is in use, or has nothing to resume; the data
+            do not fit the recipe; the devices do not divide the batch; or there are no best
+            weights.
         TrainingDiverged: The loss is no longer finite.
 
     Example:
@@ -64,12 +71,28 @@ def train(
         ```
     """
     run_folder = Path(run_folder)
+    files.check_folder(run_folder)
+    network_class(recipe.network)
     keras.utils.set_random_seed(recipe.seed)
     spread = distribution(strategy)  # before anything else starts the backend
     spread.check_batch(recipe.batch_size)
     if not spread.is_chief:
         verbose = 0
-    _check_run_folder(recipe, run_folder, resume)
+    # The first of several processes writes; the others read what it resumes from.
+    with locked(run_folder) if spread.is_chief else contextlib.nullcontext():
+        _check_run_folder(recipe, run_folder, resume)
+        return _train(recipe, data_root, run_folder, resume, verbose, spread)
+
+
+def _train(
+    recipe: Recipe,
+    data_root: str | Path | None,
+    run_folder: Path,
+    resume: bool,
+    verbose: int | None,
+    spread: Distribution,
+) -> Path:
+    """What `train` does, in a folder that is this run's."""
     train_source = data.open_source(
         recipe.dataset,
         data_root,
@@ -98,7 +121,6 @@ def train(
     counts = None
     if recipe.class_weights is not None or recipe.class_uniform:
         counts = _class_counts(train_source, shown=verbose != 0)
-    resumed = resume and newest_checkpoint(run_folder) is not None
     best = run_folder / "best"
 
     def save_best(epoch: int, value: float) -> None:
@@ -117,18 +139,17 @@ def train(
     folder = RunFolder(run_folder, save_best, spread=spread)
     epochs_done = 0
     with spread.scope():
-        model = build_model(recipe, train_source, load_weights=not resumed)
+        model = build_model(recipe, train_source, load_weights=not resume)
         model.compile(
             make_optimizer(recipe, steps),
             jit_compile=recipe.jit_compile,
             steps_per_execution=recipe.steps_per_execution,
         )
         folder.set_model(model)
-        if resumed:
+        if resume:
             model.optimizer.build(model.trainable_variables)
             epochs_done = folder.restore()
     if spread.is_chief:
-        run_folder.mkdir(parents=True, exist_ok=True)
         files.write_json(run_folder / "recipe.json", recipe.to_config())
     if epochs_done < epochs:
         train_feed = data.batches(
@@ -164,11 +185,8 @@ def train(
                 verbose=(1 if sys.stdout.isatty() else 2) if verbose is None else verbose,
                 **spread.steps(train_feed, val_feed),
             )
-    if spread.is_chief and not (best / "preset.json").is_file():
-        raise ValueError(
-            f"{best} is not there: no validation on {recipe.dataset} {recipe.val_split} gave a "
-            "mIoU, or the folder was removed. Look at val_mean_iou in log.csv, then train anew."
-        )
+    if spread.is_chief:
+        _check_best(best, f"no validation on {recipe.dataset} {recipe.val_split} gave a mIoU")
     return best
 
 
@@ -209,7 +227,13 @@ def _built(recipe: Recipe, source: data.Source, load_weights: bool) -> Any:
         config = dict(recipe.network_config)
         if recipe.class_weights is not None:
             config["class_weights"] = data.class_weights(source, recipe.class_weights)
-        model = getattr(models, recipe.network)(num_classes=num_classes, **config)
+        network = network_class(recipe.network)
+        try:
+            model = network(num_classes=num_classes, **config)
+        except TypeError as error:
+            raise ValueError(
+                f"{recipe.network} cannot be built from network_config: {error}"
+            ) from error
         if load_weights and recipe.backbone_weights is not None:
             images = None
             if str(recipe.backbone_weights).endswith(".npz"):  # folded norms need calibration
@@ -222,6 +246,23 @@ def _built(recipe: Recipe, source: data.Source, load_weights: bool) -> Any:
             if isinstance(layer, keras.layers.BatchNormalization):
                 layer.trainable = False
     return model
+
+
+def network_class(name: str) -> type[models.Segmenter]:
+    """The network that a recipe names.
+
+    Raises:
+        ValueError: There is none of that name.
+    """
+    networks = {
+        each: network
+        for each, network in vars(models).items()
+        if isinstance(network, type) and issubclass(network, models.Segmenter)
+    }
+    del networks["Segmenter"]  # what they share
+    if name not in networks:
+        raise ValueError(f"There is no network {name!r}; there are {', '.join(sorted(networks))}.")
+    return networks[name]
 
 
 def make_optimizer(recipe: Recipe, steps_per_epoch: int) -> optimizers.AdamW | optimizers.SGD:
@@ -280,18 +321,44 @@ def _check_same_classes(train: data.Source, val: data.Source) -> None:
         )
 
 
-def _check_run_folder(recipe: Recipe, folder: Path, resume: bool) -> None:
-    stored = folder / "recipe.json"
-    if not stored.is_file():
-        return
-    if not resume and newest_checkpoint(folder) is not None:
+def _check_best(best: Path, otherwise: str) -> None:
+    """Refuses to end a run with best weights that are not there, or damaged."""
+    record = best / "preset.json"
+    if not record.is_file():
         raise ValueError(
-            f"{folder} holds a run already. Give --resume to go on with it, or another folder."
+            f"{best} is not there: {otherwise}, or the folder was removed. Look at val_mean_iou in "
+            "log.csv, then train anew."
         )
-    before = json.loads(json.dumps(Recipe.from_config(json.loads(stored.read_text())).to_config()))
-    now = json.loads(json.dumps(recipe.to_config()))
+    try:
+        checked_weights(presets.record(best), record)
+    except ValueError as error:
+        raise ValueError(f"{best} cannot be used: {error}") from error
+
+
+def _check_run_folder(recipe: Recipe, folder: Path, resume: bool) -> None:
+    """Refuses to start over what a run left, and to resume what is not there or another run."""
+    if not resume:
+        left = [name for name in ("best", "log.csv") if (folder / name).exists()]
+        if newest_checkpoint(folder) is not None:
+            raise ValueError(
+                f"{folder} holds a run already. Give --resume to go on with it, or another folder."
+            )
+        if left:
+            raise ValueError(
+                f"{folder} holds {' and '.join(left)} of a run, and no finished epoch to resume. "
+                "Name another folder, or remove what you do not need."
+            )
+        return
+    checkpoint_to_resume(folder)
+    stored = folder / "recipe.json"
+    config = files.read_json(stored)
+    try:
+        before = Recipe.from_config(config).to_config()
+    except (TypeError, ValueError, AttributeError) as error:
+        raise ValueError(f"{stored} holds no recipe: {error}") from error
+    before, now = (json.loads(files.json_text(each)) for each in (before, recipe.to_config()))
     changed = sorted(key for key in now if now[key] != before[key])
-    if resume and changed:
+    if changed:
         raise ValueError(
             f"{folder} was started with another recipe: {', '.join(changed)} differ, for example "
             f"{changed[0]} was {before[changed[0]]!r} and is {now[changed[0]]!r} now. Resume "

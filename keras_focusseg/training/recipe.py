@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.util
+import math
+import traceback
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import NoneType
 from typing import Any, Literal
 
-from keras_focusseg import data
+from keras_focusseg import data, presets
 
 CHOICES: dict[str, tuple[Any, ...]] = {
     "optimizer": ("adamw", "sgd"),
@@ -18,6 +21,31 @@ CHOICES: dict[str, tuple[Any, ...]] = {
     "precision": ("float32", "mixed_bfloat16", "mixed_float16"),
     "jit_compile": ("auto", True, False),
 }
+TEXTS = ("name", "network", "dataset", "train_split", "val_split")
+TEXTS_OR_NONE = ("backbone_weights", "pretrained")
+OBJECTS = ("network_config", "dataset_options", "train_options", "val_options")
+WHOLE = (
+    "batch_size",
+    "val_batch_size",
+    "epochs",
+    "steps",
+    "warmup_steps",
+    "step_epochs",
+    "validate_every",
+    "seed",
+)
+NUMBERS = (
+    "class_uniform",
+    "momentum",
+    "learning_rate",
+    "head_learning_rate_factor",
+    "weight_decay",
+    "clip_norm",
+    "warmup_start",
+    "power",
+    "step_factor",
+    "ema",
+)
 ABOVE_0 = (
     "batch_size",
     "epochs",
@@ -175,6 +203,8 @@ class Recipe:
         return dataclasses.replace(self, **changes)
 
     def __post_init__(self) -> None:
+        self._check_types()
+        presets.check_name(self.name)
         for name, choices in CHOICES.items():
             if getattr(self, name) not in choices:
                 known = " or ".join(repr(choice) for choice in choices)
@@ -198,6 +228,25 @@ class Recipe:
             )
         object.__setattr__(self, "augment", data.augmentation(self.augment).to_config())
 
+    def _check_types(self) -> None:
+        kinds: tuple[tuple[tuple[str, ...], Any, str], ...] = (
+            (TEXTS, str, "text"),
+            (TEXTS_OR_NONE, (str, Path, NoneType), "text or None"),
+            (OBJECTS, Mapping, "a dict"),
+            (WHOLE, int, "a whole number"),
+            (NUMBERS, (int, float), "a number"),
+            (("freeze_backbone_norm",), bool, "True or False"),
+        )
+        for names, kind, expected in kinds:
+            for name in names:
+                value = getattr(self, name)
+                if value is None and name in ("steps", "warmup_start"):
+                    continue
+                if not isinstance(value, kind) or isinstance(value, bool) and kind is not bool:
+                    raise ValueError(f"{name} must be {expected}, got {value!r}.")
+                if isinstance(value, float) and not math.isfinite(value):
+                    raise ValueError(f"{name} must be finite, got {value!r}.")
+
 
 def load_recipe(path: str | Path) -> Recipe:
     """Reads a recipe file: Python code that sets `recipe = Recipe(...)`.
@@ -205,7 +254,7 @@ def load_recipe(path: str | Path) -> Recipe:
     The file is run, as any script is; use only recipes whose code you trust.
 
     Raises:
-        ValueError: There is no such file, or it sets no `recipe`.
+        ValueError: There is no such file, it cannot be run, or it sets no `recipe`; names the line.
     """
     path = Path(path)
     if not path.is_file() or path.suffix != ".py":
@@ -213,8 +262,27 @@ def load_recipe(path: str | Path) -> Recipe:
     spec = importlib.util.spec_from_file_location(f"focusseg_recipe_{path.stem}", path)
     assert spec is not None and spec.loader is not None  # a .py file always has both
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:  # of somebody's code
+        raise ValueError(_where_it_failed(path, error)) from error
     recipe = getattr(module, "recipe", None)
     if not isinstance(recipe, Recipe):
         raise ValueError(f"{path} must set `recipe = Recipe(...)`; found {type(recipe).__name__}.")
     return recipe
+
+
+def _where_it_failed(path: Path, error: Exception) -> str:
+    """One sentence for what went wrong in a recipe file."""
+    if isinstance(error, SyntaxError) and error.filename == str(path):
+        return f"{path}, line {error.lineno}: is not Python: {error.msg}."
+    lines = [
+        frame.lineno
+        for frame in traceback.extract_tb(error.__traceback__)
+        if frame.filename == str(path)
+    ]
+    where = f"{path}, line {lines[-1]}" if lines else str(path)
+    known = ", ".join(field.name for field in dataclasses.fields(Recipe))
+    hint = f" A recipe takes {known}." if "Recipe.__init__" in str(error) else ""
+    said = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
+    return f"{where}: {said}{hint}"

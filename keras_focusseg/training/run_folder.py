@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
-import json
 import math
 import shutil
+import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import keras
 from keras import ops
@@ -18,6 +19,8 @@ from keras_focusseg import files
 from keras_focusseg.training.distribution import Distribution
 
 CHECKPOINTS = "checkpoints"
+SUMS = "SHA256SUMS"
+"""SHA-256 of the other files of a checkpoint, as `sha256sum -c` reads it."""
 
 
 class RunFolder(keras.callbacks.Callback):
@@ -47,6 +50,7 @@ class RunFolder(keras.callbacks.Callback):
         self.spread = spread or Distribution()
         self.best, self.best_epoch, self.epoch = -math.inf, -1, 0
         self.history: list[dict[str, float]] = []
+        self._checkpoint: Path | None = None
         self._writer: Any = None
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
@@ -94,29 +98,32 @@ class RunFolder(keras.callbacks.Callback):
         """Loads the newest checkpoint into the compiled model; the number of epochs done.
 
         Raises:
-            ValueError: The checkpoint cannot be read.
+            ValueError: There is none, or it is damaged.
         """
-        newest = newest_checkpoint(self.folder)
-        if newest is None:
-            return 0
+        newest = checkpoint_to_resume(self.folder)
         try:
-            state = json.loads((newest / "state.json").read_text())
+            _check_sums(newest)
+            state = files.read_json(newest / "state.json")
             with warnings.catch_warnings():  # Keras leaves out an optimizer that does not fit
                 warnings.filterwarnings("error", "Skipping variable loading")
                 self.model.load_weights(newest / "training.weights.h5")
-        except (OSError, KeyError, ValueError, UserWarning) as error:
+            self.epoch, self.best_epoch = state["epoch"], state["best_epoch"]
+            # JSON has `null` where a number was not finite.
+            self.best = -math.inf if state["best"] is None else state["best"]
+            self.history = [
+                {name: math.nan if value is None else value for name, value in row.items()}
+                for row in state["history"]
+            ]
+        except (OSError, KeyError, TypeError, AttributeError, ValueError, UserWarning) as error:
             raise ValueError(
-                f"{newest} cannot be resumed from: {error}. Remove that folder to start anew."
+                f"{newest} cannot be resumed from: {error} Put back a copy of it that is whole, "
+                "or start in another folder."
             ) from error
-        self.best_epoch = state["best_epoch"]
-        self.best = -math.inf if state["best"] is None else state["best"]
-        self.history = state["history"]
-        self.epoch = state["epoch"]
+        self._checkpoint = newest
         return self.epoch
 
     def _write_checkpoint(self, epochs_done: int) -> None:
         parent = self.folder / CHECKPOINTS
-        parent.mkdir(parents=True, exist_ok=True)
         final = parent / f"epoch_{epochs_done:04d}"
         state = {
             "epoch": epochs_done,
@@ -124,12 +131,21 @@ class RunFolder(keras.callbacks.Callback):
             "best_epoch": self.best_epoch,
             "history": self.history,
         }
-        with files.written_folder(final) as folder:
-            self.model.save_weights(folder / "training.weights.h5")  # with the optimizer's state
-            files.write_json(folder / "state.json", state)
-        for old in parent.glob("epoch_*"):
-            if old != final:
-                shutil.rmtree(old)
+        try:
+            parent.mkdir(parents=True, exist_ok=True)
+            with files.written_folder(final) as folder:
+                # With the optimizer's state, and that of every random generator.
+                self.model.save_weights(folder / "training.weights.h5")
+                files.write_json(folder / "state.json", state)
+                files.write_text(folder / SUMS, _sums(folder))
+        except (OSError, RuntimeError) as error:  # h5py has both for a full disk
+            raise OSError(
+                f"{final} could not be written ({error}). Make room, then go on with --resume "
+                "after the last epoch that was."
+            ) from error
+        if self._checkpoint is not None:
+            shutil.rmtree(self._checkpoint, ignore_errors=True)
+        self._checkpoint = final
 
     def _write_log(self) -> None:
         names = list(dict.fromkeys(name for row in self.history for name in row))
@@ -143,6 +159,88 @@ class RunFolder(keras.callbacks.Callback):
 
 
 def newest_checkpoint(folder: Path) -> Path | None:
-    """The last finished epoch of a run's folder, or `None`."""
-    found = sorted((folder / CHECKPOINTS).glob("epoch_*/state.json"))
-    return found[-1].parent if found else None
+    """The last epoch of a run's folder, or `None`; it need not be whole."""
+    found = sorted((folder / CHECKPOINTS).glob("epoch_*"), key=lambda path: (len(path.name), path))
+    return found[-1] if found else None
+
+
+def checkpoint_to_resume(folder: Path) -> Path:
+    """The last epoch of a run's folder.
+
+    Raises:
+        ValueError: There is none; the message says what lies there instead.
+    """
+    newest = newest_checkpoint(folder)
+    if newest is None:
+        raise ValueError(
+            f"There is nothing to resume: {folder / CHECKPOINTS} holds no epoch_NNNN. "
+            f"{_listed(folder)} Start without --resume, or name the folder of the run."
+        )
+    return newest
+
+
+@contextlib.contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Keeps a run's folder for this process; the lock ends with the process, however it ends.
+
+    Args:
+        folder: Folder of the run; made if absent, and removed again if nothing was written.
+
+    Raises:
+        ValueError: Another process trains in it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = folder / ".lock"
+    with open(lock, "a") as file:
+        try:
+            _lock(file)
+        except OSError as error:
+            raise ValueError(
+                f"{folder} is in use: another process trains in it. Wait for its end, or take "
+                "another folder."
+            ) from error
+        try:
+            yield
+        finally:
+            with contextlib.suppress(OSError):
+                if list(folder.iterdir()) == [lock]:
+                    lock.unlink()
+                    folder.rmdir()
+
+
+def _lock(file: IO[str]) -> None:
+    """Locks an open file until it is closed, or raises `OSError` if another process has it."""
+    if sys.platform == "win32":
+        import msvcrt
+
+        msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+    else:
+        import fcntl
+
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def _sums(folder: Path) -> str:
+    paths = sorted(path for path in folder.iterdir() if path.name != SUMS)
+    return "".join(f"{files.sha256(path)}  {path.name}\n" for path in paths)
+
+
+def _check_sums(folder: Path) -> None:
+    for name in ("state.json", "training.weights.h5", SUMS):
+        if not (folder / name).is_file():
+            raise ValueError(f"{name} is missing. {_listed(folder)}")
+    listed = set((folder / SUMS).read_text(encoding="utf-8", errors="replace").splitlines())
+    for line in _sums(folder).splitlines():
+        if line not in listed:
+            raise ValueError(
+                f"{line[66:]} is damaged: its SHA-256 is {line[:16]}..., and {SUMS} says another."
+            )
+
+
+def _listed(folder: Path) -> str:
+    """What lies in a folder, as a sentence."""
+    if not folder.is_dir():
+        return f"There is no folder {folder}."
+    names = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
+    some = ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
+    return f"In {folder} there is {some or 'nothing'}."

@@ -2,16 +2,20 @@
 
 import csv
 import json
+import math
+import shutil
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 
+import h5py
 import keras
 import numpy as np
 import pytest
 
 from keras_focusseg import backbones, data, label_spaces, optimizers, presets, training
 from keras_focusseg.training.fit import _calibration_images, _check_run_folder, _check_same_classes
-from keras_focusseg.training.run_folder import RunFolder, newest_checkpoint
+from keras_focusseg.training.run_folder import RunFolder, locked, newest_checkpoint
 from tests.testers import tiny_backbone
 
 RECIPE = training.Recipe(
@@ -112,14 +116,197 @@ def test_kept_weights_are_the_averaged_ones(tmp_path: Path) -> None:
         np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
-def test_a_broken_checkpoint_is_named(tmp_path: Path) -> None:
-    folder = tmp_path / "checkpoints" / "epoch_0001"
-    folder.mkdir(parents=True)
-    (folder / "state.json").write_text("{}")
-    run = RunFolder(tmp_path, lambda epoch, value: None)
-    run.set_model(keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)]))
-    with pytest.raises(ValueError, match="epoch_0001 cannot be resumed from"):
-        run.restore()
+NETWORKS = {
+    "FoRNet": RECIPE.network_config,
+    "SCRNet": {
+        "backbone": "tiny",
+        "filters": 8,
+        "context_filters": 8,
+        "embedding_filters": 8,
+        "contrast_warmup": 1,
+        "max_samples": 16,
+    },
+    "SERNetFormer": {
+        "backbone": "tiny",
+        "attention_boosting": False,
+        "bridge_filters": 8,
+        "skip_filters": 4,
+        "decoder_filters": 8,
+    },
+}
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_a_resumed_run_is_the_uninterrupted_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, network: str
+) -> None:
+    """To the bit: weights, averages, the optimizer and every random generator."""
+    recipe = RECIPE.replace(network=network, network_config=NETWORKS[network], epochs=2)
+    write = RunFolder._write_checkpoint
+
+    def copied_at_1(self: RunFolder, epochs_done: int) -> None:
+        write(self, epochs_done)
+        if epochs_done == 1:
+            shutil.copytree(tmp_path / "whole", tmp_path / "cut")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RunFolder, "_write_checkpoint", copied_at_1)
+        training.train(recipe, run_folder=tmp_path / "whole", verbose=0)
+    assert not (tmp_path / "cut" / "log.csv").exists()  # as if killed right after the checkpoint
+    training.train(recipe, run_folder=tmp_path / "cut", resume=True, verbose=0)
+    assert rows(tmp_path / "cut") == rows(tmp_path / "whole")
+    whole, cut = (newest_checkpoint(tmp_path / name) for name in ("whole", "cut"))
+    with h5py.File(whole / "training.weights.h5") as one:
+        with h5py.File(cut / "training.weights.h5") as other:
+            assert_same(one, other)
+
+
+def assert_same(one: h5py.Group, other: h5py.Group) -> None:
+    assert set(one) == set(other)
+    for name in one:
+        if isinstance(one[name], h5py.Group):
+            assert_same(one[name], other[name])
+        else:
+            np.testing.assert_array_equal(one[name], other[name], err_msg=one[name].name)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of one epoch."""
+    folder = tmp_path_factory.mktemp("finished") / "run"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(backbones._CONSTRUCTORS, "tiny", lambda **options: tiny_backbone())
+        training.train(RECIPE.replace(epochs=1), run_folder=folder, verbose=0)
+    return folder
+
+
+def damaged(file: str, change: Callable[[Path], object]) -> Callable[[Path], object]:
+    return lambda run: change(run / file)
+
+
+def flip_a_bit(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 4
+    path.write_bytes(bytes(content))
+
+
+EPOCH = "checkpoints/epoch_0001"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (damaged(f"{EPOCH}/training.weights.h5", flip_a_bit), "weights.h5 is damaged"),
+        (damaged(f"{EPOCH}/training.weights.h5", Path.unlink), "weights.h5 is missing"),
+        (damaged(f"{EPOCH}/state.json", flip_a_bit), "state.json is damaged"),
+        (damaged(f"{EPOCH}/state.json", Path.unlink), "state.json is missing.*there is SHA256SUMS"),
+        (damaged(f"{EPOCH}/SHA256SUMS", Path.unlink), "SHA256SUMS is missing"),
+        (damaged(f"{EPOCH}/SHA256SUMS", lambda p: p.write_bytes(b"\xff")), "is damaged"),
+        (damaged(EPOCH, shutil.rmtree), "nothing to resume: .* there is best, checkpoints, log"),
+        (damaged("checkpoints", shutil.rmtree), "nothing to resume: .* there is best, log.csv"),
+        (damaged("recipe.json", Path.unlink), "recipe.json cannot be read: No such file"),
+        (damaged("recipe.json", lambda p: p.write_text("")), "recipe.json is not JSON"),
+        (damaged("recipe.json", lambda p: p.write_text("[1]")), "recipe.json holds no recipe"),
+        (damaged("recipe.json", lambda p: p.write_text("[" * 10**5)), "recipe.json is not a file"),
+        (damaged("best/preset.json", Path.unlink), "best is not there"),
+        (damaged("best/tiny.safetensors", flip_a_bit), "best cannot be used.*SHA-256"),
+        (damaged("best/tiny.safetensors", Path.unlink), "best cannot be used.*are missing"),
+    ],
+)
+def test_a_damaged_run_is_refused_and_left_as_it_is(
+    finished: Path, tmp_path: Path, change: Callable[[Path], object], message: str
+) -> None:
+    run = shutil.copytree(finished, tmp_path / "run")
+    change(run)
+    before = {path: path.stat().st_mtime_ns for path in (run / "checkpoints").rglob("*.h5")}
+    with pytest.raises(ValueError, match=message):
+        training.train(RECIPE.replace(epochs=1), run_folder=run, resume=True, verbose=0)
+    after = {path: path.stat().st_mtime_ns for path in (run / "checkpoints").rglob("*.h5")}
+    assert after == before
+
+
+def test_a_missing_or_mistyped_folder_is_not_resumed(tmp_path: Path) -> None:
+    with pytest.raises(
+        ValueError, match="nothing to resume: .*epoch_NNNN.* holds|there is nothing"
+    ):
+        training.train(RECIPE, run_folder=tmp_path / "mistyped", resume=True, verbose=0)
+    assert not list(tmp_path.iterdir())
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ValueError, match="file is a file; name a folder"):
+        training.train(RECIPE, run_folder=tmp_path / "file", verbose=0)
+
+
+def test_nothing_of_another_run_is_written_over(finished: Path, tmp_path: Path) -> None:
+    run = shutil.copytree(finished, tmp_path / "run")
+    shutil.rmtree(run / "checkpoints")
+    with pytest.raises(
+        ValueError, match=r"holds best and log\.csv of a run, and no finished epoch"
+    ):
+        training.train(RECIPE, run_folder=run, verbose=0)
+
+
+def test_an_older_epoch_folder_of_somebody_else_stays(finished: Path, tmp_path: Path) -> None:
+    run = shutil.copytree(finished, tmp_path / "run")
+    (run / "checkpoints" / "epoch_0000_by_hand").mkdir()
+    folder = RunFolder(run, lambda epoch, value: None)
+    folder.set_model(keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)]))
+    folder._checkpoint = run / "checkpoints" / "epoch_0001"
+    folder._write_checkpoint(2)
+    left = sorted(path.name for path in (run / "checkpoints").iterdir())
+    assert left == ["epoch_0000_by_hand", "epoch_0002"]
+
+
+def test_two_runs_in_one_folder(tmp_path: Path) -> None:
+    with locked(tmp_path / "run"):
+        with pytest.raises(ValueError, match="is in use: another process trains in it"):
+            training.train(RECIPE, run_folder=tmp_path / "run", verbose=0)
+        assert (tmp_path / "run" / ".lock").is_file()
+    assert not (tmp_path / "run").exists()  # nothing was written
+
+
+def test_a_full_disk_is_told_and_leaves_the_last_epoch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = RunFolder(tmp_path, lambda epoch, value: None)
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+    folder.set_model(model)
+    folder._write_checkpoint(1)
+
+    def full(path: Path) -> None:
+        Path(path).write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(model, "save_weights", full)
+    with pytest.raises(OSError, match="epoch_0002 could not be written .*go on with --resume"):
+        folder._write_checkpoint(2)
+    assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["epoch_0001"]
+
+
+def test_what_is_not_finite_comes_back_from_a_checkpoint(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path, lambda epoch, value: None)
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    folder.set_model(model)
+    folder.history = [{"epoch": 1, "val_mean_iou": math.nan}]
+    folder._write_checkpoint(1)
+    text = newest_checkpoint(tmp_path).joinpath("state.json").read_text()
+    assert "NaN" not in text and "Infinity" not in text
+    again = RunFolder(tmp_path, lambda epoch, value: None)
+    again.set_model(model)
+    assert again.restore() == 1 and again.best == -math.inf
+    again._write_log()
+    assert rows(tmp_path) == [{"epoch": "1", "val_mean_iou": "nan"}]
+
+
+def test_a_network_that_is_not_there_or_is_asked_wrongly(tmp_path: Path) -> None:
+    for name in ("ForNet", "AdamW", "Segmenter", "__name__"):
+        with pytest.raises(ValueError, match=f"no network '{name}'; there are FoRNet, SCRNet, SER"):
+            training.train(RECIPE.replace(network=name), run_folder=tmp_path / "run")
+    with pytest.raises(ValueError, match="FoRNet cannot be built from network_config: .*'width'"):
+        training.train(
+            RECIPE.replace(network_config={"width": 3}), run_folder=tmp_path / "run", verbose=0
+        )
+    assert not list(tmp_path.iterdir())
 
 
 def test_too_few_images_for_a_batch() -> None:

@@ -124,10 +124,44 @@ def test_shipped_recipes_build_their_network(path: Path) -> None:
     assert model.num_classes == 11 and model.backbone.trainable_variables
 
 
+HEAD = "from keras_focusseg.training import Recipe\nrecipe = Recipe(name='a', network='FoRNet', "
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", "must set `recipe = Recipe"),
+        ("recipe = 3\n", "found int"),
+        ("recipe = (\n", r"r\.py, line 1: is not Python: '\(' was never closed"),
+        ("a = 1\n  b = 2\n", r"r\.py, line 2: is not Python: unexpected indent"),
+        ("import nowhere_to_be_found\n", r"line 1: ModuleNotFoundError: No module named"),
+        ("recipe = 1 / 0\n", "line 1: ZeroDivisionError"),
+        (HEAD + "lr=1)", "line 2: TypeError: .*unexpected keyword argument 'lr'.* A recipe takes"),
+        (HEAD + ")", "line 2: TypeError: .*missing .*'dataset'.* A recipe takes name, network"),
+        (HEAD + "dataset=3)", "line 2: dataset must be text, got 3"),
+        (HEAD + "dataset='x', epochs='4')", "line 2: epochs must be a whole number, got '4'"),
+        (HEAD + "dataset='x', epochs=4.0)", "line 2: epochs must be a whole number, got 4.0"),
+        (HEAD + "dataset='x', batch_size=True)", "batch_size must be a whole number, got True"),
+        (HEAD + "dataset='x', ema=None)", "line 2: ema must be a number, got None"),
+        (HEAD + "dataset='x', learning_rate=float('nan'))", "learning_rate must be finite"),
+        (HEAD + "dataset='x', network_config=[])", r"network_config must be a dict, got \[\]"),
+        (HEAD + "dataset='x', freeze_backbone_norm=1)", "must be True or False, got 1"),
+        (HEAD + "dataset='x', augment=3)", "line 2: .*augment|3"),
+        (HEAD + "dataset='x', pretrained=1)", "pretrained must be text or None, got 1"),
+        (HEAD.replace("'a'", "'a/b'") + "dataset='x')", "line 2: 'a/b' is no name of a preset"),
+    ],
+)
+def test_mistakes_in_a_recipe_name_the_line(tmp_path: Path, content: str, message: str) -> None:
+    path = tmp_path / "r.py"
+    path.write_text(content)
+    with pytest.raises(ValueError, match=message):
+        load_recipe(path)
+
+
 def test_files_that_are_no_recipe(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="is not a recipe"):
-        load_recipe(tmp_path / "absent.py")
-    empty = tmp_path / "empty.py"
-    empty.write_text("recipe = 3\n")
-    with pytest.raises(ValueError, match="found int"):
-        load_recipe(empty)
+    for name in ("absent.py", "recipe.txt", "."):
+        with pytest.raises(ValueError, match="is not a recipe"):
+            load_recipe(tmp_path / name)
+    (tmp_path / "null.py").write_bytes(b"\0")
+    with pytest.raises(ValueError, match=r"null\.py"):
+        load_recipe(tmp_path / "null.py")
