@@ -32,6 +32,7 @@ WHOLE = (
     "warmup_steps",
     "step_epochs",
     "validate_every",
+    "steps_per_execution",
     "seed",
 )
 NUMBERS = (
