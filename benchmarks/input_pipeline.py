@@ -2,6 +2,7 @@
 
     python benchmarks/input_pipeline.py
     python benchmarks/input_pipeline.py --camvid CamVid     # and on real 480x360 frames
+    python benchmarks/input_pipeline.py --before checkout   # `Augment` here and in another version
 
 Everything runs in turns in one process on the same files: PNG images with PNG masks of rendered
 streets under noise, which makes them as heavy to decode as photographs. The full policy is a
@@ -11,15 +12,19 @@ more than the rates.
 
 Writes three tables to `benchmarks/results`: `input_pipeline.csv` (rates),
 `input_pipeline_steps.csv` (what each step of the policy costs) and `input_pipeline_memory.csv`
-(resident memory along an epoch).
+(resident memory along an epoch). With `--before`, only `input_pipeline_before_after.csv`: both
+versions in turns, each in processes of its own, on the same frames.
 """
 
 from __future__ import annotations
 
 import csv
+import json
 import os
 import resource
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable
@@ -42,9 +47,16 @@ BATCH = 8
 ROUNDS = 5
 Entry = tuple[str, tuple[int, int], str, Callable[[], float]]
 """What the frames are, their size, what is measured, and what measures it."""
+Sources = list[tuple[str, tuple[int, int], data.Source]]
+"""What the frames are, their size, and where they come from."""
 SCENES = {(360, 480): 48, (1024, 2048): 8}
 # So many reads a round: about a second or two each.
 READS = {(360, 480): 240, (1024, 2048): 16}
+# What recipes use; the first is the full policy but for blur always, not half of the time.
+AUGMENTS: dict[str, dict[str, Any]] = {
+    "Augment": {"rotate": 10.0, "blur": 1.0},
+    "Augment without rotation and blur": {},
+}
 STEPS: dict[str, data.Step] = {
     "scale and crop": data.ScaleCrop(None),
     "flip": data.Flip(),
@@ -64,6 +76,11 @@ def full_policy(size: tuple[int, int], without: str = "") -> data.Compose:
     return data.Compose(
         [step for name, step in steps.items() if name != without or name == "scale and crop"]
     )
+
+
+def augment_of(name: str, size: tuple[int, int]) -> Any:
+    """One of `AUGMENTS` with crops of that size."""
+    return data.Augment(size, max_class_share=0.75, **AUGMENTS[name])
 
 
 def write_scenes(folder: Path, size: tuple[int, int], count: int) -> data.Source:
@@ -121,8 +138,6 @@ def cases(source: data.Source, size: tuple[int, int], reads: int) -> dict[str, C
 
     files = [tuple(str(path) for path in source.files(i)) for i in range(len(source))]
     full = full_policy(size)
-    # What the recipes use: the same ranges as one step, with blur always.
-    augment = data.Augment(size, max_class_share=0.75, rotate=10.0, blur=1.0)
     repeated = Repeated(source, reads)
     untuned = tf.data.Options()  # as our feed: the tuner's sleep can hold up the end of a pass
     untuned.autotune.enabled = False
@@ -137,7 +152,7 @@ def cases(source: data.Source, size: tuple[int, int], reads: int) -> dict[str, C
         image, mask, _ = source.load(index % len(source))
         full(image, mask, np.random.default_rng(index))
 
-    def policy_alone(policy: data.Augment | data.Compose, index: int) -> None:
+    def policy_alone(policy: data.Compose, index: int) -> None:
         image, mask, _ = decoded[index % len(decoded)]
         policy(image, mask, np.random.default_rng(index))
 
@@ -191,7 +206,12 @@ def cases(source: data.Source, size: tuple[int, int], reads: int) -> dict[str, C
         "tf.image: scale, crop, flip, colour; decoded before": tensorflow_chain,
         "decode and check": lambda: in_threads(lambda i: source.load(i % len(source)), reads),
         "full policy, decoded before": lambda: in_threads(partial(policy_alone, full), reads),
-        "Augment, decoded before": lambda: in_threads(partial(policy_alone, augment), reads),
+        **{
+            f"{name}, decoded before": partial(
+                in_threads, partial(policy_alone, augment_of(name, size)), reads
+            )
+            for name in AUGMENTS
+        },
         "decode + full policy": lambda: in_threads(augmented, reads),
         **{f"whole feed, {name}": lambda name=name: feed(name, full) for name in feeds},
         "whole feed, tensorflow, cached": lambda: feed("tensorflow", full, "memory"),
@@ -256,19 +276,88 @@ def write(name: str, header: list[str], rows: Iterable[Iterable[object]]) -> Non
     print(f"{path.name}\n{path.read_text()}")
 
 
+def changed(augment: Any, images: np.ndarray, masks: np.ndarray, index: int) -> Any:
+    """One of the samples, counted round and round, after an augmentation."""
+    number = index % len(images)
+    return augment(images[number], masks[number], np.random.default_rng(index))
+
+
+def augment_rates(frames: Path) -> dict[str, float]:
+    """Images a second of each of `AUGMENTS` on each file of decoded samples in a folder."""
+    rates = {}
+    for path in sorted(frames.glob("*.npz")):
+        with np.load(path) as stored:
+            images, masks = stored["images"], stored["masks"]
+        size = masks.shape[1:]
+        for name in AUGMENTS:
+            change = partial(changed, augment_of(name, size), images, masks)
+            change(0)
+            rates[f"{path.stem},{size[0]}x{size[1]},{name}"] = in_threads(change, READS[size])
+    return rates
+
+
+def before_and_after(before: Path, sources: Sources, folder: Path) -> None:
+    """Measures `AUGMENTS` in another checkout and in this one, in turns."""
+    for name, size, source in sources:
+        samples = [source.load(i) for i in range(min(16, len(source)))]
+        np.savez(
+            folder / f"{name}-{size[0]}.npz",
+            images=np.stack([sample.image for sample in samples]),
+            masks=np.stack([sample.mask for sample in samples]),
+        )
+    versions = {"before": before, "after": Path(__file__).resolve().parents[1]}
+    found: dict[str, dict[str, list[float]]] = {version: {} for version in versions}
+    for _ in range(ROUNDS):
+        for version, checkout in versions.items():
+            command = [sys.executable, __file__, "--rates-on", str(folder)]
+            environment = os.environ | {"PYTHONPATH": str(checkout.resolve())}
+            done = subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE)
+            for key, rate in json.loads(done.stdout.splitlines()[-1]).items():
+                found[version].setdefault(key, []).append(rate)
+    rows = []
+    for key, rates in found["before"].items():
+        old, new = statistics.median(rates), statistics.median(found["after"][key])
+        frames, size_name, name = key.split(",", 2)
+        rows.append(
+            [
+                frames.rsplit("-", 1)[0],
+                size_name,
+                name,
+                f"{old:.1f}",
+                f"{new:.1f}",
+                f"{new / old:.2f}",
+            ]
+        )
+    write(
+        "input_pipeline_before_after.csv",
+        ["frames", "size", "what", "before", "after", "after_over_before"],
+        rows,
+    )
+
+
 def main(
     camvid: Annotated[
         Path | None, typer.Option(help="CamVid at 480x360, to measure real frames as well.")
     ] = None,
+    before: Annotated[
+        Path | None, typer.Option(help="Checkout of another version, to compare Augment with.")
+    ] = None,
+    rates_on: Annotated[Path | None, typer.Option(hidden=True)] = None,
 ) -> None:
     """Measures in turns and writes the medians."""
+    if rates_on is not None:
+        print(json.dumps(augment_rates(rates_on)))
+        return
     with tempfile.TemporaryDirectory() as folder:
-        sources: list[tuple[str, tuple[int, int], data.Source]] = [
+        sources: Sources = [
             ("rendered", size, write_scenes(Path(folder) / str(size[0]), size, count))
             for size, count in SCENES.items()
         ]
         if camvid is not None:
             sources.insert(1, ("CamVid train", (360, 480), data.CamVid(camvid, "train")))
+        if before is not None:
+            before_and_after(before, sources, Path(folder))
+            return
         todo: list[Entry] = [
             (frames, size, name, case)
             for frames, size, source in sources
