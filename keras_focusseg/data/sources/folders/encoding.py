@@ -123,10 +123,9 @@ def _by_name(masks: Sequence[Path]) -> LabelSpace | None:
 
 
 def _fits(probes: Sequence[MaskContent], space: LabelSpace) -> bool:
-    by_color = label_spaces.by_color(space)
-    return all(
-        _fits_colors([c], by_color) if c.kind == "colors" else _fits_ids([c], space) for c in probes
-    )
+    if any(content.kind == "colors" for content in probes):
+        return space.name == "cityscapes" and _fits_colors(probes, label_spaces.by_color(space))
+    return _fits_ids(probes, space)
 
 
 def read_by_table(

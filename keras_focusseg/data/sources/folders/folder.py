@@ -209,14 +209,15 @@ def folder_splits(root: str | Path) -> tuple[str, ...]:
 
     Returns:
         Of "train", "val" and "test" those that are there; ("all",) if there are images and masks
-        without splits; nothing if there are none.
+        without splits; else the names of other splits, if there are any.
     """
     try:
         parts = find_parts(Path(root).resolve())
     except (OSError, ValueError):
         return ()
-    there = {canonical(name) for name in parts}
-    return tuple(split for split in SPLITS if split in there) or tuple({ALL} & there)
+    there = {canonical(name): None for name in parts}
+    usual = tuple(split for split in SPLITS if split in there)
+    return usual or ((ALL,) if ALL in there else tuple(there))
 
 
 def recognises_folder(root: str | Path) -> bool:
