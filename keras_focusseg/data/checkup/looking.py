@@ -78,15 +78,7 @@ class Look:
 
 
 def look(source: Source, index: int) -> Look:
-    """Read one sample and note all that is wrong or odd about it; never raises.
-
-    Args:
-        source: where it comes from.
-        index: which one.
-
-    Returns:
-        What was found.
-    """
+    """Read one sample and note all that is wrong or odd about it; never raises."""
     seen = Look(index)
     image = mask = None
     files: tuple[Path, ...] = ()
@@ -121,15 +113,7 @@ def _name(source: Source, index: int) -> str:
 
 
 def failure(error: Exception, paths: Sequence[Path] = ()) -> Remark:
-    """An exception as a remark.
-
-    Args:
-        error: what was raised.
-        paths: the files of the sample, the last of which an error without file is about.
-
-    Returns:
-        The remark, an error.
-    """
+    """An exception as a remark; one without a file is about the last of `paths`."""
     fix = "Restore what is wrong or missing from its source."
     if not isinstance(error, DataError):
         text = f"{type(error).__name__}: {printable(str(error)) or 'no message'}"
@@ -140,15 +124,10 @@ def failure(error: Exception, paths: Sequence[Path] = ()) -> Remark:
 
 
 def outline(image: np.ndarray) -> np.ndarray | None:
-    """A difference hash: equal for equal pictures, nearly so for scaled or compressed copies.
+    """A difference hash, (256,) bool: nearly equal for scaled or compressed copies.
 
     The picture is shrunk to 17 x 16 grey values; a bit says whether one is darker than the next.
-
-    Args:
-        image: (H, W, 3) uint8.
-
-    Returns:
-        (256,) bool; None for a picture that is nearly of one grey.
+    None for a picture that is nearly of one grey.
     """
     grey = Image.fromarray(image).convert("L")
     small = grey.resize((OUTLINE + 1, OUTLINE), Image.Resampling.BOX, reducing_gap=2.0)

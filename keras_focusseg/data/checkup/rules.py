@@ -86,18 +86,7 @@ def link_out(path: Path, root: Path) -> str:
 def finding(
     severity: Severity, kind: str, split: str, fix: str, examples: Sequence[Example]
 ) -> Finding:
-    """A finding of some examples, of which the first are kept.
-
-    Args:
-        severity: see `Finding`.
-        kind: see `Finding`.
-        split: see `Finding`.
-        fix: see `Finding`.
-        examples: all cases.
-
-    Returns:
-        The finding.
-    """
+    """A finding of some examples, of which the first are kept; see `Finding`."""
     return Finding(severity, kind, split, len(examples), fix, tuple(examples[:KEPT]))
 
 

@@ -31,13 +31,7 @@ def neighbours(splits: Sequence[Looked]) -> list[Finding]:
     """Frames of one video in two splits that lie at most two usual steps apart.
 
     Numbered photographs of different things are no video: pictures that follow each other have to
-    look more alike than any two do.
-
-    Args:
-        splits: all splits.
-
-    Returns:
-        A finding for each two splits that share a video, with an example for each video.
+    look more alike than any two do. A finding for each two splits, with an example for each video.
     """
     found = []
     videos = [_videos(looked) for looked in splits]

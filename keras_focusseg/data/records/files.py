@@ -46,25 +46,13 @@ def sha256(path: Path) -> str:
 
 
 def write_sums(folder: Path) -> None:
-    """Write `SHA256SUMS`, for every other file in the folder.
-
-    Args:
-        folder: of the prepared dataset; folders in it do not count.
-    """
+    """Write `SHA256SUMS`, for every other file in the folder; folders in it do not count."""
     files = sorted(p for p in folder.iterdir() if p.is_file() and p.name != SUMS)
     write_text(folder / SUMS, "".join(f"{sha256(path)}  {path.name}\n" for path in files))
 
 
 def check_sums(folder: Path) -> None:
-    """Compare all files with `SHA256SUMS`, byte for byte.
-
-    Args:
-        folder: of the prepared dataset.
-
-    Raises:
-        DataError: if the list is missing or broken, or a file is missing or altered; names the
-            file.
-    """
+    """Compare all files of a prepared dataset with `SHA256SUMS`, byte for byte."""
     root, sums = folder.resolve(), folder / SUMS
     try:
         lines = inside(sums, root).read_text(encoding="utf-8").splitlines()

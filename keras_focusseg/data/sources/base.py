@@ -117,18 +117,7 @@ class Source(abc.ABC):
 
 
 def check_sample(sample: Sample, source: Source) -> Sample:
-    """Hold a sample to what a source promises.
-
-    Args:
-        sample: what `source.load` returned.
-        source: where it came from.
-
-    Returns:
-        The same sample.
-
-    Raises:
-        DataError: if a type, shape or id is wrong; names the sample and the value.
-    """
+    """The sample, held to what a source promises: types, shapes, ids."""
     image, mask, name = sample
     where = f"sample {name!r} of {source.name!r} ({source.split})"
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[-1] != 3:
@@ -157,19 +146,7 @@ def check_sample(sample: Sample, source: Source) -> Sample:
 
 
 def existing_folder(path: str | Path, what: str, fix: str = "") -> Path:
-    """The folder, if it is there.
-
-    Args:
-        path: where it should be.
-        what: what to call it in the error.
-        fix: what to do, as a sentence, for the error.
-
-    Returns:
-        The path.
-
-    Raises:
-        DataError: if there is no such folder; names what lies beside it.
-    """
+    """The folder, if it is there; the error calls it `what` and names what lies beside it."""
     folder = Path(path)
     parent = folder.parent
     try:
@@ -196,11 +173,7 @@ def unreadable(folder: Path, what: str, error: OSError) -> DataError:
 
 
 def inside(path: Path, root: Path) -> Path:
-    """The path, if it does not lead out of the resolved folder `root` by a link.
-
-    Raises:
-        DataError: if it is a link to somewhere else.
-    """
+    """The path, if it does not lead out of the resolved folder `root` by a link."""
     try:
         target = path.resolve()
     except (OSError, RuntimeError) as error:  # before Python 3.13 a circle is a RuntimeError

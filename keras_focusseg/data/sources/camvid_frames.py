@@ -50,12 +50,6 @@ def split_frames(split: str) -> list[str]:
 
     The author's splits are cut from one order of the 701 names: sorted alphabetically, then by
     701 uniform numbers of the Mersenne twister with seed 5489 (MATLAB's default).
-
-    Args:
-        split: "train", "val", "test", or one of the splits "author_random_...".
-
-    Returns:
-        The names.
     """
     if split in _FRAMES:
         return [
@@ -88,11 +82,7 @@ def holds_frames(folder: Path) -> bool:
 
 
 def check_frames(on_disk: Iterable[str], parts: Sequence[str], folder: Path) -> None:
-    """Refuse frames that are not CamVid's, and splits of which frames are missing.
-
-    Raises:
-        DataError: if there is a frame that CamVid does not have, or one of a split is missing.
-    """
+    """Refuse frames that are not CamVid's, and splits of which frames are missing."""
     there, every = set(on_disk), every_frame()
     if foreign := sorted(there - every):
         raise DataError(
@@ -121,19 +111,8 @@ def choose_sequences(
     exclude_sequences: Sequence[str],
     split: str,
 ) -> list[Pair]:
-    """The pairs whose sequence is wanted.
-
-    Args:
-        pairs: pairs named by their frame.
-        sequences: keep only these, or this one; None keeps all.
-        exclude_sequences: leave these out, or this one.
-        split: where the pairs come from, for the error.
-
-    Returns:
-        Those that stay, in order.
-
-    Raises:
-        DataError: if there is no such sequence, or no frame stays.
+    """The pairs whose sequence is wanted: `sequences` alone, or all if that is None, without
+    `exclude_sequences`; each may be a single name.
     """
     wanted, unwanted = _names(sequences), _names(exclude_sequences) or ()
     present = sorted({sequence_of(name) for name, _, _ in pairs})

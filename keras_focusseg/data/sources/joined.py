@@ -91,20 +91,7 @@ class Joined(Source):
 def open_joined(
     opener: Callable[..., Source], root: str | Path, split: str = "train", **options: Any
 ) -> Source:
-    """Open one split, or several that "+" joins.
-
-    Args:
-        opener: opens one split of a root.
-        root: folder that the dataset lies in.
-        split: such as "train" or "train+val".
-        **options: further arguments of `opener`.
-
-    Returns:
-        The source.
-
-    Raises:
-        DataError: if a split is not there or named twice, or their classes differ.
-    """
+    """Open one split with `opener`, or several that "+" joins, such as "train+val"."""
     parts = [part.strip() for part in split.split("+")]
     if len(set(parts)) < len(parts):
         raise DataError(f"{split!r} names a split twice", kind="split that is not there", file=root)

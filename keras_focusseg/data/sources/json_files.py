@@ -29,20 +29,9 @@ def read_json(
     slim: Callable[[dict[str, Any]], Any] | None = None,
     fix: str = _AGAIN,
 ) -> dict[str, Any]:
-    """The object that a JSON file holds.
+    """The object that a JSON file holds, in UTF-8, UTF-16 or UTF-32; larger ones are refused.
 
-    Args:
-        path: the file, in UTF-8, UTF-16 or UTF-32.
-        max_bytes: larger files are refused.
-        slim: called with each inner object as it is parsed; what it returns is kept instead.
-        fix: what to do about a file that is broken, as a sentence.
-
-    Returns:
-        The object.
-
-    Raises:
-        DataError: if the file is missing, too large, in another encoding, no JSON, or holds no
-            object.
+    `slim` is called with each inner object as it is parsed; what it returns is kept instead.
     """
     place = Place(path)
     try:
@@ -88,20 +77,7 @@ def head_of_json(path: Path, count: int = 1 << 16, tail: bool = False) -> str:
 
 
 def field(entry: Mapping[str, Any], key: str, kind: type | tuple[type, ...], place: Place) -> Any:
-    """A field of an object, if it is there and of the right kind.
-
-    Args:
-        entry: the object.
-        key: name of the field.
-        kind: what it must be; a bool is no number.
-        place: where the object stands, for the error.
-
-    Returns:
-        The value.
-
-    Raises:
-        DataError: if it is missing or something else.
-    """
+    """A field of an object, if it is there and of the right kind; a bool is no number."""
     kinds = kind if isinstance(kind, tuple) else (kind,)
     if key not in entry:
         raise place.error(f"has no {key!r}", BROKEN, expected=_names(kinds), fix=_AGAIN)
@@ -112,11 +88,7 @@ def field(entry: Mapping[str, Any], key: str, kind: type | tuple[type, ...], pla
 
 
 def coordinates(value: Any, place: Place) -> list[tuple[float, float]]:
-    """Points [[x, y], ...] of finite numbers, as they stand in JSON.
-
-    Raises:
-        DataError: if it is anything else.
-    """
+    """Points [[x, y], ...] of finite numbers, as they stand in JSON."""
     if not isinstance(value, list):
         raise place.error(
             f"the points are {short(value)}", BROKEN, expected="[[x, y], ...]", fix=LENIENT
@@ -135,18 +107,7 @@ def coordinates(value: Any, place: Place) -> list[tuple[float, float]]:
 
 
 def relative_path(text: str, place: Place) -> PurePosixPath:
-    """A path that an annotation names, with its `..`, as one of this system.
-
-    Args:
-        text: what stands in the JSON, with slashes or backslashes.
-        place: where it stands, for the error.
-
-    Returns:
-        The relative path, composed.
-
-    Raises:
-        DataError: if it is empty, absolute or cannot be a path.
-    """
+    """A path that an annotation names, with its `..`, as one of this system, composed."""
     path = PurePosixPath(composed(text.replace("\\", "/")))
     if not is_path(text) or not path.name or is_absolute(text):
         raise place.error(

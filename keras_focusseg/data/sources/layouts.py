@@ -53,11 +53,7 @@ class Layout:
     def files(
         self, base: Path, root: Path, split: str, mask_ending: str, fix: str
     ) -> tuple[tuple[Path, Path], dict[str, Path], dict[str, Path]]:
-        """Folder of images and folder of masks of a split, and the files in each by name.
-
-        Raises:
-            DataError: if a folder is missing or cannot be read.
-        """
+        """Folder of images and folder of masks of a split, and the files in each by name."""
         name = self.splits[split]
         images = base / self.images[0].format(name)
         if not images.is_dir():
@@ -151,17 +147,8 @@ class Benchmark(PairSource):
 def located(root: Path, layouts: Sequence[Layout], dataset: str, get: str) -> tuple[Path, Layout]:
     """Where a dataset lies: in the root, or at most two folders below, as archives unpack.
 
-    Args:
-        root: resolved folder that the user names.
-        layouts: any of which may be there; the first in the table counts.
-        dataset: what to call the dataset in the error.
-        get: what should be there and where to get it, as sentences for the error.
-
-    Returns:
-        The folder that the dataset lies in, and its layout.
-
-    Raises:
-        DataError: if nothing of it is there, or it lies there more than once.
+    Returns the folder that it lies in and its layout, the first of the table that is there. If none
+    is, the error says what was looked for and where to `get` it; or that it lies there twice.
     """
     for bases in levels(root):
         for layout in layouts:

@@ -13,11 +13,7 @@ from keras_focusseg.label_spaces.text import composed, decoded
 
 
 def entries(folder: Path) -> list[os.DirEntry[str]]:
-    """What lies in a folder, sorted by name; hidden files do not count.
-
-    Raises:
-        DataError: if it cannot be read.
-    """
+    """What lies in a folder, sorted by name; hidden files do not count."""
     try:
         with os.scandir(folder) as found:
             visible = [entry for entry in found if not entry.name.startswith(".")]
@@ -44,22 +40,10 @@ def folders_in(folder: Path) -> dict[str, Path]:
 
 
 def files_ending(folder: Path, root: Path, ending: str, deep: bool = False) -> dict[str, Path]:
-    """The files of a folder whose names have an ending.
+    """The files of a folder whose names have an ending, by name without it.
 
-    Upper or lower case does not matter, and `.jpeg` is `.jpg`.
-
-    Args:
-        folder: which folder.
-        root: resolved folder that nothing may be read outside of.
-        ending: with the suffix, e.g. "_L.png"; ".*" is the suffix of any picture.
-        deep: look into the folders in the folder, and only there.
-
-    Returns:
-        By name without the ending; if `deep`, with the inner folder before it: "city/name".
-
-    Raises:
-        DataError: if a file or folder is a link out of the root, two files have the same name but
-            for the ending, or the folder cannot be read.
+    Upper or lower case does not matter, and `.jpeg` is `.jpg`; ".*" is the suffix of any picture.
+    If `deep`, those in the folders in the folder, and only there, as "city/name".
     """
     inside(folder, root)
     found: dict[str, Path] = {}
@@ -73,16 +57,7 @@ def files_ending(folder: Path, root: Path, ending: str, deep: bool = False) -> d
 
 
 def pictures_below(folder: Path, root: Path, skip: Sequence[Path] = ()) -> dict[str, Path]:
-    """Pictures below a folder by their path without suffix, subfolders included, sorted.
-
-    Args:
-        folder: where to begin.
-        root: resolved folder that nothing may be read outside of.
-        skip: folders that do not count.
-
-    Raises:
-        DataError: as `files_ending`, and if a link leads to a folder.
-    """
+    """Pictures below a folder by their path without suffix, sorted, without folders in `skip`."""
     found: dict[str, Path] = {}
     for entry in walk(folder, root, SUFFIXES, skip):
         name = Path(entry.path).relative_to(folder).with_suffix("").as_posix()
@@ -93,10 +68,8 @@ def pictures_below(folder: Path, root: Path, skip: Sequence[Path] = ()) -> dict[
 def walk(
     folder: Path, root: Path, suffixes: Sequence[str], skip: Sequence[Path] = ()
 ) -> Iterator[os.DirEntry[str]]:
-    """The files below a folder that have one of the suffixes, folder by folder.
-
-    Raises:
-        DataError: if a folder cannot be read, or a link leads out or to a folder.
+    """The files below a folder that have one of the suffixes, folder by folder; links to folders
+    are refused, and links out of the root.
     """
     for entry in entries(folder):
         path = Path(entry.path)
@@ -119,11 +92,7 @@ def walk(
 
 
 def text_lines(list_file: Path) -> list[tuple[int, str]]:
-    """The lines of a list that hold something, stripped, with their numbers from 1.
-
-    Raises:
-        DataError: if it cannot be read, is no text in UTF-8 or UTF-16, or is empty.
-    """
+    """The lines of a list that hold something, stripped, with their numbers from 1."""
     try:
         lines = decoded(list_file.read_bytes()).splitlines()
     except (OSError, UnicodeDecodeError) as error:

@@ -62,19 +62,9 @@ class PairSource(Source):
 
 
 def split_parts(split: str, known: Sequence[str], dataset: str, unlabelled: str = "") -> list[str]:
-    """The splits that "train+val" and the like join.
+    """The splits that "train+val" and the like join, each of which must be known.
 
-    Args:
-        split: one name, or several joined by "+".
-        known: the names that exist.
-        dataset: what to call the dataset in the error.
-        unlabelled: if the dataset has a split "test" without labels, what is known of them.
-
-    Returns:
-        The names, each once.
-
-    Raises:
-        DataError: if a name is unknown or comes twice.
+    `unlabelled` says what is known of the labels of split "test", if the dataset has none.
     """
     parts = [part.strip() for part in split.split("+")]
     kind = "split that is not there"
@@ -102,21 +92,10 @@ def paired(
     fix: str,
     left_out: list[Path] | None = None,
 ) -> list[Pair]:
-    """Images and masks of the same name.
+    """Images and masks of the same name, sorted by it.
 
-    Args:
-        images: files by name.
-        masks: files by name.
-        folders: the folder of images and that of masks, for the error.
-        fix: what to do about a file without a partner, as a sentence.
-        left_out: None, and a file without a partner is an error; or a list, to which such files
-            are added instead.
-
-    Returns:
-        Name, image and mask of each, sorted by name.
-
-    Raises:
-        DataError: if a file has no partner and nothing may be left out.
+    A file without a partner is an error that names the folders and the fix, or is added to
+    `left_out` where that is a list.
     """
     image_folder, mask_folder = folders
     for files, folder, partners, other in (
@@ -168,21 +147,9 @@ def listed_pairs(
     list_file: Path,
     left_out: list[Path] | None = None,
 ) -> list[Pair]:
-    """The pairs that a list names, in its order.
+    """The pairs that a list names, in its order; `left_out` as in `paired`.
 
-    Args:
-        listed: where each name stands, such as "line 3", and the name.
-        images: files by name.
-        masks: files by name.
-        folders: the folder of images and that of masks, for the error.
-        list_file: the list, for the error.
-        left_out: see `paired`.
-
-    Returns:
-        Name, image and mask of each.
-
-    Raises:
-        DataError: if a name stands there twice, or lacks a file and nothing may be left out.
+    `listed` says where each name stands, such as "line 3", and the name.
     """
     pairs: list[Pair] = []
     seen: dict[str, str] = {}

@@ -69,17 +69,7 @@ def mask_from_bytes(content: bytes, place: Place) -> np.ndarray:
 
 
 def image_size(path: str | Path) -> tuple[int, int]:
-    """Height and width that `read_image` would give, from the head of the file.
-
-    Args:
-        path: picture, see `read_image`.
-
-    Returns:
-        (H, W), upright.
-
-    Raises:
-        DataError: if the file is missing, empty, too large or no picture.
-    """
+    """Height and width that `read_image` would give, from the head of the file."""
     place = Place(Path(path))
     _refuse_missing(place, "image")
     try:
@@ -205,20 +195,7 @@ def read_pair(
 def read_labels(
     path: str | Path, encoding: LabelSpace | Grouping, max_stray: int | None = None
 ) -> np.ndarray:
-    """Read a mask as train ids.
-
-    Args:
-        path: ids, see `read_mask`, or colours, see `read_color_mask`.
-        encoding: what the ids on disk mean (a label space), or the colours (a grouping).
-        max_stray: up to so many pixels of colours without a class are ignored; None where the
-            source has no such option.
-
-    Returns:
-        (H, W) uint8: 0..C-1, 255 where ignored.
-
-    Raises:
-        DataError: if it cannot be read, or an id or colour is unknown.
-    """
+    """Read a mask as train ids, (H, W) uint8; arguments and errors as `read_pair`."""
     place = Place(Path(path))
     if not isinstance(encoding, Grouping):
         return train_ids(read_mask(path), encoding, place)
@@ -232,11 +209,7 @@ def read_labels(
 
 
 def train_ids(raw: np.ndarray, space: LabelSpace, place: Place) -> np.ndarray:
-    """The ids of a mask that stands at `place` as train ids; see `LabelSpace.to_train_ids`.
-
-    Raises:
-        DataError: if an id is neither a class nor ignored.
-    """
+    """The ids of a mask that stands at `place` as train ids; see `LabelSpace.to_train_ids`."""
     try:
         return space.to_train_ids(raw, str(place.file))
     except UnknownLabels as error:
@@ -251,11 +224,7 @@ def palette_colors(picture: Image.Image) -> np.ndarray:
 
 
 def open_mask(path: str | Path) -> Image.Image:
-    """The decoded picture of a mask, upright, for those who have to look at its mode.
-
-    Raises:
-        DataError: as `read_mask`, but for the mode.
-    """
+    """The decoded picture of a mask, upright, for those who have to look at its mode."""
     place = Place(Path(path))
     picture = _open(place, "mask")
     _refuse_lossy(place, picture)
@@ -264,14 +233,9 @@ def open_mask(path: str | Path) -> Image.Image:
 
 
 def mask_kind(mask: Path) -> str:
-    """How a mask stands on disk, by the head of its file.
+    """How a mask stands on disk, by the head of its file: "ids", "palette" or "colors".
 
-    Args:
-        mask: its file.
-
-    Returns:
-        "ids" for one channel, "palette", or "colors"; "" for what is no picture, since reading
-        says what is wrong with it.
+    "" for what is no picture: reading says what is wrong with it.
     """
     try:
         with Image.open(mask, formats=FORMATS) as picture:

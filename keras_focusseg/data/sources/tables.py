@@ -26,14 +26,7 @@ def as_data_error(kind: str, file: Path | None = None, what: str = "") -> Iterat
 
 
 def as_label_space(given: LabelSpace | Mapping[str, Any] | str) -> LabelSpace:
-    """The label space that an argument means.
-
-    Args:
-        given: a label space, what its `to_config` gave, or the name of a benchmark's.
-
-    Raises:
-        DataError: if there is none of that name, or the configuration is wrong.
-    """
+    """The label space that is given: itself, its `to_config`, or the name of a benchmark's."""
     with as_data_error("option that is not possible", what="label_space: "):
         if isinstance(given, str):
             return label_spaces.get(given)
@@ -43,21 +36,13 @@ def as_label_space(given: LabelSpace | Mapping[str, Any] | str) -> LabelSpace:
 def class_table(
     folders: Sequence[Path], root: Path, ignored: Collection[str] = VOID_NAMES
 ) -> ClassTable | None:
-    """The class table that lies in one of some folders, the first one first; None if none does.
-
-    Raises:
-        DataError: if it is no class table, or a link out of the root.
-    """
+    """The class table that lies in one of some folders, the first one first; None if none does."""
     path = label_spaces.find_table(folders)
     return None if path is None else load_table(inside(path, root), ignored)
 
 
 def load_table(path: Path, ignored: Collection[str] = VOID_NAMES) -> ClassTable:
-    """A class table; see `label_spaces.read_class_table`.
-
-    Raises:
-        DataError: if it is none.
-    """
+    """A class table whose rows go together; see `label_spaces.read_class_table`."""
     with as_data_error("class table that cannot be used", path):
         table = label_spaces.load_table(path, ignored)
         table.label_space()  # which says whether its rows go together

@@ -17,9 +17,11 @@ except ImportError as error:
         f"({error})."
     ) from error
 
-from keras_focusseg.data.records.tfds_builders.ade20k import FocussegAde20k
-from keras_focusseg.data.records.tfds_builders.bdd100k import FocussegBdd100k
-from keras_focusseg.data.records.tfds_builders.camvid import FocussegCamvid
+from keras_focusseg.data.records.tfds_builders.benchmarks import (
+    FocussegAde20k,
+    FocussegBdd100k,
+    FocussegCamvid,
+)
 from keras_focusseg.data.records.tfds_builders.cityscapes import TFDSCityscapes
 from keras_focusseg.data.records.tfds_builders.examples import image_and_mask
 from keras_focusseg.data.records.tfds_builders.prepare import Prepared, prepare

@@ -44,17 +44,7 @@ class MaskContent(NamedTuple):
 
 
 def mask_content(path: str | Path) -> MaskContent:
-    """Count the numbers or colours in a mask file; remembered until the file changes.
-
-    Args:
-        path: the mask.
-
-    Returns:
-        Its content.
-
-    Raises:
-        DataError: if it cannot be read, or holds more than 255 colours.
-    """
+    """Count the numbers or colours in a mask file; remembered until the file changes."""
     try:
         status = os.stat(path)
     except OSError:  # the reader says what is wrong
@@ -65,18 +55,10 @@ def mask_content(path: str | Path) -> MaskContent:
 def mask_contents(
     paths: Sequence[str | Path], progress: Progress | None = None, strict: bool = True
 ) -> list[MaskContent]:
-    """The contents of many mask files, read by several threads.
+    """The contents of many mask files in their order, read by several threads.
 
-    Args:
-        paths: the masks.
-        progress: called with (done, total) after each.
-        strict: whether a file that cannot be read is an error; else it is left out.
-
-    Returns:
-        The contents in the order of the paths.
-
-    Raises:
-        DataError: of the first file that cannot be read, if `strict`.
+    `progress` is called with (done, total) after each. A file that cannot be read is an error if
+    `strict`, else it is left out.
     """
     found = []
     with ThreadPoolExecutor(_WORKERS) as pool:
@@ -127,17 +109,7 @@ def discover_colors(
 
 
 def count_colors(contents: Sequence[MaskContent]) -> Counter[Color]:
-    """Pixels of each colour over all masks.
-
-    Args:
-        contents: what the masks hold.
-
-    Returns:
-        The counts.
-
-    Raises:
-        DataError: if there are more than 255 colours.
-    """
+    """Pixels of each colour over all masks, 255 colours at most."""
     total: Counter[Color] = Counter()
     for content in contents:
         total.update(content.colors)

@@ -57,21 +57,10 @@ class Reading(NamedTuple):
 def read_as_told(
     masks: Sequence[Path], space: LabelSpace, encoding: str, strict: bool = True
 ) -> Reading:
-    """How to read masks whose label space is given.
+    """How to read masks whose label space is given: by number unless the masks are coloured.
 
-    Args:
-        masks: the files; a few of them are looked at.
-        space: what they show.
-        encoding: one of `ENCODINGS`.
-        strict: whether coloured masks of quite other colours, and masks of nothing but 0 and 255
-            where 255 means ignored, are an error here, or when loaded.
-
-    Returns:
-        By number unless the masks are coloured, in the colours of the label space.
-
-    Raises:
-        DataError: if kinds are mixed, numbers and colours contradict each other, or the masks'
-            colours are not those of the label space, or all objects would be ignored.
+    A few of them are looked at. If `strict`, coloured masks of quite other colours, and masks of
+    nothing but 0 and 255 where 255 means ignored, are an error here, else when loaded.
     """
     try:
         by_color = label_spaces.by_color(space)
@@ -94,15 +83,8 @@ def read_as_told(
 def read_by_names(masks: Sequence[Path], encoding: str, strict: bool = True) -> Reading | None:
     """How to read the masks of a benchmark that lie in other folders than its own.
 
-    Names such as `ADE_val_00000001` and `aachen_000000_000019_gtFine_labelIds` tell it.
-
-    Args:
-        masks: the files; a few of them are looked at.
-        encoding: one of `ENCODINGS`.
-        strict: see `read_as_told`.
-
-    Returns:
-        In the classes of that benchmark; None if the names are no benchmark's, or the ids not its.
+    Names such as `ADE_val_00000001` and `aachen_000000_000019_gtFine_labelIds` tell it; None if
+    they do not, or the ids are not its.
     """
     space = _by_name(masks)
     if space is None or not _fits(_probes(masks), space):
@@ -131,20 +113,9 @@ def _fits(probes: Sequence[MaskContent], space: LabelSpace) -> bool:
 def read_by_table(
     masks: Sequence[Path], table: ClassTable, encoding: str, strict: bool = True
 ) -> Reading:
-    """How to read masks with the class table that lies beside them.
+    """How to read masks with the class table that lies beside them: by number or by colour.
 
-    Args:
-        masks: the files; a few of them are looked at.
-        table: names, ids and perhaps colours.
-        encoding: one of `ENCODINGS`.
-        strict: whether masks of nothing but 0 and 255 are an error, where 255 means ignored.
-
-    Returns:
-        By number or by colour, whichever fits the table. Grey levels count as colours.
-
-    Raises:
-        DataError: if the table has no colours but the masks have, kinds are mixed, or numbers and
-            colours contradict each other.
+    Whichever fits the table; grey levels count as colours. A few masks are looked at.
     """
     with as_data_error("class table that cannot be used", table.path):
         space = table.label_space()
@@ -176,18 +147,9 @@ def read_as_found(
 ) -> Reading:
     """How to read masks that come without any table: every one is looked at.
 
-    Args:
-        masks: the files.
-        encoding: one of `ENCODINGS`.
-        progress: called with (done, total) after each file.
-        strict: whether a mask that cannot be read is an error here; else it is left out here.
-
-    Returns:
-        Classes "class_0", ... of the ids that occur, in the colours of the palette if there is
-        one, or the colours that occur, named as far as `label_spaces.name_colors` can.
-
-    Raises:
-        DataError: if kinds are mixed, or what occurs can be understood in two ways.
+    Classes are "class_0", ... of the ids that occur, in the colours of the palette if there is one,
+    or the colours that occur, named as far as `label_spaces.name_colors` can. A mask that cannot be
+    read is an error if `strict`, else left out here.
     """
     contents = mask_contents(masks, progress, strict)
     if not contents:

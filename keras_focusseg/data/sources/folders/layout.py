@@ -78,19 +78,10 @@ class Part(NamedTuple):
 
 
 def find_parts(root: Path, images: str | None = None, masks: str | None = None) -> dict[str, Part]:
-    """The labelled splits below a root.
+    """The labelled splits below a root, looked for under the usual names unless some are given.
 
-    Args:
-        root: resolved folder.
-        images: name of the folder of images; None looks for the usual ones.
-        masks: name of the folder of masks; None looks for the usual ones.
-
-    Returns:
-        By split: "train", "val", "test" where they are there, other folders that images and masks
-        have in common by their names, and "all" if images and masks have a folder each.
-
-    Raises:
-        DataError: if a folder cannot be read.
+    "train", "val", "test" where they are there, other folders that images and masks have in common
+    by their names, and "all" if images and masks have a folder each.
     """
     for base in bases(root):
         if parts := _parts_in(base, images, masks):
@@ -115,11 +106,8 @@ def canonical(name: str) -> str:
 def parted_by_ending(files: dict[str, Path]) -> tuple[dict[str, Path], dict[str, Path]]:
     """Images and masks that lie together, told apart by what the masks' names end in.
 
-    Args:
-        files: pictures by name, e.g. "1" and "1_mask", or "1_sat" and "1_mask".
-
-    Returns:
-        Images and masks, both by their common name; no masks if no ending tells them apart.
+    From pictures by name, "1" and "1_mask" or "1_sat" and "1_mask", both by their common name; no
+    masks if no ending tells them apart.
     """
     best: tuple[dict[str, Path], dict[str, Path]] = (files, {})
     for ending in _written_endings(files, _MASK_ENDINGS):
@@ -141,12 +129,7 @@ def parted_by_ending(files: dict[str, Path]) -> tuple[dict[str, Path], dict[str,
 def common_endings(images: Sequence[str], masks: Sequence[str]) -> tuple[str, str]:
     """What all images' and all masks' names have in addition to what they share.
 
-    Args:
-        images: names of images.
-        masks: names of masks.
-
-    Returns:
-        The two endings, such as ("", "_L") for "1" and "1_L"; empty where there is none.
+    Such as ("", "_L") for "1" and "1_L"; empty where there is none.
     """
     if not images or not masks or set(images) & set(masks):
         return "", ""
@@ -252,11 +235,7 @@ def _splits_in_names(folders: dict[str, Path]) -> dict[str, Part]:
 def role_of(folder: str) -> tuple[str, str]:
     """Whether the words in a folder's name say "image" or "mask", and which split they say.
 
-    Args:
-        folder: its name, such as "images_prepped_train" or "TrainGT".
-
-    Returns:
-        "image", "mask" or "", and "train", "val", "test" or "".
+    ("mask", "train") for "annotations_prepped_train" and "TrainGT"; "" for what they do not say.
     """
     parted = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", folder).casefold()
     words = {folder.casefold(), *re.split(r"[_\-. ]+", parted.replace("ground_truth", "gt"))}

@@ -36,11 +36,7 @@ class Found(NamedTuple):
 
 
 def find_annotations(root: Path, split: str, annotations: str | Path | None) -> Found:
-    """The annotation file of a split, or the one that is named.
-
-    Raises:
-        DataError: if it is not there.
-    """
+    """The annotation file of a split, or the one that is named."""
     if annotations is not None:
         path = root / annotations
         if not path.is_file():
@@ -128,8 +124,7 @@ def image_folder(
 def find_image(names: Names, folder: Path, file_name: str, place: Place) -> Path | None:
     """The file of an image, by its path in the folder or by its name alone; None if it is missing.
 
-    Raises:
-        DataError: if there is none and the path is absolute or leads out of the folder.
+    If there is none and the path is absolute or leads out of the folder, that is an error.
     """
     path = PurePosixPath(composed(file_name.replace("\\", "/")))
     inner = not is_absolute(file_name) and _is_inner(path, False)

@@ -34,11 +34,7 @@ _PROBES = 3
 
 
 def split_folder(root: Path, split: str) -> Path:
-    """The folder of the JSON files of a split.
-
-    Raises:
-        DataError: if it is not there.
-    """
+    """The folder of the JSON files of a split."""
     folder = root if split == ALL else folder_of(root, split)
     if folder is None:
         names = [entry.name for entry in entries(root) if is_folder(entry)]
@@ -89,11 +85,7 @@ def looks_like_labelme(path: Path) -> bool:
 
 
 def read_labelme(path: Path, max_bytes: int) -> dict[str, Any]:
-    """One JSON file, each shape of which has a label.
-
-    Raises:
-        DataError: if it is no JSON file of Labelme's.
-    """
+    """One JSON file, each shape of which has a label."""
     content = read_json(path, max_bytes)
     if "shapes" not in content:
         raise DataError(
@@ -118,9 +110,6 @@ def image_of(path: Path, content: Mapping[str, Any], names: Names) -> Path | Non
     Where `imagePath` is that of another time or computer, absolute ones included, it is not
     followed: its name is looked for beside the JSON file and in the folders of images, and then
     the name of the JSON file itself, both with any suffix. Nothing outside the root is looked at.
-
-    Raises:
-        DataError: if `imagePath` cannot be a path, or is a link out of the root.
     """
     place = Place(path)
     named = "" if content.get("imagePath") is None else field(content, "imagePath", str, place)

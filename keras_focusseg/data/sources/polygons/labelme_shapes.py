@@ -30,11 +30,7 @@ Points = Sequence[tuple[float, float]]
 
 
 def judge(shape: Mapping[str, Any], size: tuple[int, int], place: Place) -> None:
-    """Refuse a shape that could not be painted into an image (H, W), without painting it.
-
-    Raises:
-        DataError: if a kind, point or mask is wrong.
-    """
+    """Refuse a shape that could not be painted into an image (H, W), without painting it."""
     kind, points = _kind_and_points(shape, place)
     if kind == "mask":
         _mask(shape, points, size, place)
@@ -47,11 +43,7 @@ def region(
     line_width: float,
     point_radius: float,
 ) -> shapes.Region:
-    """The pixels of a shape in an image (H, W).
-
-    Raises:
-        DataError: as `judge`.
-    """
+    """The pixels of a shape in an image (H, W)."""
     kind, points = _kind_and_points(shape, place)
     if kind == "mask":
         return _mask(shape, points, size, place)
@@ -67,11 +59,7 @@ def region(
 
 
 def decoded_text(text: Any, place: Place) -> bytes:
-    """The bytes that base64 text stands for.
-
-    Raises:
-        DataError: if it is none.
-    """
+    """The bytes that base64 text stands for."""
     if not isinstance(text, str):
         raise place.error(f"is {short(text)}", BROKEN, expected="base64 text")
     try:

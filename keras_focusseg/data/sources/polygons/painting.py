@@ -14,13 +14,7 @@ from keras_focusseg.label_spaces import IGNORE, LabelSpace
 def space_of(names: Sequence[str], name: str, background: bool) -> LabelSpace:
     """The label space of classes that come without colours.
 
-    Args:
-        names: the classes, background first if there is one.
-        name: of the label space.
-        background: whether the first is background: it is black, and what is ignored is white.
-
-    Raises:
-        ValueError: if the names make no label space.
+    If `background`, the first class is black, and what is ignored is white.
     """
     colors = list(label_spaces.distinct_colors(min(len(names), IGNORE)))
     if background:
@@ -37,11 +31,7 @@ def space_of(names: Sequence[str], name: str, background: bool) -> LabelSpace:
 def refuse_other_size(
     image: Path, json: Path, size: tuple[int, int], said: tuple[int, int]
 ) -> None:
-    """Refuse annotations that were made for an image of another size (H, W).
-
-    Raises:
-        DataError: if the JSON file says another size.
-    """
+    """Refuse annotations that say another size (H, W) than the image has."""
     if size == said:
         return
     across = size == said[::-1] and lies_on_its_side(image)

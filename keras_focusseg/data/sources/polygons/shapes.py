@@ -104,15 +104,8 @@ def disc(centre: tuple[float, float], radius: float, size: tuple[int, int]) -> R
 def stroke(
     points: Sequence[tuple[float, float]], thickness: float, size: tuple[int, int]
 ) -> Region:
-    """The pixels whose centres are at most half a thickness from a line.
-
-    Args:
-        points: the line from point to point; a single point gives a disc.
-        thickness: in pixels.
-        size: (H, W) of the picture.
-
-    Returns:
-        The region.
+    """The pixels whose centres are at most half a thickness from a line through points, or from
+    one.
     """
     reach = thickness / 2
     parts = [
@@ -122,15 +115,7 @@ def stroke(
 
 
 def union(regions: Sequence[Region], size: tuple[int, int]) -> Region:
-    """The pixels that belong to any of the regions.
-
-    Args:
-        regions: the regions.
-        size: (H, W) of the picture.
-
-    Returns:
-        One region.
-    """
+    """The pixels that belong to any of the regions, as one."""
     regions = [region for region in regions if region.filled.size]
     if len(regions) < 2:
         return regions[0] if regions else _nothing()
@@ -146,15 +131,7 @@ def union(regions: Sequence[Region], size: tuple[int, int]) -> Region:
 def runs(counts: np.ndarray, size: tuple[int, int]) -> Region:
     """The pixels of COCO's run lengths: down the columns, outside and inside in turn.
 
-    Args:
-        counts: integers whose sum is H * W.
-        size: (H, W) of the picture.
-
-    Returns:
-        The region, the size of the picture.
-
-    Raises:
-        ValueError: if the runs do not add up.
+    The region has the size of the picture; a ValueError says that the runs do not add up to it.
     """
     height, width = size
     if counts.size and counts.min() < 0 or int(counts.sum()) != height * width:
@@ -167,19 +144,11 @@ def runs(counts: np.ndarray, size: tuple[int, int]) -> Region:
 
 
 def unpacked_runs(text: bytes) -> np.ndarray:
-    """The run lengths in COCO's packed text.
+    """The run lengths in COCO's packed text, int64.
 
-    Each number is a row of characters that carry 5 bits each, the lowest first, and a sixth that
-    says whether more follow; from the fourth on, the difference to the one two before is stored.
-
-    Args:
-        text: characters from `0` to `o`.
-
-    Returns:
-        The run lengths, int64.
-
-    Raises:
-        ValueError: if the text is cut off or has other characters.
+    Each number is a row of characters from `0` to `o` that carry 5 bits each, the lowest first, and
+    a sixth that says whether more follow; from the fourth on, the difference to the one two before
+    is stored. A ValueError says that the text is cut off or has other characters.
     """
     symbols = np.frombuffer(text, "uint8").astype("int64") - 48
     if not symbols.size:
