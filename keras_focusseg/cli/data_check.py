@@ -70,7 +70,8 @@ def check(
             **data_source.options(option, label_table),
         )
     for summary in report.splits:
-        said = f" ({summary.layout})" if summary.layout else ""
+        said = "; ".join(text for text in (summary.layout, summary.note) if text)
+        said = f" ({said})" if said else ""
         console.print(
             f"{report.name} {summary.split}: {summary.samples} samples{said}",
             markup=False,

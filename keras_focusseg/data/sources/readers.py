@@ -183,11 +183,11 @@ def read_pair(
             "mask that lies across its EXIF-rotated image"
             if across
             else "mask of another size than its image",
-            fix="Both must have the same size. The image was turned upright by its EXIF "
-            "orientation; make the mask for the upright image, or remove the tag."
+            fix="The image was turned upright by its EXIF orientation; make the mask for the "
+            "upright image, or remove the tag."
             if across
-            else "Both must have the same size: make the mask for this very image. If it has to be "
-            "scaled, take the nearest neighbour: anything else blends ids.",
+            else "Make the mask for this very image. If it has to be scaled, take the nearest "
+            "neighbour: anything else blends ids.",
         )
     return image, mask
 

@@ -20,6 +20,7 @@ from keras_focusseg.label_spaces import LabelSpace
 
 FORMATS = ("array_record", "tfrecord")
 _TEMPORARY = ".focusseg-incomplete-"
+_NOT_POSSIBLE, _THERE = "option that is not possible", "something that is there already"
 
 
 @dataclass(frozen=True)
@@ -99,24 +100,35 @@ def prepare(
         ```
     """
     if file_format not in FORMATS:
-        raise DataError(f"There is no format {file_format!r}; there are {', '.join(FORMATS)}.")
+        raise DataError(
+            f"There is no format {file_format!r}; there are {', '.join(FORMATS)}",
+            kind=_NOT_POSSIBLE,
+        )
     by_split = {source.split: source for source in sources}
     _check(sources, by_split, shards)
     name = name or f"{_identifier(sources[0].name)}_records"
     if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
         raise DataError(
-            f"A dataset cannot be called {name!r}: use lower-case letters, digits and '_', with a "
-            "letter in front."
+            f"A dataset cannot be called {name!r}",
+            kind=_NOT_POSSIBLE,
+            fix="Use lower-case letters, digits and '_', with a letter in front.",
         )
     home = Path(out) / name
     target = home / str(SourceBuilder.VERSION)
     if target.exists() and not overwrite:
         raise DataError(
-            f"{target}: something is there already. Replace it with overwrite=True (--overwrite), "
-            "or write somewhere else."
+            "something is there already",
+            kind=_THERE,
+            file=target,
+            fix="Replace it with overwrite=True (--overwrite), or write somewhere else.",
         )
     if target.exists() and not (target / "dataset_info.json").is_file():
-        raise DataError(f"{target}: is no prepared dataset, so it is not replaced. Move it away.")
+        raise DataError(
+            "is no prepared dataset, so it is not replaced",
+            kind=_THERE,
+            file=target,
+            fix="Move it away.",
+        )
     try:
         home.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=_TEMPORARY, dir=home) as temporary:
@@ -130,8 +142,10 @@ def prepare(
             _replace(target, Path(os.fspath(builder.data_path)), Path(temporary) / "replaced")
     except OSError as error:
         raise DataError(
-            f"{home}: the records cannot be written ({error}). Make room there, or write somewhere "
-            "else."
+            f"the records cannot be written ({error})",
+            kind="folder that cannot be written",
+            file=home,
+            fix="Make room there, or write somewhere else.",
         ) from error
     finally:
         with contextlib.suppress(OSError):
@@ -189,18 +203,22 @@ class _SourcesBuilder(SourceBuilder, skip_registration=True):  # type: ignore[ca
 
 def _check(sources: Sequence[Source], by_split: Mapping[str, Source], shards: int | None) -> None:
     if not sources:
-        raise DataError("There is no split to write.")
+        raise DataError("There is no split to write", kind=_NOT_POSSIBLE)
     if len(by_split) < len(sources):
-        raise DataError(f"A split was given twice: {', '.join(s.split for s in sources)}.")
+        given = ", ".join(source.split for source in sources)
+        raise DataError(f"A split was given twice: {given}", kind=_NOT_POSSIBLE)
     if len(datasets := {source.name for source in sources}) > 1:
-        raise DataError(f"One dataset at a time, got {', '.join(sorted(datasets))}.")
+        got = ", ".join(sorted(datasets))
+        raise DataError(f"One dataset at a time, got {got}", kind=_NOT_POSSIBLE)
     for source in sources:
         if not len(source):
-            raise DataError(f"{source.name!r} ({source.split}) has no samples to write.")
+            what = f"{source.name!r} ({source.split}) has no samples to write"
+            raise DataError(what, kind="empty split")
         if shards is not None and not 1 <= shards <= len(source):
             raise DataError(
                 f"{shards} shards of {len(source)} samples ({source.name!r}, {source.split}) "
-                f"cannot be written; at least 1 and at most {len(source)} are possible."
+                f"cannot be written; at least 1 and at most {len(source)} are possible",
+                kind=_NOT_POSSIBLE,
             )
 
 

@@ -146,8 +146,9 @@ class SourceBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  #
         for index, (name, image, mask) in enumerate(encoded):
             if name in seen:
                 raise DataError(
-                    f"{source.name!r} ({source.split}): two samples are called {name!r}. Rename "
-                    "one: a name stands for one sample."
+                    f"{source.name!r} ({source.split}): two samples are called {name!r}",
+                    kind="two files of one name",
+                    fix="Rename one: a name stands for one sample.",
                 )
             seen.add(name)
             names.append(name)
@@ -207,16 +208,19 @@ def tfds_split(split: str) -> str:
 
 def _check_sources(sources: Mapping[str, Source], space: LabelSpace) -> None:
     if not sources:
-        raise DataError("There is no labelled split to write.")
+        raise DataError("There is no labelled split to write", kind="empty split")
     names = [tfds_split(split) for split in sources]
     for split, source in sources.items():
         if names.count(tfds_split(split)) > 1:
-            raise DataError(f"Two splits would be written as {tfds_split(split)!r}.")
+            what = f"Two splits would be written as {tfds_split(split)!r}"
+            raise DataError(what, kind="two files of one name")
         if source.label_space != space:
             raise DataError(
                 f"{source.name!r} ({split}) has label space {source.label_space.name!r} with "
-                f"{source.label_space.num_classes} classes; expected {space.name!r} with "
-                f"{space.num_classes}. One dataset has one label space."
+                f"{source.label_space.num_classes} classes",
+                kind="splits with different classes",
+                expected=f"{space.name!r} with {space.num_classes}",
+                fix="One dataset has one label space.",
             )
         if importlib.util.find_spec("tensorflow") is None and _bytes(source) > _SORTED_IN_MEMORY:
             raise ImportError(
