@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import warnings
 from collections.abc import Callable
 from functools import partial, wraps
 from typing import Any
@@ -63,6 +64,67 @@ def over_replicas(*values: Any) -> tuple[Any, ...]:
     ends = list(itertools.accumulate(math.prod(shape) for shape in shapes))
     parts = zip([0, *ends[:-1]], ends, shapes, strict=True)
     return tuple(ops.reshape(total[start:end], shape) for start, end, shape in parts)
+
+
+def check_part(batch: Any) -> None:
+    """Stops a step of training in which a replica of TensorFlow got no image.
+
+    Raises:
+        tf.errors.InvalidArgumentError: When the step runs.
+    """
+    if loss_shares() > 1:
+        import tensorflow as tf
+
+        images = keras.utils.unpack_x_y_sample_weight(batch)[0]
+        tf.debugging.assert_positive(
+            tf.shape(images)[0],
+            f"A batch had fewer images than the {loss_shares()} replicas: leave out the last batch "
+            "if it is smaller (drop_remainder=True), or take more images a batch.",
+        )
+
+
+def filled_part(batch: Any, ignore_class: int | None) -> Any:
+    """The part of a batch that came to this replica; a blank, ignored image if none came.
+
+    TensorFlow deals the images of a batch to its replicas, and its convolutions on CPUs do not
+    take a batch of none.
+    """
+    if loss_shares() == 1:
+        return batch
+    import tensorflow as tf
+
+    images, masks, weights = keras.utils.unpack_x_y_sample_weight(batch)
+    missing = tf.maximum(1 - tf.shape(images)[0], 0)
+    label = 255 if ignore_class is None else ignore_class
+
+    def fill(values: Any, value: float) -> Any:
+        if values is None:
+            return None
+        values = tf.convert_to_tensor(values)
+        padding = [[0, missing]] + [[0, 0]] * (len(values.shape) - 1)
+        return tf.pad(values, padding, constant_values=tf.cast(value, values.dtype))
+
+    parts = (fill(images, 0), fill(masks, label), fill(weights, 0))
+    return keras.utils.pack_x_y_sample_weight(*parts)
+
+
+def own_part(outputs: Any, batch: Any) -> Any:
+    """Outputs without those of the image that `filled_part` added."""
+    if loss_shares() == 1:
+        return outputs
+    images = keras.utils.unpack_x_y_sample_weight(batch)[0]
+    count = ops.shape(images)[0]
+    return keras.tree.map_structure(lambda output: output[:count], outputs)
+
+
+def warn_per_replica(what: str) -> None:
+    """Says that part of a loss is not that of the whole batch."""
+    if _ranks > 1 or loss_shares() > 1:
+        warnings.warn(
+            f"{what} is computed in each replica from its own part of the batch, and averaged: "
+            "several replicas do not train as one device does. JAX computes it over all.",
+            stacklevel=3,
+        )
 
 
 def join(model: keras.Model) -> None:

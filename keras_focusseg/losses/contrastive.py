@@ -7,6 +7,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_focusseg._replicas import warn_per_replica
 from keras_focusseg.losses.base import (
     integer_labels,
     nan_unless,
@@ -266,6 +267,7 @@ class PixelContrast(keras.losses.Loss):
             ValueError: Shapes do not fit each other, or a NumPy mask holds a blended id.
         """
         where = type(self).__name__
+        warn_per_replica("The contrast between pixels")
         labels, whole = integer_labels(masks, where)
         embedding, logits = ops.convert_to_tensor(embedding), ops.convert_to_tensor(logits)
         _check_shapes(labels, embedding, logits, where)

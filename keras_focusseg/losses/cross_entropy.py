@@ -10,7 +10,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_focusseg._replicas import over_replicas
+from keras_focusseg._replicas import over_replicas, warn_per_replica
 from keras_focusseg.losses.base import SegmentationLoss, class_weight_list, safe_ratio
 
 
@@ -95,6 +95,7 @@ class CrossEntropy(SegmentationLoss):
         num_classes = logits.shape[-1]
         nll = negative_log_likelihood(labels, logits)  # (B, H, W)
         if self.ohem_threshold is not None:
+            warn_per_replica("The choice of hard pixels (ohem_threshold)")
             weights = weights * self._hard(nll, weights > 0)
         of_label = weights  # weight of each pixel, with that of its class
         if self.class_weights is not None:

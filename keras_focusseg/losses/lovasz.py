@@ -7,6 +7,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_focusseg._replicas import warn_per_replica
 from keras_focusseg.losses.base import SegmentationLoss, mean_over, weighted_mean
 
 
@@ -77,6 +78,8 @@ class Lovasz(SegmentationLoss):
     def pixel_loss(self, labels: Any, logits: Any, weights: Any) -> Any:
         """Mean over classes and sets of pixels; a set (row) is an image or the batch."""
         num_classes = logits.shape[-1]
+        if not self.per_image:
+            warn_per_replica("The Lovász loss over a batch (per_image=False)")
         rows = ops.shape(logits)[0] if self.per_image else 1
         labels = ops.reshape(labels, (rows, 1, -1))  # (R, 1, N)
         weights = ops.reshape(weights, (rows, 1, -1))

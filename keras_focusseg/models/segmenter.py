@@ -140,6 +140,7 @@ class Segmenter(keras.Model):
 
     def train_step(self, *arguments: Any) -> Any:
         """Keras' step, after which the averages of the batch-norm statistics move."""
+        _replicas.check_part(arguments[-1])
         result = super().train_step(*arguments)
         own = own_optimizer(self.optimizer)
         if own is None or not own.ema:
@@ -158,6 +159,17 @@ class Segmenter(keras.Model):
             own.average_statistics()
         optimizer = [scope.get_current_value(variable) for variable in variables]
         return logs, (trainable, fixed, optimizer, metrics)
+
+    def test_step(self, *arguments: Any) -> Any:
+        """Keras' step; a replica that got no image of a small batch takes an ignored one."""
+        *state, batch = arguments
+        return super().test_step(*state, _replicas.filled_part(batch, self.ignore_class))
+
+    def predict_step(self, *arguments: Any) -> Any:
+        """Keras' step; a replica that got no image of a small batch predicts none."""
+        *state, batch = arguments
+        outputs = super().predict_step(*state, _replicas.filled_part(batch, self.ignore_class))
+        return _replicas.own_part(outputs, batch)
 
     def compute_loss(
         self,

@@ -306,8 +306,8 @@ def _tpu() -> Distribution:
         tf.tpu.experimental.initialize_tpu_system(resolver)
     except (ValueError, tf.errors.OpError) as error:
         raise ValueError(
-            f"TensorFlow found no TPU: {error} Set TPU_NAME, or use the JAX backend with strategy "
-            "'data_parallel', which is what current TPUs are served by."
+            f"TensorFlow found no TPU: {str(error).splitlines()[0]} Set TPU_NAME, or use the JAX "
+            "backend with strategy 'data_parallel', which is what current TPUs are served by."
         ) from error
     strategy = tf.distribute.TPUStrategy(resolver)
     return Distribution("tpu", strategy.num_replicas_in_sync, engine=strategy)
