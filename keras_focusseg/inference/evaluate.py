@@ -11,7 +11,7 @@ import numpy as np
 
 from keras_focusseg import metrics
 from keras_focusseg.data import Source
-from keras_focusseg.inference.segment import predict_logits
+from keras_focusseg.inference.segment import OnError, error_handler, predict_logits
 from keras_focusseg.label_spaces import LabelSpace
 from keras_focusseg.models.segmenter import Segmenter
 
@@ -23,13 +23,14 @@ class Evaluation:
     Args:
         dataset: Name of the source.
         split: Its split.
-        frames: Number of images.
+        frames: Number of images that were scored.
         resolution: Their size "HxW", or "various".
         label_space: The classes.
         matrix: Confusion matrix in pixels, int64; rows are truth, columns predictions.
         boundary: Result of `metrics.BoundaryScores`.
         seconds_per_image: Median time of a forward pass.
         note: What has to be said beside the figures, see `Source.note`.
+        left_out: Names of the images that could not be read or segmented.
     """
 
     dataset: str
@@ -41,6 +42,7 @@ class Evaluation:
     boundary: dict[str, Any]
     seconds_per_image: float
     note: str = ""
+    left_out: tuple[str, ...] = ()
 
     @property
     def mean_iou(self) -> float:
@@ -59,6 +61,7 @@ class Evaluation:
             "void": "ignored",
             "test_time": "single scale, no flip",
             **({"note": self.note} if self.note else {}),
+            **({"left_out": list(self.left_out)} if self.left_out else {}),
             "mean_iou": round(self.mean_iou, 6),
             "pixel_accuracy": round(float(metrics.pixel_accuracy(self.matrix)), 6),
             "mean_accuracy": round(float(metrics.mean_accuracy(self.matrix)), 6),
@@ -77,6 +80,7 @@ def evaluate(
     source: Source,
     tolerance: int = 2,
     on_image: Callable[[int], None] | None = None,
+    on_error: OnError = "raise",
 ) -> Evaluation:
     """Segments every image of a source at its own size and scores the whole.
 
@@ -85,13 +89,15 @@ def evaluate(
         source: Images with their masks.
         tolerance: Pixels by which a boundary may be off in the boundary F1.
         on_image: Called with the number of images done, for a progress bar.
+        on_error: What an image does that cannot be read or segmented, see `segment`; what is left
+            out is named in the result.
 
     Returns:
         All figures: one confusion matrix over all pixels, ignored ones left out.
 
     Raises:
         ValueError: The classes of network and source differ in number, or, where the network
-            knows its own (`model.label_space`), in their names or order.
+            knows its own (`model.label_space`), in their names or order; or no image is left.
 
     Example:
         ```python
@@ -111,30 +117,47 @@ def evaluate(
     _check_same_classes(getattr(model, "label_space", None), source)
     confusion = metrics.ConfusionMatrix(space.num_classes)
     boundary = metrics.BoundaryScores(space.num_classes, tolerance=tolerance)
-    seconds, sizes = [], set()
+    tell = error_handler(on_error)
+    seconds, sizes, left_out = [], set(), []
     for i in range(len(source)):
-        sample = source.load(i)
-        sizes.add(sample.mask.shape)
-        start = time.perf_counter()
-        logits = predict_logits(model, sample.image, sample.name)
-        seconds.append(time.perf_counter() - start)
-        prediction = logits.argmax(-1)
-        confusion.update(sample.mask, prediction)
-        boundary.update(sample.mask, prediction)
+        try:
+            sample = source.load(i)
+            start = time.perf_counter()
+            logits = predict_logits(model, sample.image, sample.name)
+            seconds.append(time.perf_counter() - start)
+        except (ValueError, OSError) as error:
+            left_out.append(_name(source, i))
+            tell(left_out[-1], error)
+        else:
+            sizes.add(sample.mask.shape)
+            prediction = logits.argmax(-1)
+            confusion.update(sample.mask, prediction)
+            boundary.update(sample.mask, prediction)
         if on_image is not None:
             on_image(i + 1)
+    if not seconds:
+        raise ValueError(f"No image of {source!r} could be read and segmented.")
     size = "various" if len(sizes) != 1 else "{}x{}".format(*sizes.pop())
     return Evaluation(
         source.name,
         source.split,
-        len(source),
+        len(seconds),
         size,
         space,
         confusion.matrix,
         boundary.result(),
         float(np.median(seconds)),
         source.note,
+        tuple(left_out),
     )
+
+
+def _name(source: Source, index: int) -> str:
+    """The name of a sample that may be broken: some sources have to load it to know."""
+    try:
+        return source.sample_name(index)
+    except (ValueError, OSError):
+        return f"sample {index}"
 
 
 def _check_same_classes(space: LabelSpace | None, source: Source) -> None:

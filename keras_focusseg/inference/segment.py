@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from PIL import Image
@@ -53,8 +55,14 @@ class Segmentation:
         }
 
 
+OnError = Literal["raise", "skip"] | Callable[[str, Exception], None]
+
+
 def segment(
-    model: Segmenter, images: Any, label_space: LabelSpace | None = None
+    model: Segmenter,
+    images: Any,
+    label_space: LabelSpace | None = None,
+    on_error: OnError = "raise",
 ) -> Iterator[Segmentation]:
     """Segments pictures one by one, each at its own size.
 
@@ -64,13 +72,17 @@ def segment(
             paths and arrays.
         label_space: Names and colours; by default those the preset brought (`model.label_space`),
             else made-up ones.
+        on_error: What a picture does that cannot be read or segmented: `"raise"` ends with its
+            error, `"skip"` leaves it out with a warning, and a function of its name and the error
+            is called and it is left out.
 
     Yields:
         A `Segmentation` a picture, in order; nothing is kept in memory between them.
 
     Raises:
         DataError: A file is missing or is not a readable picture.
-        ValueError: A picture is too small, or an array is not RGB in 0..255.
+        ValueError: A picture is too small, or an array is not RGB in 0..255; or `on_error` is
+            something else.
 
     Example:
         ```python
@@ -89,9 +101,38 @@ def segment(
             f"The network has {model.num_classes} classes, label space {space.name!r} "
             f"{space.num_classes}."
         )
-    for name, image in _pictures(images):
-        logits = predict_logits(model, image, name)
+    tell = error_handler(on_error)
+    for name, read in _pictures(images):
+        try:
+            image = read()
+            logits = predict_logits(model, image, name)
+        except (ValueError, OSError) as error:
+            tell(name, error)
+            continue
         yield Segmentation(name, image, *_classes(logits), space)
+
+
+def error_handler(on_error: OnError) -> Callable[[str, Exception], None]:
+    """The function that is called with the name of what failed, and its error.
+
+    Raises:
+        ValueError: `on_error` is neither `"raise"` nor `"skip"` nor a function.
+    """
+    if on_error == "raise":
+        return _raise
+    if on_error == "skip":
+        return _warn
+    if not callable(on_error):
+        raise ValueError(f"on_error must be 'raise', 'skip' or a function, got {on_error!r}.")
+    return on_error
+
+
+def _raise(name: str, error: Exception) -> None:
+    raise error
+
+
+def _warn(name: str, error: Exception) -> None:
+    warnings.warn(f"{name} is left out: {error}", stacklevel=3)
 
 
 def predict_logits(model: Segmenter, image: np.ndarray, name: str = "image") -> np.ndarray:
@@ -114,8 +155,8 @@ def _classes(logits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return labels.astype("uint8"), (1.0 / shifted.sum(-1)).astype("float32")
 
 
-def _pictures(images: Any) -> Iterator[tuple[str, np.ndarray]]:
-    """Names and RGB arrays of whatever was given."""
+def _pictures(images: Any) -> Iterator[tuple[str, Callable[[], np.ndarray]]]:
+    """Names of whatever was given, and what reads each as an RGB array."""
     if isinstance(images, (str, Path)) and Path(images).is_dir():
         folder = Path(images)
         images = sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES)
@@ -129,13 +170,14 @@ def _pictures(images: Any) -> Iterator[tuple[str, np.ndarray]]:
         raise ValueError(f"Expected paths, arrays or a folder, got {type(images).__name__}.")
     for i, image in enumerate(images):
         if isinstance(image, (str, Path)):
-            yield Path(image).name, read_image(image)
+            yield Path(image).name, partial(read_image, image)
         else:
-            yield f"image_{i:03d}", _rgb(np.asarray(image), f"image {i}")
+            yield f"image_{i:03d}", partial(_rgb, image, f"image {i}")
 
 
-def _rgb(image: np.ndarray, name: str) -> np.ndarray:
-    """An RGB array as uint8."""
+def _rgb(image: Any, name: str) -> np.ndarray:
+    """An RGB array, or a Pillow image, as uint8."""
+    image = np.asarray(image)
     if image.ndim != 3 or image.shape[2] != 3:
         raise ValueError(f"{name} has shape {image.shape}; expected (height, width, 3), RGB.")
     if image.dtype == np.uint8:

@@ -111,3 +111,42 @@ def test_evaluation_needs_the_same_classes_in_the_same_order(model: models.FoRNe
     model.label_space = label_spaces.from_names(names)
     with pytest.raises(ValueError, match="Class 0 is .* for the network and"):
         inference.evaluate(model, source)
+
+
+def test_a_broken_picture_is_told_and_left_out(model: models.FoRNet, tmp_path: Path) -> None:
+    for name in ("a.png", "c.png"):
+        Image.fromarray(picture()).save(tmp_path / name)
+    (tmp_path / "b.png").write_bytes(b"not a picture")
+    told: list[tuple[str, str]] = []
+    found = segment(model, tmp_path, on_error=lambda name, error: told.append((name, str(error))))
+    assert [result.name for result in found] == ["a.png", "c.png"]
+    assert [name for name, _ in told] == ["b.png"] and "b.png" in told[0][1]
+    with pytest.warns(UserWarning, match=r"b\.png is left out: .*b\.png"):
+        assert len(list(segment(model, tmp_path, on_error="skip"))) == 2
+    with pytest.warns(UserWarning, match="image_000 is left out"):
+        found = segment(model, [picture(1, 1000), picture()], on_error="skip")
+        assert [result.name for result in found] == ["image_001"]
+    with pytest.raises(ValueError, match=r"b\.png"):
+        list(segment(model, tmp_path))
+    with pytest.raises(ValueError, match="on_error must be 'raise', 'skip' or a function, got 3"):
+        next(segment(model, tmp_path, on_error=3))
+
+
+class OneBroken(data.SyntheticStreets):
+    def load(self, index: int) -> data.Sample:
+        if index == 1:
+            raise data.DataError("is broken", file="one.png")
+        return super().load(index)
+
+
+def test_a_broken_image_is_left_out_of_the_score(model: models.FoRNet) -> None:
+    source = OneBroken(3, size=(64, 64))
+    told: list[str] = []
+    scores = inference.evaluate(model, source, on_error=lambda name, error: told.append(name))
+    assert scores.frames == 2 and len(scores.left_out) == 1 and told == list(scores.left_out)
+    assert scores.to_score()["left_out"] == told
+    assert scores.matrix.sum() <= 2 * 64 * 64
+    with pytest.raises(data.DataError, match=r"one\.png"):
+        inference.evaluate(model, source)
+    whole = inference.evaluate(model, data.SyntheticStreets(1, size=(64, 64)))
+    assert "left_out" not in whole.to_score()
