@@ -5,6 +5,7 @@ The program starts without Keras: each verb imports what it needs when it runs.
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 
@@ -16,6 +17,9 @@ def main(arguments: list[str] | None = None) -> None:
         arguments: The words after the program's name; by default those of the process.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow's own start-up messages
+    for stream in (sys.stdout, sys.stderr):  # names of files need not be what a terminal can show
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         from keras_focusseg.cli.app import build_app
 
@@ -26,8 +30,15 @@ def main(arguments: list[str] | None = None) -> None:
     except (ValueError, OSError, ImportError, RuntimeError) as error:
         if isinstance(error, RuntimeError) and not _is_ours(error):
             raise
-        print(f"focusseg: {error}", file=sys.stderr)
+        print(f"focusseg: {_sentence(error)}", file=sys.stderr)
         sys.exit(2)
+
+
+def _sentence(error: Exception) -> str:
+    """The error in one line; those of the system say first which file they are about."""
+    if isinstance(error, OSError) and error.strerror and error.filename is not None:
+        return f"{error.filename}: {error.strerror}."
+    return " ".join(str(error).split("\n"))
 
 
 def _is_ours(error: RuntimeError) -> bool:

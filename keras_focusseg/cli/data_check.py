@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.progress import Progress
 from rich.table import Table
 
-from keras_focusseg.cli import data_source
+from keras_focusseg.cli import data_source, outputs
 
 if TYPE_CHECKING:
     from keras_focusseg.data import checkup
@@ -45,6 +45,9 @@ def check(
     workers: Annotated[
         int | None, typer.Option(help="Threads that read; all cores by default.")
     ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace files that focusseg did not write.")
+    ] = False,
 ) -> None:
     """Read every image and mask of a dataset and say what is wrong with it.
 
@@ -52,7 +55,8 @@ def check(
 
     Example: focusseg data check camvid --data-root CamVid --html report.html
     """
-    from keras_focusseg import files
+    for path in (output, html):
+        outputs.check_output(path, overwrite)
     from keras_focusseg.data import checkup
     from keras_focusseg.data.errors import printable
     from keras_focusseg.visualization import checkup_page
@@ -82,9 +86,7 @@ def check(
             console.print(table)
     console.print(report.verdict(), style="bold red" if report.exit_code else "bold green")
     if output is not None:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        files.write_json(output, report.to_dict())
-        print(f"Written: {printable(str(output))}")
+        outputs.write_json(output, report.to_dict())
     if html is not None:
         print(f"Written: {printable(str(checkup_page.write(html, report)))}")
     raise typer.Exit(report.exit_code)

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from keras_focusseg.cli import data_source
+from keras_focusseg.cli import data_source, outputs
 
 
 def show(
@@ -33,11 +33,15 @@ def show(
         list[str] | None,
         typer.Option(help="Option of the source as NAME=VALUE, such as grouping=segnet."),
     ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace files that focusseg did not write.")
+    ] = False,
 ) -> None:
     """Draw a contact sheet: samples beside their classes, with names, a legend and shares.
 
     Example: focusseg data show synthetic_streets --out sheet.png --count 8
     """
+    outputs.check_output(out, overwrite)
     from PIL import Image
 
     from keras_focusseg import data, files, training
@@ -54,5 +58,7 @@ def show(
     sheet = contact_sheet(opened, count, seed, augment)
     out.parent.mkdir(parents=True, exist_ok=True)
     with files.written(out) as temporary:
-        sheet.save(temporary, format=Image.registered_extensions().get(out.suffix.lower(), "PNG"))
+        kind = Image.registered_extensions().get(out.suffix.lower(), "PNG")
+        # The mark of a result, as PNG and as JPEG have it; other kinds leave it out.
+        sheet.save(temporary, kind, pnginfo=outputs.png_mark(), comment=outputs.MARK)
     print(f"Written: {printable(str(out))}")

@@ -12,6 +12,9 @@ from rich.console import Console
 from rich.progress import Progress, TaskID
 from rich.table import Table
 
+from keras_focusseg import files
+from keras_focusseg.cli import outputs
+
 # A seed of its own: these scenes are neither in the training nor in the validation split.
 DEMO_SEED = 2026
 
@@ -19,6 +22,9 @@ DEMO_SEED = 2026
 def demo(
     out: Annotated[Path, typer.Option(help="Folder of the gallery.")] = Path("demo"),
     count: Annotated[int, typer.Option(help="Number of scenes.")] = 12,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Write into a folder that holds other files.")
+    ] = False,
 ) -> None:
     """Segment synthetic street scenes with every shipped preset and write an HTML gallery.
 
@@ -26,6 +32,7 @@ def demo(
 
     Example: focusseg demo --out demo
     """
+    _check_folder(out, overwrite)
     from keras_focusseg import data, inference, presets
     from keras_focusseg.visualization import gallery
 
@@ -56,6 +63,18 @@ def demo(
         "The CamVid presets learned from photographs: drawn scenes show how far that carries."
     )
     print(f"{len(source)} scenes in {time.perf_counter() - start:.0f} s. Gallery: {page}")
+
+
+def _check_folder(out: Path, overwrite: bool) -> None:
+    """Refuses a folder of somebody else's: it may hold pictures of the names of ours."""
+    files.check_folder(out)
+    page = out / "index.html"
+    if not overwrite and out.is_dir() and any(out.iterdir()):
+        if not (page.is_file() and outputs.is_result(page)):
+            raise ValueError(
+                f"{out} holds files, and is no gallery of focusseg. Name another --out, or give "
+                "--overwrite to write among them."
+            )
 
 
 def _advance(progress: Progress, task: TaskID, done: int) -> None:

@@ -11,6 +11,8 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
+from keras_focusseg.cli import outputs
+
 if TYPE_CHECKING:
     from keras_focusseg import inference
 
@@ -34,15 +36,20 @@ def evaluate(
     ] = None,
     tolerance: Annotated[int, typer.Option(help="Pixels of slack of the boundary F1.")] = 2,
     output: Annotated[Path | None, typer.Option(help="JSON file for the figures.")] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace files that focusseg did not write.")
+    ] = False,
 ) -> None:
     """Score a preset on labelled images: mIoU, accuracies, boundary IoU and F1, per class.
 
-    Each image at its own size, single scale, no flip; one confusion matrix over all pixels.
+    Each image at its own size, single scale, no flip; one confusion matrix over all pixels. What
+    cannot be read is named and left out, and the end is 1.
 
     Example: focusseg evaluate fornet_mobilenet_v2_camvid --data-root CamVid --split val
     """
-    from keras_focusseg import data, files, inference, presets
+    from keras_focusseg import data, inference, presets
 
+    outputs.check_output(output, overwrite)
     record = presets.record(preset)
     recipe = record.recipe
     name = dataset or recipe.get("dataset")
@@ -59,13 +66,22 @@ def evaluate(
     with Progress(console=console, transient=True) as progress:
         task = progress.add_task(f"{name} {split}", total=len(source))
         scores = inference.evaluate(
-            model, source, tolerance, lambda done: progress.update(task, completed=done)
+            model,
+            source,
+            tolerance,
+            lambda done: progress.update(task, completed=done),
+            on_error=lambda name, error: progress.console.print(
+                f"focusseg: left out: {error}", markup=False, highlight=False
+            ),
         )
     for table in _tables(scores):
         console.print(table)
     if output is not None:
-        files.write_json(output, scores.to_score())
-        print(f"Written: {output}")
+        outputs.write_json(output, scores.to_score())
+    if scores.left_out:
+        count = len(scores.left_out)
+        print(f"{count} of {count + scores.frames} images left out: the figures are of the rest.")
+        raise typer.Exit(1)
 
 
 def _tables(scores: inference.Evaluation) -> list[Table]:

@@ -10,6 +10,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from keras_focusseg.cli import outputs
+
 
 def profile(
     preset: Annotated[
@@ -24,6 +26,9 @@ def profile(
         bool, typer.Option("--all-outputs", help="Also what only the training needs.")
     ] = False,
     output: Annotated[Path | None, typer.Option(help="JSON file for the figures.")] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace files that focusseg did not write.")
+    ] = False,
 ) -> None:
     """Count parameters and multiply-accumulates by part, peak activations; measure the latency.
 
@@ -32,13 +37,14 @@ def profile(
 
     Example: focusseg profile fornet_resnet101_cityscapes --size 1024x2048 --no-latency
     """
-    from keras_focusseg import files, inference
-
     sides = re.fullmatch(r"(\d+)x(\d+)", size)
     if sides is None:
         raise ValueError(f"--size must be HEIGHTxWIDTH, such as 1024x2048; got {size!r}.")
     if runs < 1 and not no_latency:
         raise ValueError(f"--runs must be 1 or more, got {runs}; --no-latency leaves them out.")
+    outputs.check_output(output, overwrite)
+    from keras_focusseg import inference
+
     costs = inference.profile(
         preset,
         (int(sides[1]), int(sides[2])),
@@ -58,5 +64,4 @@ def profile(
     for remark in costs.remarks():
         print(remark)
     if output is not None:
-        files.write_json(output, costs.to_dict())
-        print(f"Written: {output}")
+        outputs.write_json(output, costs.to_dict())

@@ -73,6 +73,7 @@ def train(
     run_folder = Path(run_folder)
     files.check_folder(run_folder)
     network_class(recipe.network)
+    _check_start(recipe)
     keras.utils.set_random_seed(recipe.seed)
     spread = distribution(strategy)  # before anything else starts the backend
     spread.check_batch(recipe.batch_size)
@@ -309,6 +310,16 @@ def _class_counts(source: data.Source, shown: bool) -> np.ndarray:
     if shown:
         print(f"Counted the classes in {len(counts)} masks.", flush=True)
     return counts
+
+
+def _check_start(recipe: Recipe) -> None:
+    """Refuses weights to start from that are not there, before the data are read."""
+    source = recipe.backbone_weights
+    if source is not None and Path(source).suffix in (".h5", ".npz", ".pth", ".safetensors"):
+        if not str(source).startswith("hf://") and not Path(source).is_file():
+            raise ValueError(f"There is no file {source}; backbone_weights must name one.")
+    if recipe.pretrained is not None:
+        presets.record(recipe.pretrained)
 
 
 def _check_same_classes(train: data.Source, val: data.Source) -> None:

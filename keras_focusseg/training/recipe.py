@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib.util
 import math
 import traceback
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import NoneType
+from types import ModuleType, NoneType
 from typing import Any, Literal
 
 from keras_focusseg import data, presets
@@ -214,7 +213,7 @@ class Recipe:
             value = getattr(self, name)
             if value is not None and value <= 0:
                 raise ValueError(f"{name} must be above 0, got {value}.")
-        for name in ("clip_norm", "weight_decay", "warmup_steps"):
+        for name in ("clip_norm", "weight_decay", "warmup_steps", "seed"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must be 0 or more, got {getattr(self, name)}.")
         if not 0 <= self.class_uniform <= 1:
@@ -260,11 +259,11 @@ def load_recipe(path: str | Path) -> Recipe:
     path = Path(path)
     if not path.is_file() or path.suffix != ".py":
         raise ValueError(f"{path} is not a recipe: expected a Python file such as recipes/*.py.")
-    spec = importlib.util.spec_from_file_location(f"focusseg_recipe_{path.stem}", path)
-    assert spec is not None and spec.loader is not None  # a .py file always has both
-    module = importlib.util.module_from_spec(spec)
+    module = ModuleType(f"focusseg_recipe_{path.stem}")
+    module.__file__ = str(path)
     try:
-        spec.loader.exec_module(module)
+        # Not by an import, which would leave a folder __pycache__ beside the recipe.
+        exec(compile(path.read_bytes(), str(path), "exec"), vars(module))
     except Exception as error:  # of somebody's code
         raise ValueError(_where_it_failed(path, error)) from error
     recipe = getattr(module, "recipe", None)

@@ -184,11 +184,12 @@ def locked(folder: Path) -> Iterator[None]:
     """Keeps a run's folder for this process; the lock ends with the process, however it ends.
 
     Args:
-        folder: Folder of the run; made if absent, and removed again if nothing was written.
+        folder: Folder of the run; made if absent, and then removed again if nothing was written.
 
     Raises:
         ValueError: Another process trains in it.
     """
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
     folder.mkdir(parents=True, exist_ok=True)
     lock = folder / ".lock"
     with open(lock, "a") as file:
@@ -205,7 +206,8 @@ def locked(folder: Path) -> Iterator[None]:
             with contextlib.suppress(OSError):
                 if list(folder.iterdir()) == [lock]:
                     lock.unlink()
-                    folder.rmdir()
+                    for path in made:
+                        path.rmdir()
 
 
 def _lock(file: IO[str]) -> None:

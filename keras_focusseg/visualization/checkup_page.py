@@ -24,7 +24,8 @@ _LISTED = 25  # examples of a finding that are listed
 _UNKNOWN = (255, 0, 255)
 
 _PAGE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>{name}: checkup</title>
+<html lang="en"><head><meta charset="utf-8">
+<meta name="generator" content="written by focusseg"><title>{name}: checkup</title>
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <style>
 body {{ font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 1180px;

@@ -22,7 +22,8 @@ from keras_focusseg.visualization.pictures import (
 from keras_focusseg.visualization.signals import drawings_of, signal_notes, signal_pictures
 
 _PAGE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>keras_focusseg: demo</title>
+<html lang="en"><head><meta charset="utf-8">
+<meta name="generator" content="written by focusseg"><title>keras_focusseg: demo</title>
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <style>
 body {{ font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 1500px;

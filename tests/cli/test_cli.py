@@ -1,64 +1,18 @@
 """The command line from outside: help, work, and one clear line for each mistake."""
 
-import dataclasses
 import json
 import re
 from collections.abc import Callable
 from pathlib import Path
 
-import keras
 import numpy as np
 import pytest
 from PIL import Image
 
-from keras_focusseg import label_spaces, models, presets
-from keras_focusseg.cli import main
+from keras_focusseg import presets
+from tests.cli.conftest import Done
 
 VERBS = ("train", "evaluate", "segment", "profile", "presets", "demo")
-
-
-@dataclasses.dataclass
-class Done:
-    """How a command ended."""
-
-    returncode: int
-    stdout: str
-    stderr: str
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Done]:
-    """Runs a command line in this process."""
-    monkeypatch.setenv("COLUMNS", "160")
-
-    def call(*arguments: object) -> Done:
-        capsys.readouterr()
-        code = 0
-        try:
-            main([str(argument) for argument in arguments])
-        except SystemExit as end:
-            code = int(end.code or 0)
-        return Done(code, *capsys.readouterr())
-
-    return call
-
-
-@pytest.fixture(scope="module")
-def preset(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    keras.utils.set_random_seed(0)
-    model = models.FoRNet(
-        num_classes=11, backbone="resnet18", filters=8, kernel_sizes=(1,), dilation_rates=(1,),
-        ratios=(0.2,),
-    )  # fmt: skip
-    folder = tmp_path_factory.mktemp("preset")
-    presets.save(
-        model,
-        folder,
-        name="small",
-        label_space=label_spaces.get("camvid11"),
-        recipe={"dataset": "synthetic_streets", "dataset_options": {"size": [64, 96]}},
-    )
-    return folder
 
 
 def test_help_of_the_program_and_of_each_verb(run: Callable[..., Done]) -> None:
@@ -90,16 +44,6 @@ def test_segment_writes_overlay_and_labels(
     assert labels.mode == "P" and labels.size == (67, 45)
     assert np.asarray(labels).max() < 11
     assert Image.open(tmp_path / "out" / "street_overlay.png").size == (67, 45)
-
-
-def test_mistakes_end_with_one_line(run: Callable[..., Done], preset: Path, tmp_path: Path) -> None:
-    (tmp_path / "a.png").write_bytes(b"not a picture")
-    broken = run("segment", tmp_path / "a.png", "--preset", preset, "--output", tmp_path / "out")
-    assert broken.returncode == 2
-    assert "a.png" in broken.stderr and "Traceback" not in broken.stderr
-    assert not list((tmp_path / "out").iterdir())
-    unknown = run("evaluate", "nope")
-    assert unknown.returncode == 2 and "no preset 'nope'" in unknown.stderr
 
 
 def test_evaluate_prints_and_writes_the_same_figures(

@@ -1,0 +1,68 @@
+"""What the verbs that write share: nothing is written over but results of this program."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from keras_focusseg import files
+
+if TYPE_CHECKING:
+    from PIL.PngImagePlugin import PngInfo
+
+MARK = "written by focusseg"
+"""Stands near the beginning of every file that the program writes, whatever its kind."""
+
+_NEAR = 4096
+
+
+def check_output(path: Path | None, overwrite: bool) -> None:
+    """Refuses a file that cannot be written, or would replace what this program did not write.
+
+    Args:
+        path: File to write; `None` is no mistake.
+        overwrite: Whether it may replace anything.
+
+    Raises:
+        ValueError: It is a folder, lies where nothing can be written, or is somebody else's.
+    """
+    if path is None:
+        return
+    files.check_file(path)
+    if path.is_file() and not overwrite and not is_result(path):
+        raise ValueError(
+            f"{path} is there already, and is no result of focusseg. Name another file, or give "
+            "--overwrite to replace it."
+        )
+
+
+def is_result(path: Path) -> bool:
+    """Whether the program wrote a file, by its mark; an empty file is nobody's."""
+    try:
+        with open(path, "rb") as file:
+            start = file.read(_NEAR)
+    except OSError:
+        return False
+    return not start or MARK.encode() in start
+
+
+def write_json(path: Path, values: Mapping[str, Any]) -> None:
+    """Writes figures with the mark, and says so.
+
+    Args:
+        path: File to write; its folder is made if absent.
+        values: The figures.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    files.write_json(path, {"origin": MARK, **values})
+    print(f"Written: {path}")
+
+
+def png_mark() -> PngInfo:
+    """The mark, for `PIL.Image.Image.save(..., pnginfo=)`."""
+    from PIL.PngImagePlugin import PngInfo
+
+    info = PngInfo()
+    info.add_text("Software", MARK)
+    return info

@@ -1,0 +1,140 @@
+"""Wrong command lines: one sentence, no traceback, before any work, and nothing is left behind."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from keras_focusseg import inference
+from tests.cli.conftest import Done
+
+LONG = "n" * 250
+RECIPE = """from keras_focusseg.training import Recipe
+recipe = Recipe(name="r", network="FoRNet", dataset="synthetic_streets", {})
+"""
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of things to be wrong about, which the program runs in."""
+    monkeypatch.chdir(tmp_path)
+    Image.fromarray(np.zeros((32, 32, 3), "uint8")).save("a.png")
+    Image.fromarray(np.zeros((32, 32, 3), "uint8")).save(f"{LONG}.png")
+    Path("empty").mkdir()
+    Path("file").write_text("text")
+    Path("two").mkdir()
+    for name in ("a.png", "a.jpg"):
+        Image.fromarray(np.zeros((32, 32, 3), "uint8")).save(Path("two") / name)
+    for name, more in (
+        ("good", ""),
+        ("unknown", "lr=1"),
+        ("kind", "epochs='many'"),
+        ("network", "seed=1"),
+        ("config", "network_config={'width': 1}"),
+        ("weights", "backbone_weights='nowhere.safetensors'"),
+    ):
+        text = RECIPE.format(more)
+        Path(f"{name}.py").write_text(text.replace("FoRNet", "Net") if name == "network" else text)
+    Path("syntax.py").write_text("recipe = (")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("segment nowhere.png", "There is no picture nowhere.png."),
+        ("segment a.png nowhere/b.png", "There is no picture nowhere/b.png."),
+        ("segment empty", "empty holds no picture"),
+        ("segment two", "two/a.jpg and two/a.png would both be written as a_overlay.png"),
+        ("segment a.png --output file", "file is a file; name a folder"),
+        ("segment a.png --output file/deeper", "file"),
+        ("segment a.png --output " + "n" * 300, "File name too long"),
+        (f"segment {LONG}.png", "File name too long"),
+        ("segment a.png --opacity 7", "--opacity must be in 0..1, got 7.0."),
+        ("segment a.png --preset nowhere", "There is no preset 'nowhere'"),
+        ("segment a.png --preset empty", "There is no preset 'empty'"),
+        ("segment a.png --preset file", "There is no preset 'file'"),
+        ("segment a.png --preset fornet_resnet101_cityscapes", "No public weights exist"),
+        ("evaluate nowhere", "There is no preset 'nowhere'"),
+        ("evaluate PRESET --output empty", "empty is a folder; name a file to write."),
+        ("evaluate PRESET --output file/scores.json", "file is a file"),
+        ("evaluate PRESET --output " + "n" * 300, "File name too long"),
+        ("evaluate PRESET --output a.png", "a.png is there already, and is no result"),
+        ("evaluate PRESET --data nothing", "no source 'nothing'"),
+        ("evaluate PRESET --data camvid", "root"),
+        ("evaluate PRESET --data camvid --data-root nowhere", "nowhere"),
+        ("evaluate PRESET --split nothing", "split is 'nothing'"),
+        ("evaluate PRESET --count 0", "count is 0"),
+        ("evaluate PRESET --count 1 --tolerance -1", "tolerance"),
+        ("profile nowhere", "There is no preset 'nowhere'"),
+        ("profile PRESET --size 64", "--size must be HEIGHTxWIDTH"),
+        ("profile PRESET --size 2x2 --no-latency", "too small"),
+        ("profile PRESET --runs 0", "--runs must be 1 or more"),
+        ("profile PRESET --output empty", "empty is a folder; name a file"),
+        ("presets nothing", "No preset matches 'nothing'"),
+        ("demo --out file", "file is a file; name a folder"),
+        ("demo --out two", "two holds files, and is no gallery"),
+        ("demo --count 0", "count is 0"),
+        ("train nowhere.py", "nowhere.py is not a recipe"),
+        ("train file", "file is not a recipe"),
+        ("train empty", "empty is not a recipe"),
+        ("train syntax.py", "syntax.py, line 1: is not Python: '(' was never closed."),
+        ("train unknown.py", "unknown.py, line 2: TypeError: "),
+        ("train kind.py", "kind.py, line 2: epochs must be a whole number, got 'many'."),
+        ("train network.py", "There is no network 'Net'; there are FoRNet, SCRNet, SERNetFormer."),
+        ("train config.py", "FoRNet cannot be built from network_config: "),
+        ("train weights.py", "There is no file nowhere.safetensors"),
+        ("train good.py --backbone-weights no.pth", "There is no file no.pth"),
+        ("train good.py --run-folder file", "file is a file; name a folder"),
+        ("train good.py --run-folder file/run", "file"),
+        ("train good.py --run-folder " + "n" * 300, "File name too long"),
+        ("train good.py --resume", "There is nothing to resume: runs/r/checkpoints holds no epoch"),
+        ("train good.py --run-folder empty --resume", "In empty there is nothing."),
+        ("train good.py --epochs 0", "epochs must be above 0"),
+        ("train good.py --batch-size -1", "batch_size must be above 0"),
+        ("train good.py --learning-rate nan", "learning_rate must be finite"),
+        ("train good.py --seed -1", "seed must be 0 or more"),
+        ("data check nothing", "no source 'nothing'"),
+        ("data check nowhere/at/all", "nowhere/at/all"),
+        ("data check synthetic_streets --option count", "wants NAME=VALUE"),
+        ("data check synthetic_streets --html empty", "empty is a folder; name a file"),
+        ("data check synthetic_streets --json a.png", "a.png is there already"),
+        ("data show synthetic_streets --out empty", "empty is a folder; name a file"),
+        ("data show synthetic_streets --out file", "file is there already"),
+        ("data show synthetic_streets --recipe nowhere.py", "nowhere.py is not a recipe"),
+    ],
+)
+def test_mistakes(
+    run: Callable[..., Done],
+    preset: Path,
+    here: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    line: str,
+    message: str,
+) -> None:
+    def work(*_: object, **__: object) -> None:
+        raise AssertionError("the work has begun")
+
+    if "tolerance" not in line and "--preset" not in line:
+        monkeypatch.setattr(inference, "evaluate", work)
+        monkeypatch.setattr(inference, "segment", work)
+    before = sorted(here.rglob("*"))
+    done = run(*(preset if word == "PRESET" else word for word in line.split()))
+    assert done.returncode == 2, done
+    assert done.stderr.startswith("focusseg: ") and done.stderr.count("\n") == 1, done.stderr
+    assert message in done.stderr and "Traceback" not in done.stderr
+    assert sorted(here.rglob("*")) == before
+
+
+def test_names_that_a_terminal_cannot_show(
+    run: Callable[..., Done], preset: Path, here: Path
+) -> None:
+    name = b"b\xff.png".decode("utf-8", "surrogateescape")
+    Path("a.png").rename(name)
+    done = run("segment", name, "--preset", preset, "--output", "out")
+    assert done.returncode == 0, done.stderr
+    assert len(list(Path("out").iterdir())) == 2

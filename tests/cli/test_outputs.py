@@ -1,0 +1,142 @@
+"""Nothing of somebody else's is written over, and what is broken ends no work on the rest."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from keras_focusseg import data, files
+from keras_focusseg.cli import outputs
+from tests.cli.conftest import Done
+
+Run = Callable[..., Done]
+
+
+def picture(path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.full((32, 48, 3), 90, "uint8")).save(path)
+    return path
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_one_broken_picture_does_not_end_the_rest(run: Run, preset: Path, tmp_path: Path) -> None:
+    picture(tmp_path / "in" / "a.png")
+    picture(tmp_path / "in" / "c.png")
+    (tmp_path / "in" / "b.png").write_bytes(b"not a picture")
+    out = tmp_path / "out"
+    done = run("segment", tmp_path / "in", "--preset", preset, "--output", out)
+    assert done.returncode == 1
+    assert names(out) == ["a_labels.png", "a_overlay.png", "c_labels.png", "c_overlay.png"]
+    assert done.stderr.startswith("focusseg: left out: ") and "b.png" in done.stderr
+    assert done.stderr.endswith("1 of 3 pictures left out.\n") and "Traceback" not in done.stderr
+    alone = run("segment", tmp_path / "in" / "b.png", "--preset", preset, "--output", out / "no")
+    assert alone.returncode == 1 and not (out / "no").exists()
+
+
+def test_a_second_run_knows_its_own_results(run: Run, preset: Path, tmp_path: Path) -> None:
+    picture(tmp_path / "a.png")
+    words = ("segment", tmp_path, "--preset", preset, "--output", tmp_path)
+    assert run(*words).returncode == 0
+    first = names(tmp_path)
+    assert first == ["a.png", "a_labels.png", "a_overlay.png"]
+    again = run(*words)
+    assert again.returncode == 0 and names(tmp_path) == first
+    assert "2 results of an earlier run are left out" in again.stdout
+
+
+def test_segment_never_writes_over_what_it_did_not_write(
+    run: Run, preset: Path, tmp_path: Path
+) -> None:
+    image = picture(tmp_path / "a.png")
+    by_hand = picture(tmp_path / "a_labels.png")
+    before = by_hand.read_bytes()
+    both = ("segment", tmp_path, "--preset", preset, "--output", tmp_path)
+    for words in (both, (*both, "--overwrite")):  # an input is never written over
+        done = run(*words)
+        assert done.returncode == 2 and "a_labels.png, which is to be segmented too" in done.stderr
+    one = ("segment", image, "--preset", preset, "--output", tmp_path)
+    done = run(*one)
+    assert done.returncode == 2 and "a_labels.png is there already" in done.stderr
+    assert by_hand.read_bytes() == before and names(tmp_path) == ["a.png", "a_labels.png"]
+    assert run(*one, "--overwrite").returncode == 0 and by_hand.read_bytes() != before
+
+
+def test_figures_are_replaced_only_if_they_are_ours(run: Run, preset: Path, tmp_path: Path) -> None:
+    path = tmp_path / "deeper" / "costs.json"
+    words = ("profile", preset, "--size", "64x64", "--no-latency", "--output", path)
+    for _ in range(2):
+        assert run(*words).returncode == 0
+    assert json.loads(path.read_text())["origin"] == outputs.MARK
+    path.write_text('{"mine": 1}')
+    done = run(*words)
+    assert done.returncode == 2 and "costs.json is there already, and is no" in done.stderr
+    assert path.read_text() == '{"mine": 1}'
+    assert run(*words, "--overwrite").returncode == 0
+    assert run(*words[:-1], "/dev/null").returncode == 0
+
+
+def test_evaluate_names_what_it_left_out(
+    run: Run, preset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load = data.SyntheticStreets.load
+
+    def one_broken(self: data.SyntheticStreets, index: int) -> data.Sample:
+        if index == 1:
+            raise data.DataError("is broken", file="one.png")
+        return load(self, index)
+
+    monkeypatch.setattr(data.SyntheticStreets, "load", one_broken)
+    path = tmp_path / "deeper" / "scores.json"
+    done = run("evaluate", preset, "--count", 2, "--output", path)
+    assert done.returncode == 1 and "left out: one.png: is broken" in done.stdout
+    assert "1 of 2 images left out" in done.stdout
+
+    def no_constant(text: str) -> None:
+        raise AssertionError(text)  # NaN is no JSON
+
+    scores = json.loads(path.read_text(), parse_constant=no_constant)
+    assert scores["frames"] == 1 and len(scores["left_out"]) == 1
+
+
+def test_sheets_and_pages_are_replaced_only_if_they_are_ours(run: Run, tmp_path: Path) -> None:
+    source = ("synthetic_streets", "--option", "count=1", "--option", "size=[64,64]")
+    for sheet in ("sheet.png", "sheet.jpg"):
+        for _ in range(2):
+            done = run("data", "show", *source, "--out", tmp_path / sheet)
+            assert done.returncode == 0, done.stderr
+    page, figures = tmp_path / "page.html", tmp_path / "figures.json"
+    check = ("data", "check", *source, "--split", "val", "--html", page, "--json", figures)
+    for _ in range(2):
+        assert run(*check).returncode == 0
+    for path, words in (
+        (tmp_path / "sheet.png", ("data", "show", *source, "--out", tmp_path / "sheet.png")),
+        (page, check),
+        (figures, check),
+    ):
+        path.write_text("mine")
+        done = run(*words)
+        assert done.returncode == 2 and f"{path.name} is there already" in done.stderr
+        assert path.read_text() == "mine"
+        assert run(*words, "--overwrite").returncode == 0
+
+
+def test_a_gallery_is_not_put_among_other_files(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "legend.png").write_text("mine")
+    done = run("demo", "--out", tmp_path)
+    assert done.returncode == 2 and "holds files, and is no gallery of focusseg" in done.stderr
+    assert names(tmp_path) == ["legend.png"]
+
+
+def test_marks(tmp_path: Path) -> None:
+    files.write_json(tmp_path / "a.json", {"origin": outputs.MARK})
+    (tmp_path / "b.json").write_text(" " * 5000 + outputs.MARK)
+    assert outputs.is_result(tmp_path / "a.json") and not outputs.is_result(tmp_path / "b.json")
+    assert not outputs.is_result(tmp_path / "absent")
