@@ -188,8 +188,9 @@ def check_folder(path: str | Path) -> None:
         ValueError: It is a file, its name is too long, or it lies in a file or is read-only.
     """
     path = Path(path)
-    if path.is_file():
-        raise ValueError(f"{path} is a file; name a folder to write into.")
+    with contextlib.suppress(OSError):  # told by what follows
+        if path.is_file():
+            raise ValueError(f"{path} is a file; name a folder to write into.")
     _check(path / "file")
 
 
