@@ -68,8 +68,21 @@ class Augmentation(abc.ABC):
         """
 
 
-class Configured:
+class Configured(Augmentation):
     """A dataclass whose fields are plain values, with its name in its config."""
+
+    def __call__(
+        self,
+        image: np.ndarray,
+        mask: np.ndarray,
+        rng: np.random.Generator,
+        target: int | None = None,
+        partner: Partner | None = None,
+    ) -> Pair:
+        """This step alone; see `Augmentation`."""
+        canvas = Canvas(image, mask, target=target)
+        run([self], canvas, rng, partner)
+        return canvas.arrays()
 
     def to_config(self) -> dict[str, Any]:
         """Name and fields as plain values that `json` can write."""
@@ -99,7 +112,7 @@ class Configured:
         return cls(**given)
 
 
-class Step(Configured, Augmentation):
+class Step(Configured):
     """One named change of an image and its mask, as plain values.
 
     A subclass is a frozen dataclass whose fields JSON can hold, and defines `run`. A step is an
@@ -115,21 +128,8 @@ class Step(Configured, Augmentation):
             rng: where all randomness has to come from.
         """
 
-    def __call__(
-        self,
-        image: np.ndarray,
-        mask: np.ndarray,
-        rng: np.random.Generator,
-        target: int | None = None,
-        partner: Partner | None = None,
-    ) -> Pair:
-        """This step alone; see `Augmentation`."""
-        canvas = Canvas(image, mask, target=target)
-        self.run(canvas, rng)
-        return canvas.arrays()
 
-
-class Mixing(Configured, Augmentation):
+class Mixing(Configured):
     """A step that brings in a second sample, which the pipeline draws.
 
     A subclass is a frozen dataclass with a field `probability`, and defines `mix`.
@@ -154,19 +154,6 @@ class Mixing(Configured, Augmentation):
         Returns:
             New image and mask.
         """
-
-    def __call__(
-        self,
-        image: np.ndarray,
-        mask: np.ndarray,
-        rng: np.random.Generator,
-        target: int | None = None,
-        partner: Partner | None = None,
-    ) -> Pair:
-        """This step alone; see `Augmentation`."""
-        canvas = Canvas(image, mask, target=target)
-        run([self], canvas, rng, partner)
-        return canvas.arrays()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -196,7 +183,7 @@ def as_augmentation(augment: Augmentation | Callable[..., Pair]) -> Augmentation
 
 
 def run(
-    steps: Sequence[Step | Mixing],
+    steps: Sequence[Configured],
     canvas: Canvas,
     rng: np.random.Generator,
     partner: Partner | None,
@@ -230,12 +217,12 @@ def run(
                         "with a size before it."
                     )
                 canvas.put(*step.mix(rng, pair, other))
-        else:
+        elif isinstance(step, Step):
             step.run(canvas, rng)
 
 
 def _other(
-    steps: Sequence[Step | Mixing],
+    steps: Sequence[Configured],
     canvas: Canvas,
     image: np.ndarray,
     mask: np.ndarray,

@@ -24,6 +24,8 @@ from keras_focusseg.label_spaces import IGNORE
 
 Edit = Callable[[Image.Image], Image.Image]
 """What changes colours of an RGB picture and moves nothing."""
+Fill = int | tuple[int, int, int]
+"""Value where a view leaves the source: a number in masks, RGB in images."""
 
 # The ImageNet mean, which normalisation turns to about zero.
 FILL = (124, 116, 104)
@@ -81,12 +83,11 @@ def see_mask(view: View, mask: np.ndarray) -> np.ndarray:
     Returns:
         (h, w) uint8, 255 where the view leaves the source.
     """
-    return (straight_mask if view.is_straight else general_mask)(view, mask)
+    read = read_straight if view.is_straight else read_general
+    return read(view, mask, Image.Resampling.NEAREST, IGNORE)
 
 
-def see_image(
-    view: View, image: np.ndarray, fill: tuple[int, int, int], edits: Sequence[Edit] = ()
-) -> np.ndarray:
+def see_image(view: View, image: np.ndarray, fill: Fill, edits: Sequence[Edit] = ()) -> np.ndarray:
     """The image as a view shows it, recoloured.
 
     Where the content shrinks it is averaged, so nothing aliases. Edits run at the coarser of the
@@ -101,121 +102,85 @@ def see_image(
     Returns:
         (h, w, 3) uint8.
     """
-    return (straight_image if view.is_straight else general_image)(view, image, fill, edits)
-
-
-def straight_mask(view: View, mask: np.ndarray) -> np.ndarray:
-    """`see_mask` for a view that neither turns nor slants."""
-    straight = _Straight.of(view, mask.shape)
-    if straight.is_empty:
-        return np.full(view.size, IGNORE, "uint8")
-    rows, columns = straight.rows, straight.columns
-    seen = mask[rows.region, columns.region]
-    if not straight.copies:
-        region = Image.fromarray(np.ascontiguousarray(seen))
-        box = straight.box(region.size)
-        seen = np.asarray(region.resize(straight.length, Image.Resampling.NEAREST, box))
-    seen = seen[rows.step, columns.step]
-    if seen.shape == view.size:
-        return np.ascontiguousarray(seen)
-    result = np.full(view.size, IGNORE, "uint8")
-    result[rows.shown, columns.shown] = seen
-    return result
-
-
-def straight_image(
-    view: View, image: np.ndarray, fill: tuple[int, int, int], edits: Sequence[Edit] = ()
-) -> np.ndarray:
-    """`see_image` for a view that neither turns nor slants."""
-    straight = _Straight.of(view, image.shape)
-    if straight.is_empty:
-        return np.full((*view.size, 3), fill, "uint8")
     if not edits and view.size == image.shape[:2] and np.allclose(view.matrix, np.eye(2, 3)):
         return image
-    rows, columns = straight.rows, straight.columns
-    picture = Image.fromarray(np.ascontiguousarray(image[rows.region, columns.region]))
-    shrinks = straight.length[0] * straight.length[1] < picture.width * picture.height
+    read = read_straight if view.is_straight else read_general
+    return read(view, image, Image.Resampling.BILINEAR, fill, edits)
+
+
+def read_straight(
+    view: View,
+    array: np.ndarray,
+    resample: Image.Resampling,
+    fill: Fill,
+    edits: Sequence[Edit] = (),
+) -> np.ndarray:
+    """A crop, a resize and a flip: what `see_image` and `see_mask` do where nothing turns."""
+    (across, _, x), (_, down, y) = view.matrix.tolist()
+    rows = _Axis.of(down, y, view.size[0], array.shape[0])
+    columns = _Axis.of(across, x, view.size[1], array.shape[1])
+    if rows.is_empty or columns.is_empty:
+        return np.full((*view.size, *array.shape[2:]), fill, "uint8")
+    picture = _picture(array, rows.region, columns.region)
+    size = columns.shown.stop - columns.shown.start, rows.shown.stop - rows.shown.start
+    shrinks = size[0] * size[1] < picture.width * picture.height
     if not shrinks:
         picture = _edited(picture, edits)
-    if not straight.copies:
-        box = straight.box(picture.size)
-        picture = picture.resize(straight.length, Image.Resampling.BILINEAR, box)
+    if rows.margin or columns.margin:  # else pixels are copied
+        (left, right), (top, bottom) = columns.ends, rows.ends
+        box = left, top, min(right, picture.width), min(bottom, picture.height)
+        picture = picture.resize(size, resample, box)
     if shrinks:
         picture = _edited(picture, edits)
     if columns.is_mirrored:
         picture = picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
     if rows.is_mirrored:
         picture = picture.transpose(Image.Transpose.FLIP_TOP_BOTTOM)
-    if (picture.height, picture.width) == view.size:
-        return np.asarray(picture)
-    canvas = Image.new("RGB", (view.size[1], view.size[0]), fill)
-    canvas.paste(picture, (columns.shown.start, rows.shown.start))
-    return np.asarray(canvas)
+    if (picture.height, picture.width) != view.size:
+        canvas = Image.new(picture.mode, view.size[::-1], fill)
+        canvas.paste(picture, (columns.shown.start, rows.shown.start))
+        picture = canvas
+    return np.asarray(picture)
 
 
-def general_mask(view: View, mask: np.ndarray) -> np.ndarray:
-    """`see_mask` for any view."""
-    part = _Part.of(view, mask.shape)
-    if part is None:
-        return np.full(view.size, IGNORE, "uint8")
-    region = Image.fromarray(np.ascontiguousarray(mask[part.rows, part.columns]))
-    nearest = Image.Resampling.NEAREST
-    return np.asarray(_transform(region, part.view.matrix, view.size, nearest, IGNORE))
-
-
-def general_image(
-    view: View, image: np.ndarray, fill: tuple[int, int, int], edits: Sequence[Edit] = ()
+def read_general(
+    view: View,
+    array: np.ndarray,
+    resample: Image.Resampling,
+    fill: Fill,
+    edits: Sequence[Edit] = (),
 ) -> np.ndarray:
-    """`see_image` for any view."""
-    part = _Part.of(view, image.shape)
-    if part is None:
-        return np.full((*view.size, 3), fill, "uint8")
-    region = Image.fromarray(np.ascontiguousarray(image[part.rows, part.columns]))
+    """What `see_image` and `see_mask` do for any view."""
+    # The part in view, and what a bilinear or antialiased read touches beyond its corners.
+    corners, margin = _corners(view.matrix, view.size), 2 + np.ceil(1 / np.array(view.scale)[::-1])
+    limits = np.array(array.shape[1::-1])
+    low = np.clip(np.floor(corners.min(axis=1) - margin), 0, limits).astype(int)
+    high = np.clip(np.ceil(corners.max(axis=1) + margin), 0, limits).astype(int)
+    if (low >= high).any():
+        return np.full((*view.size, *array.shape[2:]), fill, "uint8")
+    picture = _picture(array, slice(low[1], high[1]), slice(low[0], high[0]))
+    matrix = np.column_stack([view.matrix[:, :2], view.matrix[:, 2] - low])
+    if resample is Image.Resampling.NEAREST:
+        return np.asarray(_transform(picture, matrix, view.size, resample, fill))
     # A bilinear read looks at 2x2 pixels and would alias where the content shrinks: shrink first,
     # each pixel of the smaller picture being a mean over those it stands for.
     down, across = (min(1.0, factor) for factor in view.scale)
-    smaller = (max(1, round(region.width * across)), max(1, round(region.height * down)))
-    shrunk = region.resize(smaller, Image.Resampling.BILINEAR) if smaller != region.size else region
-    ratio = np.array(smaller) / region.size
+    size = max(1, round(picture.width * across)), max(1, round(picture.height * down))
+    matrix *= (np.array(size) / picture.size)[:, None]
+    if size != picture.size:
+        picture = picture.resize(size, resample)
     # Edited before the read, so that the fill stays as it is.
-    picture = _edited(shrunk, edits)
-    return np.asarray(_bilinear(picture, part.view.matrix * ratio[:, None], view.size, fill))
+    return np.asarray(_bilinear(_edited(picture, edits), matrix, view.size, fill))
+
+
+def _picture(array: np.ndarray, rows: slice, columns: slice) -> Image.Image:
+    return Image.fromarray(np.ascontiguousarray(array[rows, columns]))
 
 
 def _edited(image: Image.Image, edits: Sequence[Edit]) -> Image.Image:
     for edit in edits:
         image = edit(image)
     return image
-
-
-@dataclass(frozen=True)
-class _Part:
-    """The part of a source that a view looks at.
-
-    Attributes:
-        rows: of the source.
-        columns: of the source.
-        view: of the part alone.
-    """
-
-    rows: slice
-    columns: slice
-    view: View
-
-    @classmethod
-    def of(cls, view: View, source: Sequence[int]) -> _Part | None:
-        """The part of a source of that (H, W), or None if nothing of it is in view."""
-        corners = _corners(view.matrix, view.size)
-        # What a bilinear or antialiased read touches beyond the outermost corner.
-        margin = 2 + np.ceil(1 / np.array(view.scale)[::-1])
-        limits = np.array(source[:2])[::-1]
-        low = np.clip(np.floor(corners.min(axis=1) - margin), 0, limits).astype(int)
-        high = np.clip(np.ceil(corners.max(axis=1) + margin), 0, limits).astype(int)
-        if (low >= high).any():
-            return None
-        moved = view.matrix.copy()
-        moved[:, 2] -= low
-        return cls(slice(low[1], high[1]), slice(low[0], high[0]), View(moved, view.size))
 
 
 def _corners(matrix: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -225,7 +190,7 @@ def _corners(matrix: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def _bilinear(
-    region: Image.Image, matrix: np.ndarray, size: tuple[int, int], fill: tuple[int, int, int]
+    region: Image.Image, matrix: np.ndarray, size: tuple[int, int], fill: Fill
 ) -> Image.Image:
     """A bilinear read, blended from four reads of the nearest pixel.
 
@@ -252,7 +217,7 @@ def _transform(
     matrix: np.ndarray,
     size: tuple[int, int],
     resample: Image.Resampling,
-    fill: int | tuple[int, int, int],
+    fill: Fill,
 ) -> Image.Image:
     return region.transform(
         (size[1], size[0]),
@@ -319,9 +284,9 @@ class _Axis:
         return cls(shown, low, high, is_mirrored, margin, length)
 
     @property
-    def step(self) -> slice:
-        """Turns an array on this axis if it is shown backwards."""
-        return slice(None, None, -1) if self.is_mirrored else slice(None)
+    def is_empty(self) -> bool:
+        """Whether nothing of the source is in view."""
+        return self.shown.start >= self.shown.stop or self.low >= self.high
 
     @property
     def region(self) -> slice:
@@ -331,46 +296,7 @@ class _Axis:
             min(self.length, math.ceil(self.high) + self.margin),
         )
 
-
-@dataclass(frozen=True)
-class _Straight:
-    """A view that crops, resizes and mirrors: its two axes."""
-
-    rows: _Axis
-    columns: _Axis
-
-    @classmethod
-    def of(cls, view: View, source: Sequence[int]) -> _Straight:
-        """The axes of a view of a source of that (H, W)."""
-        (across, _, x), (_, down, y) = view.matrix.tolist()
-        height, width = view.size
-        return cls(_Axis.of(down, y, height, source[0]), _Axis.of(across, x, width, source[1]))
-
     @property
-    def is_empty(self) -> bool:
-        """Whether nothing of the source is in view."""
-        return any(
-            axis.shown.start >= axis.shown.stop or axis.low >= axis.high
-            for axis in (self.rows, self.columns)
-        )
-
-    @property
-    def copies(self) -> bool:
-        """Whether pixels are copied and none is blended."""
-        return self.rows.margin == 0 and self.columns.margin == 0
-
-    @property
-    def length(self) -> tuple[int, int]:
-        """(width, height) of what is shown, in pixels of the result."""
-        rows, columns = self.rows.shown, self.columns.shown
-        return columns.stop - columns.start, rows.stop - rows.start
-
-    def box(self, size: tuple[int, int]) -> tuple[float, float, float, float]:
-        """(left, upper, right, lower) of what is shown, in pixels of the region of that size."""
-        left, top = self.columns.region.start, self.rows.region.start
-        return (
-            self.columns.low - left,
-            self.rows.low - top,
-            min(self.columns.high - left, size[0]),
-            min(self.rows.high - top, size[1]),
-        )
+    def ends(self) -> tuple[float, float]:
+        """Where the part that is shown begins and ends in the region."""
+        return self.low - self.region.start, self.high - self.region.start

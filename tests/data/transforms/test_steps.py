@@ -57,6 +57,7 @@ COLORS = {
     **{f"rand-augment: {name}": RandAugment(1, 10.0, (name,)) for name in COLOR_OPS},
 }
 IMAGE = np.random.default_rng(0).integers(0, 256, (*SIZE, 3), "uint8")
+NEAREST, BILINEAR = Image.Resampling.NEAREST, Image.Resampling.BILINEAR
 
 
 def rng(seed: int = 0) -> np.random.Generator:
@@ -250,27 +251,27 @@ class TestReading:
         view = warp.View(matrix, size)
         assert view.is_straight
         smooth = np.asarray(Image.fromarray(IMAGE[::6, ::6]).resize(SIZE[::-1]))
-        straight = warp.straight_image(view, smooth, FILL).astype(int)
-        blended = np.abs(straight - warp.general_image(view, smooth, FILL))
+        straight = warp.read_straight(view, smooth, BILINEAR, FILL).astype(int)
+        blended = np.abs(straight - warp.read_general(view, smooth, BILINEAR, FILL))
         assert blended.max() <= 2 and (blended > 1).mean() < 0.01  # its three blends round
         monkeypatch.setattr(warp, "_FIXED_POINT_LIMIT", 0)  # from here on, Pillow's bilinear read
-        assert np.abs(straight - warp.general_image(view, smooth, FILL)).max() <= 1
+        assert np.abs(straight - warp.read_general(view, smooth, BILINEAR, FILL)).max() <= 1
         mask = blobs(seed)
-        np.testing.assert_array_equal(warp.straight_mask(view, mask), warp.general_mask(view, mask))
+        np.testing.assert_array_equal(
+            warp.read_straight(view, mask, NEAREST, 255),
+            warp.read_general(view, mask, NEAREST, 255),
+        )
 
     def test_the_straight_path_leaves_the_source_where_the_general_one_does(self):
         """Beyond the border both are ignored; on it the general path blends with the fill."""
         view = warp.View(np.array([[0.613, 0, -20.3], [0, 0.457, -9.8]]), (300, 310))
         mask = np.zeros(SIZE, "uint8")
-        straight, general = (see(view, mask) for see in (warp.straight_mask, warp.general_mask))
-        np.testing.assert_array_equal(straight, general)
+        both = (warp.read_straight, warp.read_general)
+        outside, other = (read(view, mask, NEAREST, 255) for read in both)
+        np.testing.assert_array_equal(outside, other)
         white = np.full((*SIZE, 3), 255, "uint8")
-        straight, general = (
-            see(view, white, FILL) for see in (warp.straight_image, warp.general_image)
-        )
-        np.testing.assert_array_equal(
-            (straight == FILL).all(-1), warp.straight_mask(view, mask) == 255
-        )
+        straight, general = (read(view, white, BILINEAR, FILL) for read in both)
+        np.testing.assert_array_equal((straight == FILL).all(-1), outside == 255)
         blended = ~((general == FILL).all(-1) | (general == 255).all(-1))
         assert blended.any() and (straight != general).any(-1)[~blended].mean() < 0.02
 
@@ -278,7 +279,8 @@ class TestReading:
         view = warp.View(np.array([[1.7, 0, 3.2], [0, 1.4, 2.1]]), (50, 60))
         smooth = np.asarray(Image.fromarray(IMAGE[::6, ::6]).resize(SIZE[::-1]))
         straight, general = (
-            see(view, smooth, FILL).astype(int) for see in (warp.straight_image, warp.general_image)
+            read(view, smooth, BILINEAR, FILL).astype(int)
+            for read in (warp.read_straight, warp.read_general)
         )
         assert 0 < np.abs(straight - general).mean() < 2 and straight.std() > general.std()
 
