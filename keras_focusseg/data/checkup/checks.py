@@ -212,12 +212,8 @@ def _findings(looked: Sequence[rules.Looked]) -> list[Finding]:
     for part in looked:
         if not part.looks:
             fix = "Look whether the folder is the right one."
-            found.append(
-                rules.finding(
-                    "error", "empty split", part.split, fix, [Example(part.split, "no sample")]
-                )
-            )
-        for rule in (rules.unpaired, rules.faults, rules.remarks, rules.masks, rules.sizes):
+            found.append(rules.single("error", "empty split", part.split, "no sample", fix))
+        for rule in (rules.unpaired, rules.remarks, rules.masks, rules.sizes):
             found += rule(part)
     for between in (repeats.repeated, repeats.nearly_repeated, videos.neighbours, rules.classes):
         found += between(looked)

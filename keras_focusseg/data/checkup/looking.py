@@ -176,7 +176,7 @@ def _grey(source: Source, path: Path) -> tuple[str, str] | None:
     return (
         f"holds {', '.join(str(value) for value in found[:5])}{', ...' if len(found) > 5 else ''}, "
         f"the grey values of the colours of {space.name!r}, not ids",
-        "Restore the coloured masks and read them by their colours, or convert these to ids.",
+        "Restore the coloured masks, or convert these to ids.",
     )
 
 
@@ -245,7 +245,10 @@ def _odd_palette(path: Path, space: LabelSpace, found: dict[int, tuple[int, ...]
         f"id {first} is {read[first]!r} but has the colour {found[first]} of "
         f"{meant[found[first]]!r}; {len(wrong)} of {len(found)} ids differ so"
     )
-    fix = "Its palette was made anew, so its indices are no ids. Read the masks by their colours."
+    fix = (
+        "Its palette was made anew, so its indices are no ids. Restore the masks, or open them as "
+        "'folder' with encoding='colors', which reads them by their colours."
+    )
     return [Remark("error", "palette whose colours contradict its ids", path, value, fix)]
 
 

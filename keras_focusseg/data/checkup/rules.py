@@ -33,10 +33,6 @@ class Looked:
     looks: list[Look]
     root: Path | None = None
 
-    def short(self, text: str) -> str:
-        """A text in which paths are from the root on."""
-        return from_root(text, self.root)
-
     @property
     def split(self) -> str:
         """Its name."""
@@ -90,31 +86,38 @@ def finding(
     return Finding(severity, kind, split, len(examples), fix, tuple(examples[:KEPT]))
 
 
+def single(severity: Severity, kind: str, split: str, value: str, fix: str) -> Finding:
+    """A finding about splits as such."""
+    return finding(severity, kind, split, fix, [Example(split, value)])
+
+
 def ordered(findings: Iterable[Finding]) -> tuple[Finding, ...]:
     """Errors first, then warnings, then notes; else as they come."""
     return tuple(sorted(findings, key=lambda found: SEVERITIES.index(found.severity)))
 
 
 def remarks(looked: Looked) -> list[Finding]:
-    """What was seen at single samples, cases of one kind together."""
+    """What was seen at single samples, or left out of them, cases of one kind together."""
     groups: dict[tuple[Severity, str, str], list[tuple[Example, str]]] = defaultdict(list)
-    for seen in looked.looks:
-        for remark in seen.remarks:
-            # Advice with the name of a file or a number in it is the same advice.
-            advice = re.sub(r"'[^']*'|\"[^\"]*\"|\d+", "", remark.fix)
-            key = (remark.severity, remark.kind, advice)
-            groups[key].append((_remark_example(looked, seen, remark), remark.fix))
+    seen = [(look, remark) for look in looked.looks for remark in look.remarks]
+    left = [(None, failure(error)) for error in looked.source.faults]  # training refuses these
+    for look, remark in [*seen, *left]:
+        # Advice with the name of a file or a number in it is the same advice.
+        advice = re.sub(r"'[^']*'|\"[^\"]*\"|\d+", "", remark.fix)
+        key = (remark.severity, remark.kind, advice)
+        groups[key].append((_remark_example(looked, look, remark), remark.fix))
     return [
         finding(severity, kind, looked.split, cases[0][1], [example for example, _ in cases])
         for (severity, kind, _), cases in groups.items()
     ]
 
 
-def _remark_example(looked: Looked, seen: Look, remark: Remark) -> Example:
-    value = looked.short(remark.value)
-    if remark.path is None:
-        return looked.example(seen.index, value)
-    return Example(shown(remark.path, looked.root), value, ((looked.split, seen.index),))
+def _remark_example(looked: Looked, seen: Look | None, remark: Remark) -> Example:
+    value = from_root(remark.value, looked.root)
+    samples = () if seen is None else ((looked.split, seen.index),)
+    if remark.path is not None:
+        return Example(shown(remark.path, looked.root), value, samples)
+    return Example(looked.split if seen is None else looked.file(seen.index), value, samples)
 
 
 def unpaired(looked: Looked) -> list[Finding]:
@@ -145,24 +148,6 @@ def unpaired(looked: Looked) -> list[Finding]:
         "dataset has one, or move the file away. Training refuses it as it is."
     )
     return [finding("error", "file without partner", looked.split, fix, examples)]
-
-
-def faults(looked: Looked) -> list[Finding]:
-    """What was left out because something is wrong with it; training refuses it."""
-    groups: dict[str, list[Remark]] = defaultdict(list)
-    for error in looked.source.faults:
-        remark = failure(error)
-        groups[remark.kind].append(remark)
-    return [
-        finding(
-            "error",
-            kind,
-            looked.split,
-            found[0].fix,
-            [Example(shown(r.path, looked.root) if r.path else "", r.value) for r in found],
-        )
-        for kind, found in groups.items()
-    ]
 
 
 def _plain(path: Path) -> str:
@@ -219,11 +204,7 @@ def sizes(looked: Looked) -> list[Finding]:
         f"{len(found)} sizes from {areas[0][1]} x {areas[0][0]} to {areas[-1][1]} x {areas[-1][0]}"
     )
     fix = "Train in crops of one size (crop_size), and validate with a batch of 1."
-    return [
-        finding(
-            "note", "pictures of several sizes", looked.split, fix, [Example(looked.split, value)]
-        )
-    ]
+    return [single("note", "pictures of several sizes", looked.split, value, fix)]
 
 
 def classes(splits: Sequence[Looked]) -> list[Finding]:
@@ -238,71 +219,55 @@ def classes(splits: Sequence[Looked]) -> list[Finding]:
         return found
     space = counted[0][0].source.label_space
     names = ", ".join(looked.split for looked, _ in counted)
-    if len({looked.source.label_space for looked, _ in counted}) > 1:
-        value = "; ".join(
-            f"{looked.split}: {some(looked.source.label_space.classes, 12)}"
-            for looked, _ in counted
-        )
+    spaces = [(looked.split, looked.source.label_space) for looked, _ in counted]
+    if len({space for _, space in spaces}) > 1:
+        value = "; ".join(f"{split}: {some(space.classes, 12)}" for split, space in spaces)
         fix = "Give all splits the same label space, or one class table for all of them."
-        kind = "splits with different classes"
-        return [*found, finding("error", kind, names, fix, [Example(names, value)])]
+        return [*found, single("error", "splits with different classes", names, value, fix)]
     everywhere = np.sum([counts[:-1] > 0 for _, counts in counted], axis=0)
     if missing := [space.classes[i] for i in np.flatnonzero(everywhere == 0)]:
         value = f"{len(missing)} of {space.num_classes} classes: {some(missing, 12)}"
         fix = "Nothing if so few pictures are meant; otherwise look whether the ids are right."
-        found.append(
-            finding("note", "class that no mask shows", names, fix, [Example(names, value)])
-        )
-    train = next(
-        ((looked, counts) for looked, counts in counted if looked.split.startswith("train")), None
-    )
-    if train is not None:
-        fix = (
-            "The network cannot learn it, and its IoU of 0 counts in the mean. Move pictures that "
-            "show it to the training split, or merge the class with another."
-        )
-        for looked, counts in counted:
-            unseen = np.flatnonzero((counts[:-1] > 0) & (train[1][:-1] == 0))
-            if looked is not train[0] and unseen.size:
-                value = f"in {looked.split} but not in {train[0].split}: " + some(
-                    [space.classes[i] for i in unseen], 12
-                )
-                names = f"{train[0].split}, {looked.split}"
-                case = Example(looked.split, value)
-                kind = "class that training never shows"
-                found.append(finding("warning", kind, names, fix, [case]))
+        found.append(single("note", "class that no mask shows", names, value, fix))
+    trained = [(looked.split, n) for looked, n in counted if looked.split.startswith("train")]
+    for looked, counts in counted if trained else ():
+        train, learned = trained[0]
+        unseen = np.flatnonzero((counts[:-1] > 0) & (learned[:-1] == 0))
+        if unseen.size:
+            names = some([space.classes[i] for i in unseen], 12)
+            case = Example(looked.split, f"in {looked.split} but not in {train}: {names}")
+            fix = (
+                "The network cannot learn it, and its IoU of 0 counts in the mean. Move pictures "
+                "that show it to the training split, or merge the class with another."
+            )
+            kind = "class that training never shows"
+            found.append(finding("warning", kind, f"{train}, {looked.split}", fix, [case]))
     return found
 
 
 def _too_little(looked: Looked, counts: np.ndarray) -> list[Finding]:
     """Whether a split has something to learn or to score."""
     space, split = looked.source.label_space, looked.split
-    shown_classes = np.flatnonzero(counts[:-1])
-    if not shown_classes.size:
+    there = np.flatnonzero(counts[:-1])
+    if not there.size:
+        value = f"all {int(counts[-1])} pixels are {space.ignore_name!r}"
         fix = (
             "Look whether the label table is that of these masks: its ignored ids are all there is."
         )
-        value = f"all {int(counts[-1])} pixels are {space.ignore_name!r}"
-        return [
-            finding("error", "split without a labelled pixel", split, fix, [Example(split, value)])
-        ]
+        return [single("error", "split without a labelled pixel", split, value, fix)]
     found = []
-    if shown_classes.size == 1 and space.num_classes > 1:
-        value = f"the only class is {space.classes[shown_classes[0]]!r}"
+    if there.size == 1 and space.num_classes > 1:
+        value = f"the only class is {space.classes[there[0]]!r}"
         fix = "There is nothing to tell apart. Look whether the ids on disk are those of the table."
         if counts[-1] and looked.source.files(0):
             fix += (
-                " Masks in black and white hold 0 and 255, and 255 is ignored here: give the id "
-                "255 to the class that is white."
+                " Masks in black and white hold 0 and 255, and 255 is ignored here: in a folder of "
+                "your own, give the id 255 to the class that is white."
             )
-        found.append(
-            finding("error", "split of one class only", split, fix, [Example(split, value)])
-        )
+        found.append(single("error", "split of one class only", split, value, fix))
     share = counts[-1] / counts.sum()
     if share > _MOSTLY:
         value = f"{100 * share:.0f} % of the pixels are {space.ignore_name!r}"
         fix = "Look whether a class stands among the ignored ids."
-        found.append(
-            finding("warning", "split that is mostly ignored", split, fix, [Example(split, value)])
-        )
+        found.append(single("warning", "split that is mostly ignored", split, value, fix))
     return found

@@ -9,20 +9,8 @@ from typing import Any
 
 from keras_focusseg import label_spaces
 from keras_focusseg.data.errors import DataError
+from keras_focusseg.data.sources import camvid_copies as copies
 from keras_focusseg.data.sources.base import Source, existing_folder, some
-from keras_focusseg.data.sources.camvid_copies import (
-    COPIES,
-    GET,
-    check_classes,
-    classes_of,
-    files_together,
-    find,
-    list_files,
-    locate,
-    mask_ending,
-    read_list,
-    splits_of,
-)
 from keras_focusseg.data.sources.camvid_frames import (
     AUTHOR,
     KNOWN_STRAY,
@@ -68,9 +56,9 @@ class _CamVid(PairSource):
             groups = label_spaces.grouping("camvid32", grouping)
         self.root = existing_folder(root, "the CamVid folder").resolve()
         self.split = split
-        kind, base, layout = locate(self.root, self.kinds)
-        lists = list_files(kind, base, self.root)
-        known = OFFICIAL if official_split else splits_of(kind, base, layout, lists)
+        kind, base, layout = copies.locate(self.root, self.kinds)
+        lists = copies.list_files(kind, base, self.root)
+        known = OFFICIAL if official_split else copies.splits_of(kind, base, layout, lists)
         parts = split_parts(split, known, "This copy of CamVid")
         if 0 < sum(part in AUTHOR for part in parts) < len(parts):
             raise DataError(
@@ -78,24 +66,26 @@ class _CamVid(PairSource):
                 kind="split that is not there",
             )
         if kind in ("kaggle", "listed"):
-            check_classes(base, self.root)
-        ending = mask_ending(base, self.root, layout)
+            copies.check_classes(base, self.root)
+        ending = copies.mask_ending(base, self.root, layout)
         left_out: list[Path] = []
         self.unpaired, collected = left_out, None if strict else left_out
         by_heart = official_split or not (lists or kind in ("segnet", "kaggle"))
         if kind in ("segnet", "kaggle") and not official_split:
-            found = {part: layout.files(base, self.root, part, ending, GET) for part in parts}
+            found = {
+                part: layout.files(base, self.root, part, ending, copies.GET) for part in parts
+            }
         else:
-            found = dict.fromkeys(parts, files_together(base, self.root, layout, ending))
+            found = dict.fromkeys(parts, copies.files_together(base, self.root, layout, ending))
         self.pairs = []
         for part, (folders, images, masks) in found.items():
             if by_heart and part != "all":
                 names = [("", frame) for frame in split_frames(part)]
                 check_frames({*images, *masks}, [part], folders[0])
             elif part in lists:
-                names = read_list(lists[part], ending)
+                names = copies.read_list(lists[part], ending)
             elif kind == "listed" and part == "train":  # fastai lists the others alone
-                others = {f for path in lists.values() for _, f in read_list(path, ending)}
+                others = {f for path in lists.values() for _, f in copies.read_list(path, ending)}
                 rest = sorted({*images, *masks} - others)
                 names = [("", frame) for frame in rest]
             else:
@@ -118,7 +108,7 @@ class _CamVid(PairSource):
                 fix="Correct the lists or folders.",
             )
         self.pairs = choose_sequences(self.pairs, sequences, exclude_sequences, split)
-        self.label_space, self.encoding, said = classes_of(
+        self.label_space, self.encoding, said = copies.classes_of(
             kind, base, self.root, groups, ending, self.pairs[0][2]
         )
         self.layout = f"{_what(kind, ending, lists, official_split)} ({said}), "
@@ -130,13 +120,13 @@ class _CamVid(PairSource):
     @classmethod
     def recognises(cls, root: str | Path) -> bool:
         """Whether such a copy of CamVid's frames lies there; never raises."""
-        found = find(root, cls.kinds)
+        found = copies.find(root, cls.kinds)
         return found is not None and holds_frames(first_masks(found[1:]))
 
     @classmethod
     def splits(cls, root: str | Path) -> tuple[str, ...]:
         """The splits that have masks there."""
-        found = find(root, cls.kinds)
+        found = copies.find(root, cls.kinds)
         if found is None:
             return ()
         kind, base, layout = found
@@ -145,8 +135,8 @@ class _CamVid(PairSource):
             if kind in ("original", "renamed"):
                 there = set(files_ending(base / layout.masks, top, "_L.png"))
                 return tuple(split for split in OFFICIAL if there.issuperset(split_frames(split)))
-            lists = list_files(kind, base, top)
-            splits = splits_of(kind, base, layout, lists)
+            lists = copies.list_files(kind, base, top)
+            splits = copies.splits_of(kind, base, layout, lists)
             labelled = layout.labelled(base)
             return tuple(s for s in splits if kind != "segnet" or s in labelled)
         except DataError:
@@ -352,7 +342,9 @@ def open_camvid(root: str | Path, split: str = "train", **options: Any) -> Sourc
         print(train.layout)
         ```
     """
-    kind, _, _ = locate(existing_folder(root, "the CamVid folder").resolve(), tuple(COPIES))
+    kind, _, _ = copies.locate(
+        existing_folder(root, "the CamVid folder").resolve(), tuple(copies.COPIES)
+    )
     opener = next(c for c in _SOURCES if kind in c.kinds)
     if opener is CamVid:
         # Its masks have these baked in.
@@ -372,7 +364,7 @@ def open_camvid(root: str | Path, split: str = "train", **options: Any) -> Sourc
 
 def camvid_splits(root: str | Path) -> tuple[str, ...]:
     """The splits that `open_camvid` can open there, single names."""
-    found = find(root, tuple(COPIES))
+    found = copies.find(root, tuple(copies.COPIES))
     opener = next(
         (c for c in (CamVid, CamVidCopy, CamVid720) if found and found[0] in c.kinds), None
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
@@ -145,6 +146,7 @@ class Names:
     def __init__(self, root: Path) -> None:
         self.root = root
         self._folders: dict[Path, dict[str, os.DirEntry[str]]] = {}
+        self._stems: dict[Path, dict[str, list[Path]]] = {}
 
     def find(self, folder: Path, name: PurePosixPath | str) -> Path | None:
         """The file of that name, or of that path, below a folder; None if there is none.
@@ -176,21 +178,22 @@ class Names:
 
     def alike(self, folder: Path, stem: str) -> Path | None:
         """The only picture in a folder that is called so but for case and suffix, if any is."""
-        found = [
-            Path(entry.path)
-            for name, entry in self._listed(folder).items()
-            if name.lower().endswith(SUFFIXES)
-            and name.rpartition(".")[0].casefold() == composed(stem).casefold()
-            and not is_folder(entry)
-        ]
+        if folder not in self._stems:
+            stems: dict[str, list[Path]] = defaultdict(list)
+            for path in self._pictures(folder):
+                stems[composed(path.stem).casefold()].append(path)
+            self._stems[folder] = stems
+        found = self._stems[folder].get(composed(stem).casefold(), [])
         return inside(found[0], self.root) if len(found) == 1 else None
 
     def pictures(self) -> list[Path]:
         """The pictures in the folders that were listed."""
+        return [path for folder in self._folders for path in self._pictures(folder)]
+
+    def _pictures(self, folder: Path) -> list[Path]:
         return [
             Path(entry.path)
-            for listed in self._folders.values()
-            for entry in listed.values()
+            for entry in self._listed(folder).values()
             if entry.name.lower().endswith(SUFFIXES) and not is_folder(entry)
         ]
 

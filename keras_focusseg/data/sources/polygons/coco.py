@@ -229,6 +229,7 @@ class COCO(Source):
     ) -> Counter[str]:
         """Give each picture its objects; returns how many of what were left out."""
         left: Counter[str] = Counter()
+        missing = set(self.unpaired)
         for number, entry in enumerate(field(content, "annotations", list, Place(self.json))):
             place = Place(self.json, f"annotation {_number(entry, number)}")
             try:
@@ -238,6 +239,8 @@ class COCO(Source):
                     raise
                 self.faults.append(error)
                 left["annotations of nothing that is there"] += 1
+                continue
+            if picture.path in missing:
                 continue
             outline, faults = _judged(entry.get("segmentation"), picture, place)
             if not faults and not outline:
