@@ -11,8 +11,8 @@ from tests.conftest import BACKEND_FREE, REPOSITORY
 PACKAGE = REPOSITORY / "keras_focusseg"
 # From the ground up; a room imports rooms of lower floors only, or none.
 FLOORS = (
-    ("files",),
-    ("label_spaces", "layers", "losses", "metrics", "optimizers", "streets"),
+    ("errors", "files"),
+    ("label_spaces", "layers", "losses", "metrics", "optimizers", "pictures", "streets"),
     ("data",),
     ("backbones",),
     ("models",),
@@ -23,7 +23,7 @@ FLOORS = (
 )
 # The same within data/.
 DATA_FLOORS = (
-    ("errors", "accelerators"),
+    ("accelerators",),
     ("sources",),
     ("transforms",),
     ("feeds",),
@@ -31,7 +31,7 @@ DATA_FLOORS = (
     ("opening",),
     ("checkup",),
 )
-WITHOUT_KERAS = ("label_spaces", "streets", "data/sources", "data/checkup", "data/errors.py")
+WITHOUT_KERAS = ("label_spaces", "pictures", "streets", "data/sources", "data/checkup", "errors.py")
 
 
 def imports(path: Path, top: bool = False) -> Iterator[str]:

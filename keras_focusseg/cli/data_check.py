@@ -58,7 +58,7 @@ def check(
     for path in (output, html):
         outputs.check_output(path, overwrite)
     from keras_focusseg.data import checkup
-    from keras_focusseg.data.errors import printable
+    from keras_focusseg.errors import printable
     from keras_focusseg.visualization import checkup_page
 
     name, root = data_source.place(source, data_root)

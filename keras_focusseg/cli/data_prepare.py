@@ -50,8 +50,8 @@ def prepare(
     Example: focusseg data prepare camvid --data-root CamVid --out prepared
     """
     from keras_focusseg import data
-    from keras_focusseg.data.errors import printable
     from keras_focusseg.data.records import tfds_builders
+    from keras_focusseg.errors import printable
 
     console = Console(width=max(100, Console().width))
     options = data_source.options(option)

@@ -46,7 +46,7 @@ def show(
 
     from keras_focusseg import data, files, training
     from keras_focusseg.data import checkup
-    from keras_focusseg.data.errors import printable
+    from keras_focusseg.errors import printable
     from keras_focusseg.visualization.contact_sheet import contact_sheet
 
     name, root = data_source.place(source, data_root)

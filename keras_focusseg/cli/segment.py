@@ -75,7 +75,7 @@ def _results(path: Path, output: Path) -> list[Path]:
 
 def _pictures(images: list[Path]) -> list[Path]:
     """The pictures that were named, and those in folders that are no results of ours."""
-    from keras_focusseg.data.sources.readers import SUFFIXES
+    from keras_focusseg.pictures.readers import SUFFIXES
 
     paths: list[Path] = []
     for image in images:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from keras_focusseg.data import transforms
 from keras_focusseg.data.checkup import check
-from keras_focusseg.data.errors import DataError
 from keras_focusseg.data.feeds.balance import class_weights
 from keras_focusseg.data.feeds.batches import batches
 from keras_focusseg.data.feeds.statistics import class_counts
@@ -43,6 +42,7 @@ from keras_focusseg.data.transforms import (
     Translate,
     augmentation,
 )
+from keras_focusseg.errors import DataError
 
 steps = transforms  # its name until 0.1; goes with 0.3
 

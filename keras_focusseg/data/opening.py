@@ -8,7 +8,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from keras_focusseg.data.errors import DataError
 from keras_focusseg.data.records.read import Records
 from keras_focusseg.data.sources.ade20k import ADE20K
 from keras_focusseg.data.sources.base import Source, existing_folder, some, unreadable
@@ -26,6 +25,7 @@ from keras_focusseg.data.sources.pascal_voc import PascalVOC
 from keras_focusseg.data.sources.polygons.coco import COCO
 from keras_focusseg.data.sources.polygons.labelme import Labelme
 from keras_focusseg.data.sources.synthetic_streets import SyntheticStreets
+from keras_focusseg.errors import DataError
 
 
 class _Layout(NamedTuple):

@@ -12,9 +12,9 @@ from typing import Any, Literal
 import numpy as np
 from PIL import Image
 
-from keras_focusseg.data.sources.readers import SUFFIXES, read_image
 from keras_focusseg.label_spaces import LabelSpace, from_names
 from keras_focusseg.models.segmenter import Segmenter, check_image_shape
+from keras_focusseg.pictures.readers import SUFFIXES, read_image
 from keras_focusseg.visualization import colorize, overlay
 
 

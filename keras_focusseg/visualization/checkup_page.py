@@ -14,8 +14,8 @@ from PIL import Image, ImageOps
 from keras_focusseg import files
 from keras_focusseg.data.checkup import Example, Finding, Report
 from keras_focusseg.data.sources.base import Source
-from keras_focusseg.data.sources.readers import FORMATS, MAX_PIXELS, open_mask, read_image
 from keras_focusseg.label_spaces import LabelSpace
+from keras_focusseg.pictures.readers import FORMATS, MAX_PIXELS, open_mask, read_image
 from keras_focusseg.visualization.contact_sheet import fitted, thumbnails
 
 _BOX = (232, 174)

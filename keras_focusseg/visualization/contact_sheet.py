@@ -8,9 +8,9 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from keras_focusseg.data.errors import DataError, printable
 from keras_focusseg.data.feeds.statistics import count_classes
 from keras_focusseg.data.sources.base import Source
+from keras_focusseg.errors import DataError, printable
 from keras_focusseg.label_spaces import LabelSpace
 from keras_focusseg.visualization.pictures import overlay
 

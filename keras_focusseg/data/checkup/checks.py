@@ -23,9 +23,9 @@ from keras_focusseg.data.checkup.report import (
     Severity,
     SplitSummary,
 )
-from keras_focusseg.data.errors import OUTSIDE, DataError
 from keras_focusseg.data.sources.base import Source, existing_folder, unreadable
 from keras_focusseg.data.sources.folders.layout import ALL
+from keras_focusseg.errors import OUTSIDE, DataError
 
 _NEEDED = ("train", "val")  # if nobody says which splits to look at
 

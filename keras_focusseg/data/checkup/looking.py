@@ -11,17 +11,17 @@ import numpy as np
 from PIL import Image
 
 from keras_focusseg.data.checkup.report import Severity
-from keras_focusseg.data.errors import DataError, printable
 from keras_focusseg.data.feeds.statistics import count_classes
 from keras_focusseg.data.sources.base import Source, check_sample
-from keras_focusseg.data.sources.readers import (
+from keras_focusseg.errors import DataError, printable
+from keras_focusseg.label_spaces import LabelSpace
+from keras_focusseg.pictures.readers import (
     FORMATS,
     SUFFIXES,
     orientation,
     read_image,
     read_mask,
 )
-from keras_focusseg.label_spaces import LabelSpace
 
 OUTLINE = 16
 """The outline of a picture has so many rows and bits a row."""

@@ -13,8 +13,8 @@ import numpy as np
 
 from keras_focusseg.data.checkup.looking import Look, Remark, failure
 from keras_focusseg.data.checkup.report import KEPT, SEVERITIES, Example, Finding, Severity
-from keras_focusseg.data.errors import printable
 from keras_focusseg.data.sources.base import Source, some
+from keras_focusseg.errors import printable
 
 _MOSTLY = 0.5  # a split that ignores a larger share than this is suspicious
 

@@ -13,7 +13,7 @@ import numpy as np
 from keras_focusseg.data.checkup.looking import Look
 from keras_focusseg.data.checkup.report import Example, Finding
 from keras_focusseg.data.checkup.rules import Looked, finding
-from keras_focusseg.data.errors import printable
+from keras_focusseg.errors import printable
 
 _ALIKE = 0.85
 """Outlines of frames that follow each other in a video differ in less than this part of the bits

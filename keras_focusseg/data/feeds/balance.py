@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_focusseg.data.errors import DataError
 from keras_focusseg.data.feeds.statistics import class_counts
 from keras_focusseg.data.sources.base import Source
+from keras_focusseg.errors import DataError
 
 INVERSE_LOG_C = 1.02
 """c of `inverse_log`, as Paszke et al. chose it."""

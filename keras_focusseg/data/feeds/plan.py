@@ -11,9 +11,9 @@ from functools import partial
 
 import numpy as np
 
-from keras_focusseg.data.errors import DataError
 from keras_focusseg.data.sources.base import Source, check_sample
 from keras_focusseg.data.transforms import Augmentation
+from keras_focusseg.errors import DataError
 
 
 @dataclass(frozen=True)

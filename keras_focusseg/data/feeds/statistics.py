@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from keras_focusseg.data.errors import DataError
 from keras_focusseg.data.sources.base import Sample, Source, check_sample
+from keras_focusseg.errors import DataError
 from keras_focusseg.files import written
 from keras_focusseg.label_spaces import IGNORE
 

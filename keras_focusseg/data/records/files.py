@@ -11,9 +11,9 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
-from keras_focusseg.data.errors import DataError
 from keras_focusseg.data.sources import json_files
 from keras_focusseg.data.sources.base import inside
+from keras_focusseg.errors import DataError
 from keras_focusseg.files import write_text
 
 INDEX = "focusseg.json"

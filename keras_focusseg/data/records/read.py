@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from keras_focusseg import label_spaces
-from keras_focusseg.data.errors import DataError, Place, printable
 from keras_focusseg.data.records.files import (
     INDEX,
     METADATA,
@@ -21,7 +20,9 @@ from keras_focusseg.data.records.files import (
     read_json,
 )
 from keras_focusseg.data.sources.base import Sample, Source, existing_folder, inside, some
-from keras_focusseg.data.sources.readers import image_from_bytes, mask_from_bytes, train_ids
+from keras_focusseg.data.sources.pairs import train_ids
+from keras_focusseg.errors import DataError, Place, printable
+from keras_focusseg.pictures.readers import image_from_bytes, mask_from_bytes
 
 _DEPTH = 3  # data_dir/name/config/version, as TensorFlow Datasets nests them
 

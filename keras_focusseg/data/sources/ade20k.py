@@ -8,10 +8,10 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from keras_focusseg.data.errors import DataError
 from keras_focusseg.data.sources.base import existing_folder
 from keras_focusseg.data.sources.layouts import Benchmark, Layout, first_masks, spotted
 from keras_focusseg.data.sources.listing import entries
+from keras_focusseg.errors import DataError
 
 _FULL = re.compile(r"ADE_.+_(seg|parts_\d+)\.png")
 # So many folders, and so many entries of each, are looked at to find a mask of the full dataset.

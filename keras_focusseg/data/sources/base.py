@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from keras_focusseg.data.errors import OUTSIDE, DataError
+from keras_focusseg.errors import OUTSIDE, DataError
 from keras_focusseg.label_spaces import IGNORE, LabelSpace
 
 

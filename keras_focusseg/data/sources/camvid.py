@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from keras_focusseg import label_spaces
-from keras_focusseg.data.errors import DataError
 from keras_focusseg.data.sources import camvid_copies as copies
 from keras_focusseg.data.sources.base import Source, existing_folder, some
 from keras_focusseg.data.sources.camvid_frames import (
@@ -31,6 +30,7 @@ from keras_focusseg.data.sources.pairs import (
     split_parts,
 )
 from keras_focusseg.data.sources.tables import as_data_error
+from keras_focusseg.errors import DataError
 
 _KAGGLES = {"train": 369, "val": 100, "test": 232}
 _NEIGHBOURS = "so that neighbouring video frames lie on both sides"

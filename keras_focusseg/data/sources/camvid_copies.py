@@ -11,15 +11,15 @@ from pathlib import Path, PureWindowsPath
 import numpy as np
 
 from keras_focusseg import label_spaces
-from keras_focusseg.data.errors import DataError
 from keras_focusseg.data.sources.base import inside, some
 from keras_focusseg.data.sources.camvid_frames import AUTHOR, OFFICIAL, every_frame
 from keras_focusseg.data.sources.layouts import Layout, levels, located
 from keras_focusseg.data.sources.listing import entries, files_ending, folders_in, text_lines
-from keras_focusseg.data.sources.readers import SUFFIXES, mask_kind
 from keras_focusseg.data.sources.tables import as_data_error, load_table
+from keras_focusseg.errors import DataError
 from keras_focusseg.label_spaces import Grouping, LabelSpace
 from keras_focusseg.label_spaces.text import composed
+from keras_focusseg.pictures.readers import SUFFIXES, mask_kind
 
 GET = (
     "Restore what is missing; expected is one of: train/, trainannot/ and train.txt (SegNet, "

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_focusseg.data.errors import DataError
 from keras_focusseg.data.sources.base import some
 from keras_focusseg.data.sources.listing import entries
 from keras_focusseg.data.sources.pairs import Pair
+from keras_focusseg.errors import DataError
 
 SEQUENCES = ("0001TP", "0006R0", "0016E5", "Seq05VD")
 """What the names of CamVid's frames begin with."""

@@ -6,9 +6,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from keras_focusseg import label_spaces
-from keras_focusseg.data.errors import DataError
 from keras_focusseg.data.sources.layouts import Benchmark, Layout, spotted
 from keras_focusseg.data.sources.pairs import pair_count
+from keras_focusseg.errors import DataError
 
 _SPLITS = {"gtFine": ("train", "val"), "gtCoarse": ("train", "train_extra", "val")}
 _LABELS = {"labelIds": "raw ids to 19 classes", "labelTrainIds": "19 train ids as they are"}

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from keras_focusseg.data.errors import DataError
 from keras_focusseg.data.sources.base import Sample, Source, some
+from keras_focusseg.errors import DataError
 
 
 class Joined(Source):

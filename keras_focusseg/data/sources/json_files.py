@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
-from keras_focusseg.data.errors import DataError, Place
+from keras_focusseg.errors import DataError, Place
 from keras_focusseg.label_spaces.text import composed, decoded
 
 MAX_COORDINATE = 10_000_000

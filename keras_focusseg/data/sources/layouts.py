@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from keras_focusseg import label_spaces
-from keras_focusseg.data.errors import DataError, printable
 from keras_focusseg.data.sources.base import existing_folder, inside, some
 from keras_focusseg.data.sources.listing import entries, files_ending, folders_in, is_folder
 from keras_focusseg.data.sources.pairs import PairSource, pair_count, paired, split_parts
+from keras_focusseg.errors import DataError, printable
 
 
 @dataclass(frozen=True)

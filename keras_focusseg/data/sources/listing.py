@@ -7,10 +7,10 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
-from keras_focusseg.data.errors import DataError
 from keras_focusseg.data.sources.base import inside, unreadable
-from keras_focusseg.data.sources.readers import SUFFIXES
+from keras_focusseg.errors import DataError
 from keras_focusseg.label_spaces.text import composed, decoded
+from keras_focusseg.pictures.readers import SUFFIXES
 
 
 def entries(folder: Path) -> list[os.DirEntry[str]]:

@@ -8,11 +8,16 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_focusseg.data.errors import DataError, printable
 from keras_focusseg.data.sources.base import Sample, Source, some
 from keras_focusseg.data.sources.listing import entries
-from keras_focusseg.data.sources.readers import read_labels, read_pair
-from keras_focusseg.label_spaces import Grouping, LabelSpace
+from keras_focusseg.errors import DataError, Place, printable
+from keras_focusseg.label_spaces import Grouping, LabelSpace, UnknownLabels
+from keras_focusseg.pictures.readers import (
+    lies_on_its_side,
+    read_color_mask,
+    read_image,
+    read_mask,
+)
 
 Pair = tuple[str, Path, Path]
 """Name of a sample, its image and its mask."""
@@ -59,6 +64,74 @@ class PairSource(Source):
     def max_stray_of(self, name: str) -> int | None:
         """How many pixels of that sample may have a colour that no class has; see `read_labels`."""
         return None
+
+
+def read_pair(
+    image_path: str | Path,
+    mask_path: str | Path,
+    encoding: LabelSpace | Grouping,
+    max_stray: int | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Read an image and its mask, and hold them against each other and what the mask may hold.
+
+    Args:
+        image_path: picture, see `read_image`.
+        mask_path: ids, see `read_mask`, or colours, see `read_color_mask`.
+        encoding: what the ids on disk mean (a label space), or the colours (a grouping).
+        max_stray: see `read_labels`.
+
+    Returns:
+        image (H, W, 3) uint8 and mask (H, W) uint8 of train ids, 255 where ignored.
+
+    Raises:
+        DataError: if either cannot be read, if the sizes differ, or if an id or colour is
+            unknown.
+    """
+    image = read_image(image_path)
+    mask = read_labels(mask_path, encoding, max_stray)
+    if image.shape[:2] != mask.shape:
+        across = image.shape[:2] == mask.shape[::-1] and lies_on_its_side(image_path)
+        raise Place(Path(mask_path)).error(
+            f"the mask is {_size(mask)} but its image {image_path} is {_size(image)} (width x "
+            "height)",
+            "mask that lies across its EXIF-rotated image"
+            if across
+            else "mask of another size than its image",
+            fix="The image was turned upright by its EXIF orientation; make the mask for the "
+            "upright image, or remove the tag."
+            if across
+            else "Make the mask for this very image. If it has to be scaled, take the nearest "
+            "neighbour: anything else blends ids.",
+        )
+    return image, mask
+
+
+def read_labels(
+    path: str | Path, encoding: LabelSpace | Grouping, max_stray: int | None = None
+) -> np.ndarray:
+    """Read a mask as train ids, (H, W) uint8; arguments and errors as `read_pair`."""
+    place = Place(Path(path))
+    if not isinstance(encoding, Grouping):
+        return train_ids(read_mask(path), encoding, place)
+    colors = read_color_mask(path)
+    try:
+        return encoding.to_train_ids(colors, str(path), max_stray or 0)
+    except UnknownLabels as error:
+        more = " max_stray= ignores up to so many pixels of such colours."
+        fix = error.fix + (more if max_stray is not None else "")
+        raise place.error(error.found, "colours outside the table", fix=fix) from error
+
+
+def train_ids(raw: np.ndarray, space: LabelSpace, place: Place) -> np.ndarray:
+    """The ids of a mask that stands at `place` as train ids; see `LabelSpace.to_train_ids`."""
+    try:
+        return space.to_train_ids(raw, str(place.file))
+    except UnknownLabels as error:
+        raise place.error(error.found, "ids outside the table", fix=error.fix) from error
+
+
+def _size(array: np.ndarray) -> str:
+    return f"{array.shape[1]} x {array.shape[0]}"
 
 
 def split_parts(split: str, known: Sequence[str], dataset: str, unlabelled: str = "") -> list[str]:

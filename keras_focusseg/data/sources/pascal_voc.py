@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from pathlib import Path, PureWindowsPath
 
 from keras_focusseg import label_spaces
-from keras_focusseg.data.errors import DataError
 from keras_focusseg.data.sources.base import existing_folder, inside, some
 from keras_focusseg.data.sources.layouts import Layout, located, spotted
 from keras_focusseg.data.sources.listing import entries, pictures_below, text_lines
@@ -20,10 +19,11 @@ from keras_focusseg.data.sources.pairs import (
     paired,
     split_parts,
 )
-from keras_focusseg.data.sources.readers import SUFFIXES, mask_kind
 from keras_focusseg.data.sources.tables import as_data_error, as_label_space, class_table
+from keras_focusseg.errors import DataError
 from keras_focusseg.label_spaces import Grouping, LabelSpace
 from keras_focusseg.label_spaces.text import composed
+from keras_focusseg.pictures.readers import SUFFIXES, mask_kind
 
 _IMAGES = "JPEGImages"
 

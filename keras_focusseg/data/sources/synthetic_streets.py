@@ -3,8 +3,8 @@
 import numpy as np
 
 from keras_focusseg import label_spaces
-from keras_focusseg.data.errors import DataError
 from keras_focusseg.data.sources.base import Sample, Source
+from keras_focusseg.errors import DataError
 from keras_focusseg.streets import render_scene
 
 SPLITS = {"train": 0, "val": 1, "test": 2}

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from keras_focusseg import label_spaces
-from keras_focusseg.data.errors import DataError
 from keras_focusseg.data.sources.base import inside
+from keras_focusseg.errors import DataError
 from keras_focusseg.label_spaces import VOID_NAMES, LabelSpace
 from keras_focusseg.label_spaces.class_tables import ClassTable
 

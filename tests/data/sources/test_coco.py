@@ -17,7 +17,7 @@ from keras_focusseg import data
 from keras_focusseg.data import COCO, DataError
 from keras_focusseg.data.sources.polygons import coco
 from tests.data.conftest import refused
-from tests.data.sources.test_shapes import packed
+from tests.pictures.test_shapes import packed
 
 HEIGHT, WIDTH = 8, 10
 

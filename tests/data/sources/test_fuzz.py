@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from keras_focusseg import data, label_spaces
-from keras_focusseg.data.sources import readers
 from keras_focusseg.data.sources.base import check_sample
+from keras_focusseg.pictures import readers
 from tests.data.conftest import random_pair
 
 SETTINGS = settings(

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from keras_focusseg import label_spaces
-from keras_focusseg.data.errors import DataError, Place
 from keras_focusseg.data.sources.base import Sample, Source
-from keras_focusseg.data.sources.pairs import split_parts
-from keras_focusseg.data.sources.readers import image_from_bytes, mask_from_bytes, train_ids
+from keras_focusseg.data.sources.pairs import split_parts, train_ids
+from keras_focusseg.errors import DataError, Place
+from keras_focusseg.pictures.readers import image_from_bytes, mask_from_bytes
 
 _CONFIG = "cityscapes/semantic_segmentation"
 _SPLITS = {"train": "train", "val": "validation"}

@@ -13,9 +13,9 @@ from typing import Any, Literal
 
 import tensorflow_datasets as tfds
 
-from keras_focusseg.data.errors import DataError, printable
 from keras_focusseg.data.records.tfds_builders.source_builder import SourceBuilder, tfds_split
 from keras_focusseg.data.sources.base import Source
+from keras_focusseg.errors import DataError, printable
 from keras_focusseg.label_spaces import LabelSpace
 
 FORMATS = ("array_record", "tfrecord")

@@ -18,7 +18,6 @@ import numpy as np
 import tensorflow_datasets as tfds
 from PIL import Image
 
-from keras_focusseg.data.errors import DataError, printable
 from keras_focusseg.data.records.files import (
     INDEX,
     SUMS,
@@ -26,6 +25,7 @@ from keras_focusseg.data.records.files import (
     write_sums,
 )
 from keras_focusseg.data.sources.base import Source, check_sample
+from keras_focusseg.errors import DataError, printable
 from keras_focusseg.files import write_text
 from keras_focusseg.label_spaces import LabelSpace
 

@@ -12,8 +12,8 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from keras_focusseg.data.errors import DataError
-from keras_focusseg.data.sources.readers import (
+from keras_focusseg.errors import DataError
+from keras_focusseg.pictures.readers import (
     open_mask,
     palette_colors,
     read_color_mask,

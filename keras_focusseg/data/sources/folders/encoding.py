@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from keras_focusseg import label_spaces
-from keras_focusseg.data.errors import DataError
 from keras_focusseg.data.sources.base import some
 from keras_focusseg.data.sources.folders.contents import (
     Color,
@@ -23,6 +22,7 @@ from keras_focusseg.data.sources.folders.contents import (
     mask_contents,
 )
 from keras_focusseg.data.sources.tables import as_data_error
+from keras_focusseg.errors import DataError
 from keras_focusseg.label_spaces import IGNORE, Grouping, LabelSpace
 from keras_focusseg.label_spaces.class_tables import ClassTable
 

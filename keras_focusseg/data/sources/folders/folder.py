@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from keras_focusseg import label_spaces
-from keras_focusseg.data.errors import DataError
 from keras_focusseg.data.sources.ade20k import full_ade20k_error
 from keras_focusseg.data.sources.base import existing_folder, inside
 from keras_focusseg.data.sources.folders.contents import Progress, mask_content
@@ -32,10 +31,11 @@ from keras_focusseg.data.sources.folders.layout import (
 )
 from keras_focusseg.data.sources.listing import pictures_below
 from keras_focusseg.data.sources.pairs import PairSource, pair_count, paired
-from keras_focusseg.data.sources.readers import SUFFIXES
 from keras_focusseg.data.sources.tables import as_label_space, load_table
+from keras_focusseg.errors import DataError
 from keras_focusseg.label_spaces import VOID_NAMES
 from keras_focusseg.label_spaces.class_tables import ClassTable
+from keras_focusseg.pictures.readers import SUFFIXES
 
 _FIX = (
     "Add the partners, move the files away, or say mask_suffix=... if the masks' names have an "

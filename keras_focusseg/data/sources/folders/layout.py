@@ -8,11 +8,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from keras_focusseg.data.errors import DataError
 from keras_focusseg.data.sources.base import inside, some
 from keras_focusseg.data.sources.listing import entries, folders_in
-from keras_focusseg.data.sources.readers import SUFFIXES
+from keras_focusseg.errors import DataError
 from keras_focusseg.label_spaces.text import composed
+from keras_focusseg.pictures.readers import SUFFIXES
 
 IMAGE_FOLDERS = (
     "images",

@@ -10,8 +10,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from keras_focusseg.data.errors import DataError, Place, printable
-from keras_focusseg.data.sources import readers
 from keras_focusseg.data.sources.base import Sample, Source, existing_folder, inside, some
 from keras_focusseg.data.sources.folders.layout import ALL, SPLITS, canonical
 from keras_focusseg.data.sources.json_files import (
@@ -24,7 +22,6 @@ from keras_focusseg.data.sources.json_files import (
     short,
 )
 from keras_focusseg.data.sources.listing import Names
-from keras_focusseg.data.sources.polygons import shapes
 from keras_focusseg.data.sources.polygons.coco_files import (
     annotation_files,
     find_annotations,
@@ -33,8 +30,10 @@ from keras_focusseg.data.sources.polygons.coco_files import (
 )
 from keras_focusseg.data.sources.polygons.painting import refuse_other_size, space_of
 from keras_focusseg.data.sources.tables import as_data_error
+from keras_focusseg.errors import DataError, Place, printable
 from keras_focusseg.label_spaces import IGNORE, LabelSpace
 from keras_focusseg.label_spaces.text import composed
+from keras_focusseg.pictures import readers, shapes
 
 MAX_JSON = 1 << 30
 """Larger annotation files are refused; `instances_train2017.json` has 450 MB."""

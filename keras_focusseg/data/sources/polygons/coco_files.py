@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
-from keras_focusseg.data.errors import DataError, Place
 from keras_focusseg.data.sources.base import existing_folder, inside, some
 from keras_focusseg.data.sources.folders.layout import ALL, SPLITS, bases, canonical
 from keras_focusseg.data.sources.json_files import (
@@ -19,6 +18,7 @@ from keras_focusseg.data.sources.json_files import (
     short,
 )
 from keras_focusseg.data.sources.listing import Names, entries, is_folder
+from keras_focusseg.errors import DataError, Place
 from keras_focusseg.label_spaces.text import composed
 
 _INSTANCES = re.compile(r"^instances_(?P<split>.+?)(?P<year>\d{4})?\.json$")

@@ -10,8 +10,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from keras_focusseg.data.errors import DataError, Place, printable
-from keras_focusseg.data.sources import readers
 from keras_focusseg.data.sources.base import Sample, Source, existing_folder, some
 from keras_focusseg.data.sources.folders.layout import ALL, SPLITS
 from keras_focusseg.data.sources.json_files import BROKEN
@@ -28,9 +26,11 @@ from keras_focusseg.data.sources.polygons.labelme_files import (
 from keras_focusseg.data.sources.polygons.labelme_shapes import decoded_text, judge, region
 from keras_focusseg.data.sources.polygons.painting import refuse_other_size, space_of
 from keras_focusseg.data.sources.tables import as_data_error, as_label_space, class_table
+from keras_focusseg.errors import DataError, Place, printable
 from keras_focusseg.label_spaces import IGNORE, LabelSpace
 from keras_focusseg.label_spaces.class_tables import ClassTable
 from keras_focusseg.label_spaces.text import composed
+from keras_focusseg.pictures import readers
 
 MAX_JSON = 1 << 28
 """Larger files are refused: 256 MiB, since the image may stand in them as text."""

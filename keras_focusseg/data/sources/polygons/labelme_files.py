@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from keras_focusseg.data.errors import DataError, Place
 from keras_focusseg.data.sources.base import inside, some
 from keras_focusseg.data.sources.folders.layout import (
     ALL,
@@ -27,6 +26,7 @@ from keras_focusseg.data.sources.json_files import (
     short,
 )
 from keras_focusseg.data.sources.listing import Names, entries, folders_in, is_folder, walk
+from keras_focusseg.errors import DataError, Place
 from keras_focusseg.label_spaces.text import composed
 
 _OTHER_JSON = ("label_space.json", "classes.json", "dataset_meta.json")

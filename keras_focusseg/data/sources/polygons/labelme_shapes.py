@@ -8,11 +8,10 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from keras_focusseg.data.errors import Place
-from keras_focusseg.data.sources import readers
 from keras_focusseg.data.sources.base import some
 from keras_focusseg.data.sources.json_files import BROKEN, coordinates, field, short
-from keras_focusseg.data.sources.polygons import shapes
+from keras_focusseg.errors import Place
+from keras_focusseg.pictures import readers, shapes
 
 _POINTS = {
     "polygon": 3,

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from keras_focusseg import label_spaces
-from keras_focusseg.data.errors import Place
-from keras_focusseg.data.sources.readers import lies_on_its_side
+from keras_focusseg.errors import Place
 from keras_focusseg.label_spaces import IGNORE, LabelSpace
+from keras_focusseg.pictures.readers import lies_on_its_side
 
 
 def space_of(names: Sequence[str], name: str, background: bool) -> LabelSpace:

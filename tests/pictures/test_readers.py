@@ -15,16 +15,16 @@ from PIL import Image, ImageFile
 
 from keras_focusseg import label_spaces
 from keras_focusseg.data import DataError
-from keras_focusseg.data.errors import Place
-from keras_focusseg.data.sources import readers
-from keras_focusseg.data.sources.readers import (
+from keras_focusseg.data.sources.pairs import read_pair
+from keras_focusseg.errors import Place
+from keras_focusseg.pictures import readers
+from keras_focusseg.pictures.readers import (
     image_from_bytes,
     image_size,
     mask_from_bytes,
     read_color_mask,
     read_image,
     read_mask,
-    read_pair,
 )
 from tests.data.conftest import random_pair
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from keras_focusseg.data.sources.polygons import shapes
+from keras_focusseg.pictures import shapes
 
 SIZE = (9, 12)
 

@@ -1,4 +1,4 @@
-"""The one error of the data room."""
+"""The one error about data on disk. Standard library only."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The one error of the data room: its parts, its text, and that every fault has a kind."""
+"""The one error about data on disk: its parts, its text, and that every fault has a kind."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from keras_focusseg import data
-from keras_focusseg.data.errors import DataError, Place
+from keras_focusseg.errors import DataError, Place
 
 ROOM = Path(data.__file__).parent
 

@@ -1,0 +1,1 @@
+"""Pictures from disk, read or refused with what is wrong; drawn shapes as pixels. Only Pillow."""
