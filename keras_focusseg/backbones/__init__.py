@@ -31,6 +31,7 @@ from keras_focusseg.backbones.efficientnet_lite import (
     EfficientNetLite,
     load_efficientnet_lite_checkpoint,
 )
+from keras_focusseg.backbones.large_kernel import LargeKernelBackbone
 from keras_focusseg.backbones.mobilenet_edgetpu import (
     MobileNetEdgeTPU,
     load_mobilenet_edgetpu_folded,
@@ -212,6 +213,7 @@ __all__ = [
     "Backbone",
     "BridgedBackbone",
     "EfficientNetLite",
+    "LargeKernelBackbone",
     "MobileNetEdgeTPU",
     "MobileNetV2",
     "ResNet",

@@ -7,7 +7,7 @@ from typing import Any
 
 import keras
 import numpy as np
-from keras import KerasTensor
+from keras import KerasTensor, ops
 
 PYRAMID_LEVELS = ("P2", "P3", "P4", "P5")
 OUTPUT_STRIDES = (8, 16, 32)
@@ -79,9 +79,32 @@ def check_output_stride(output_stride: int) -> None:
         )
 
 
-def imagenet_rescaling() -> keras.layers.Rescaling:
+@keras.saving.register_keras_serializable(package="keras_focusseg")
+class ChannelsLastRescaling(keras.layers.Rescaling):
+    """`keras.layers.Rescaling` for images (B, H, W, 3), whatever the user's `image_data_format`.
+
+    Keras 3.15 puts a factor a channel on the axis that its configuration names, and the layer has
+    no argument for it.
+
+    Args:
+        scale: What images are multiplied by: one number, or one a channel.
+        offset: What is added after that.
+        **kwargs: `name`, `dtype` and the like, for `keras.layers.Layer`.
+
+    Example:
+        >>> ChannelsLastRescaling([1.0, 0.5, 0.25])(keras.ops.ones((1, 4, 6, 3))).shape
+        (1, 4, 6, 3)
+    """
+
+    def call(self, inputs: Any) -> Any:
+        """Images, scaled and shifted."""
+        scale, offset = (ops.cast(value, self.compute_dtype) for value in (self.scale, self.offset))
+        return ops.cast(inputs, self.compute_dtype) * scale + offset
+
+
+def imagenet_rescaling() -> ChannelsLastRescaling:
     """The layer that normalises images in 0..255 by ImageNet's statistics, in float32."""
-    return keras.layers.Rescaling(
+    return ChannelsLastRescaling(
         scale=list(IMAGENET_SCALE), offset=list(IMAGENET_OFFSET), dtype="float32", name="rescaling"
     )
 

@@ -16,7 +16,12 @@ import keras
 import numpy as np
 from keras import KerasTensor
 
-from keras_focusseg.backbones.backbone import IMAGENET_OFFSET, IMAGENET_SCALE, PYRAMID_LEVELS
+from keras_focusseg.backbones.backbone import (
+    IMAGENET_OFFSET,
+    IMAGENET_SCALE,
+    PYRAMID_LEVELS,
+    ChannelsLastRescaling,
+)
 
 _STRIDES = {level: 2**number for number, level in enumerate(PYRAMID_LEVELS, start=2)}
 Factor = float | Sequence[float]
@@ -57,7 +62,7 @@ class BridgedBackbone(keras.Model):
         )
         inputs = keras.Input(backbone.inputs[0].shape[1:], dtype="float32", name="images")
         scale, offset = _plain(scale, 1.0), _plain(offset, 0.0)
-        x = keras.layers.Rescaling(scale, offset, dtype="float32", name="rescaling")(inputs)
+        x = ChannelsLastRescaling(scale, offset, dtype="float32", name="rescaling")(inputs)
         super().__init__(inputs, extractor(x), name=name or backbone.name)
         self.pyramid_strides = {level: strides[key] for level, key in levels.items()}
         self._config = {

@@ -155,7 +155,7 @@ def _inverted_residual(
         x = build.conv(x, f"{prefix}expand", stage.expansion * inputs.shape[-1], relu=True)
     x = build.depthwise(x, f"{prefix}depthwise", stage.kernel, stride=stride, dilation=dilation)
     x = build.conv(x, f"{prefix}project", stage.channels, relu=False)
-    return build.add(inputs, x, f"{prefix}add") if residual else x
+    return build.add([inputs, x], f"{prefix}add") if residual else x
 
 
 def load_efficientnet_lite_checkpoint(

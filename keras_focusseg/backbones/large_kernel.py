@@ -19,6 +19,7 @@ from keras import KerasTensor, layers
 
 from keras_focusseg.backbones import checkpoints
 from keras_focusseg.backbones.backbone import PYRAMID_LEVELS, Backbone, imagenet_rescaling
+from keras_focusseg.backbones.builder import Builder, normal_by_fan_out
 
 OUTPUT_STRIDE = 32
 MLP_RATIOS = (8, 8, 4, 4)
@@ -68,38 +69,24 @@ class LayerScale(layers.Layer):
         return {**super().get_config(), "initial_value": self.initial_value}
 
 
-class Builder:
-    """Adds the networks' layers to a graph, all under one dtype policy and momentum.
+class KeyedBuilder(Builder):
+    """Adds MSCAN's and VAN's layers to a graph.
 
     Layers that hold weights are called by their name in the public checkpoints, with underscores
     for the dots; ``keys`` keeps {name of the layer: name in the checkpoint}.
     """
 
     def __init__(self, policy: keras.DTypePolicy, momentum: float) -> None:
-        self.policy = policy
-        self.momentum = momentum
+        super().__init__(policy, momentum)
         self.keys: dict[str, str] = {}
 
     def conv(
         self, x: KerasTensor, key: str, channels: int, kernel_size: int = 1, stride: int = 1
     ) -> KerasTensor:
         """Convolution with bias, padded symmetrically."""
-        name = self._named(key)
-        padding = "same"
-        if stride > 1:
-            # "same" with a stride pads one side more than the other for even sizes.
-            padding = "valid"
-            pad = layers.ZeroPadding2D(kernel_size // 2, dtype=self.policy, name=f"{name}_pad")
-            x = pad(x)
-        return layers.Conv2D(
-            channels,
-            kernel_size,
-            strides=stride,
-            padding=padding,
-            kernel_initializer=_normal_by_fan_out(),
-            dtype=self.policy,
-            name=name,
-        )(x)
+        return self.symmetric_conv(
+            x, self._named(key), channels, kernel_size, stride, use_bias=True
+        )
 
     def depthwise(
         self, x: KerasTensor, key: str, kernel_size: int | tuple[int, int], dilation: int = 1
@@ -109,16 +96,15 @@ class Builder:
             kernel_size,
             padding="same",
             dilation_rate=dilation,
-            depthwise_initializer=_normal_by_fan_out(),
+            data_format="channels_last",
+            depthwise_initializer=normal_by_fan_out(),
             dtype=self.policy,
             name=self._named(key),
         )(x)
 
     def batch_norm(self, x: KerasTensor, key: str) -> KerasTensor:
         """Batch norm with PyTorch's epsilon."""
-        return layers.BatchNormalization(
-            epsilon=1e-5, momentum=self.momentum, dtype=self.policy, name=self._named(key)
-        )(x)
+        return self.norm(x, self._named(key))
 
     def layer_norm(self, x: KerasTensor, key: str, epsilon: float) -> KerasTensor:
         """Layer norm over the channels of each cell."""
@@ -129,10 +115,6 @@ class Builder:
     def gelu(self, x: KerasTensor, name: str) -> KerasTensor:
         """GELU by the error function, as PyTorch's default."""
         return layers.Activation("gelu", dtype=self.policy, name=name)(x)
-
-    def add(self, summands: Sequence[KerasTensor], name: str) -> KerasTensor:
-        """Sum of maps of one shape."""
-        return layers.Add(dtype=self.policy, name=name)(summands)
 
     def multiply(self, factors: Sequence[KerasTensor], name: str) -> KerasTensor:
         """Product of maps of one shape."""
@@ -154,49 +136,53 @@ class Builder:
         return name
 
 
-Attention = Callable[[Builder, KerasTensor, str], KerasTensor]
-Stem = Callable[[Builder, KerasTensor, int], KerasTensor]
+Attention = Callable[[KeyedBuilder, KerasTensor, str], KerasTensor]
 
 
 class LargeKernelBackbone(Backbone):
-    """The frame of MSCAN and VAN; the arguments are theirs, but for two.
+    """The frame of MSCAN and VAN, with the constructor of both.
+
+    The defaults are those of the smallest networks. Each level is the output of a stage after its
+    layer norm. There is no dilated form.
 
     Args:
-        stem: Adds the layers from the image to stride 4.
-        attention: Adds the spatial attention of a block, given its name.
         channels: Channels of the four stages.
         depths: Blocks of the four stages.
         mlp_ratios: Widening inside the blocks' MLPs, stage by stage.
-        drop_path_rate: Rate at which the last block's branches are dropped in training.
-        layer_norm_epsilon: Epsilon of the normalisation that ends a stage.
-        output_stride: 32.
-        include_rescaling: Normalise images in 0..255 by ImageNet's mean and deviation inside.
+        drop_path_rate: Rate at which, in training, the last block's branches are dropped, sample by
+            sample; it rises linearly from 0 at the first block.
+        layer_norm_epsilon: Epsilon of the layer norm that ends a stage: 1e-5 as in the published
+            segmentation networks; VAN's ImageNet classifiers were trained with 1e-6.
+        output_stride: 32, the only one.
+        include_rescaling: Subtract ImageNet's mean and divide by its standard deviation inside
+            the network, for images in 0..255. If False, the input must be normalised already.
         batch_norm_momentum: Share of the old value that the moving statistics keep at a step.
         dtype: Dtype policy of the layers; None takes the global policy.
-        name: Name of the model.
+        name: Name of the model; None for that of the class.
         trainable: Whether the weights can be trained.
+
+    Raises:
+        ValueError: If the output stride is not 32, or an argument is out of range.
     """
 
     def __init__(
         self,
-        stem: Stem,
-        attention: Attention,
-        *,
-        channels: Sequence[int],
-        depths: Sequence[int],
-        mlp_ratios: Sequence[int],
-        drop_path_rate: float,
-        layer_norm_epsilon: float,
-        output_stride: int,
-        include_rescaling: bool,
-        batch_norm_momentum: float,
-        dtype: str | Mapping[str, Any] | keras.DTypePolicy | None,
-        name: str,
-        trainable: bool,
+        channels: Sequence[int] = (32, 64, 160, 256),
+        depths: Sequence[int] = (3, 3, 5, 2),
+        mlp_ratios: Sequence[int] = MLP_RATIOS,
+        drop_path_rate: float = 0.1,
+        layer_norm_epsilon: float = 1e-5,
+        output_stride: int = OUTPUT_STRIDE,
+        include_rescaling: bool = True,
+        batch_norm_momentum: float = 0.9,
+        dtype: str | Mapping[str, Any] | keras.DTypePolicy | None = None,
+        name: str | None = None,
+        trainable: bool = True,
     ) -> None:
+        name = name or type(self).__name__.lower()
         _check_arguments(channels, depths, mlp_ratios, drop_path_rate, output_stride, name)
         policy = keras.dtype_policies.get(dtype)
-        build = Builder(policy, batch_norm_momentum)
+        build = KeyedBuilder(policy, batch_norm_momentum)
 
         inputs = keras.Input((None, None, 3), dtype="float32", name="images")
         x = inputs  # (B, H, W, 3)
@@ -208,11 +194,11 @@ class LargeKernelBackbone(Backbone):
             zip(PYRAMID_LEVELS, channels, depths, mlp_ratios, strict=True), start=1
         ):
             if stage == 1:
-                x = stem(build, x, width)  # (B, H/4, W/4, C1)
+                x = self.stem(build, x, width)  # (B, H/4, W/4, C1)
             else:
                 x = patch_embedding(build, x, f"patch_embed{stage}", width, 3, 2)
             for index in range(depth):
-                x = _block(build, x, f"block{stage}.{index}", attention, ratio, next(rates))
+                x = _block(build, x, f"block{stage}.{index}", self.attention, ratio, next(rates))
             # The normalised map is the level, and what the next stage starts from.
             pyramid[level] = x = build.layer_norm(x, f"norm{stage}", layer_norm_epsilon)
 
@@ -226,6 +212,16 @@ class LargeKernelBackbone(Backbone):
         self.batch_norm_momentum = batch_norm_momentum
         self.checkpoint_keys = build.keys
         self.trainable = trainable
+
+    @staticmethod
+    def stem(build: KeyedBuilder, x: KerasTensor, channels: int) -> KerasTensor:
+        """Adds the layers from the image to stride 4."""
+        raise NotImplementedError
+
+    @staticmethod
+    def attention(build: KeyedBuilder, u: KerasTensor, key: str) -> KerasTensor:
+        """Adds the spatial attention of the block that is called `key`."""
+        raise NotImplementedError
 
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments."""
@@ -252,7 +248,7 @@ def drop_path_rates(rate: float, blocks: int) -> list[float]:
 
 
 def patch_embedding(
-    build: Builder, x: KerasTensor, key: str, channels: int, kernel_size: int, stride: int
+    build: KeyedBuilder, x: KerasTensor, key: str, channels: int, kernel_size: int, stride: int
 ) -> KerasTensor:
     """Strided convolution and batch norm."""
     x = build.conv(x, f"{key}.proj", channels, kernel_size, stride)
@@ -260,7 +256,7 @@ def patch_embedding(
 
 
 def _block(
-    build: Builder,
+    build: KeyedBuilder,
     inputs: KerasTensor,
     key: str,
     attention: Attention,
@@ -285,13 +281,6 @@ def _block(
     m = build.gelu(m, f"{prefix}_mlp_activation")
     m = build.conv(m, f"{key}.mlp.fc2", channels)
     return build.residual(x, m, f"{key}.layer_scale_2", drop)
-
-
-def _normal_by_fan_out() -> keras.initializers.Initializer:
-    """normal(0, sqrt(2 / fan_out)), of one group where there are several."""
-    return keras.initializers.VarianceScaling(
-        2.0, mode="fan_out", distribution="untruncated_normal"
-    )
 
 
 def _check_arguments(

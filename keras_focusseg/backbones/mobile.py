@@ -7,12 +7,12 @@ from typing import Any
 import keras
 from keras import KerasTensor, layers
 
-from keras_focusseg.layers import attention_boost
+from keras_focusseg.backbones.builder import Builder
 
 BATCH_NORM_EPSILON = 1e-3
 
 
-class ConvNorms:
+class ConvNorms(Builder):
     """Adds convolutions with their norms to a graph, under one dtype policy and momentum.
 
     A convolution pads as TensorFlow's "same" does and has no bias. Its norm is named
@@ -27,10 +27,8 @@ class ConvNorms:
     def __init__(
         self, policy: keras.DTypePolicy, momentum: float, relu_ceiling: float | None = None
     ) -> None:
-        self.policy = policy
-        self.momentum = momentum
+        super().__init__(policy, momentum, BATCH_NORM_EPSILON)
         self.relu_ceiling = relu_ceiling
-        self.boosts: dict[str, KerasTensor] = {}
 
     def conv(
         self,
@@ -63,27 +61,17 @@ class ConvNorms:
         """The activation alone."""
         return layers.ReLU(self.relu_ceiling, dtype=self.policy, name=name)(x)
 
-    def add(self, x: KerasTensor, y: KerasTensor, name: str) -> KerasTensor:
-        """The sum at the end of a residual block."""
-        return layers.Add(dtype=self.policy, name=name)([x, y])
-
-    def boost(self, x: KerasTensor, b: KerasTensor) -> KerasTensor:
-        """x + sigmoid(b) * b, SERNet-Former's gate; b and the product are kept in ``boosts``."""
-        n = len(self.boosts) // 2 + 1
-        x, added = attention_boost(x, b, name=f"abm{n}", dtype=self.policy)
-        self.boosts |= {f"norm{n}": b, f"boost{n}": added}
-        return x
-
     def _options(self, name: str) -> dict[str, Any]:
-        return {"padding": "same", "use_bias": False, "dtype": self.policy, "name": name}
+        return {
+            "padding": "same",
+            "data_format": "channels_last",
+            "use_bias": False,
+            "dtype": self.policy,
+            "name": name,
+        }
 
     def _norm(self, x: KerasTensor, name: str, norm_name: str | None, relu: bool) -> KerasTensor:
-        x = layers.BatchNormalization(
-            epsilon=BATCH_NORM_EPSILON,
-            momentum=self.momentum,
-            dtype=self.policy,
-            name=norm_name or f"{name}_BN",
-        )(x)
+        x = self.norm(x, norm_name or f"{name}_BN")
         return self.relu(x, f"{name}_relu") if relu else x
 
 

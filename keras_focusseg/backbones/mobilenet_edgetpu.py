@@ -171,7 +171,7 @@ def _inverted_residual(
             expanded, f"{prefix}depthwise", block.kernel, stride=stride, dilation=dilation
         )
     b = build.conv(x, f"{prefix}project", block.channels, relu=False)
-    return build.add(inputs, b, f"{prefix}add") if block.residual else b, b, expanded
+    return build.add([inputs, b], f"{prefix}add") if block.residual else b, b, expanded
 
 
 def conv_names(features: str) -> list[str]:

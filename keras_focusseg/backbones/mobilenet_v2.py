@@ -177,7 +177,7 @@ class _Builder(ConvNorms):
         # The table decides, not the dilated stride: a block that strides at output stride 32 has
         # no residual at 8 either, or its weights would mean another function.
         if in_channels == channels and _BLOCKS[index].stride == 1:
-            return self.add(inputs, b, f"{prefix}add"), b
+            return self.add([inputs, b], f"{prefix}add"), b
         return b, b
 
 
@@ -277,9 +277,13 @@ def load_mobilenet_v2_keras(model: MobileNetV2, source: str | os.PathLike[str]) 
         weights = source
     elif not os.path.isfile(source):
         raise FileNotFoundError(f"No weights file at {source}.")
+    first = keras.config.image_data_format() == "channels_first"  # its kernels are the same
     try:
         reference = keras.applications.MobileNetV2(
-            input_shape=(224, 224, 3), alpha=model.alpha, include_top=False, weights=weights
+            input_shape=(3, 224, 224) if first else (224, 224, 3),
+            alpha=model.alpha,
+            include_top=False,
+            weights=weights,
         )
     except ValueError:
         raise

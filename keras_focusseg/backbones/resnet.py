@@ -23,7 +23,7 @@ from keras_focusseg.backbones.backbone import (
     check_output_stride,
     imagenet_rescaling,
 )
-from keras_focusseg.layers import attention_boost
+from keras_focusseg.backbones.builder import Builder
 
 # Blocks of layer1..layer4.
 _STAGES = {
@@ -131,18 +131,13 @@ class ResNet(Backbone):
         }
 
 
-class _Builder:
+class _Builder(Builder):
     """Adds ResNet's parts to a graph, all under one dtype policy and momentum."""
-
-    def __init__(self, policy: keras.DTypePolicy, momentum: float) -> None:
-        self.policy = policy
-        self.momentum = momentum
-        self.boosts: dict[str, KerasTensor] = {}
 
     def stem(self, x: KerasTensor) -> tuple[KerasTensor, KerasTensor]:
         """7x7 convolution with stride 2: after and before its ReLU."""
-        x = self._conv(x, "conv1", 64, kernel_size=7, stride=2)
-        b = self._norm(x, "bn1")
+        x = self.symmetric_conv(x, "conv1", 64, kernel_size=7, stride=2)
+        b = self.norm(x, "bn1")
         return self._relu(b, "relu"), b
 
     def pool(self, x: KerasTensor) -> KerasTensor:
@@ -152,15 +147,10 @@ class _Builder:
             x = ops.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)), constant_values=-1.0)
         else:
             # Zeros are as good as minus infinity here: nothing after a ReLU is below them.
-            x = layers.ZeroPadding2D(1, dtype=self.policy, name="maxpool_pad")(x)
-        return layers.MaxPooling2D(3, strides=2, dtype=self.policy, name="maxpool")(x)
-
-    def boost(self, x: KerasTensor, b: KerasTensor) -> KerasTensor:
-        """x + sigmoid(b) * b, and both b and the product kept as outputs."""
-        n = len(self.boosts) // 2 + 1
-        x, added = attention_boost(x, b, name=f"abm{n}", dtype=self.policy)
-        self.boosts |= {f"norm{n}": b, f"boost{n}": added}
-        return x
+            x = self.zero_pad(x, 1, "maxpool_pad")
+        return layers.MaxPooling2D(
+            3, strides=2, data_format="channels_last", dtype=self.policy, name="maxpool"
+        )(x)
 
     def basic_block(
         self,
@@ -172,10 +162,10 @@ class _Builder:
         dilation: int,
     ) -> tuple[KerasTensor, KerasTensor]:
         """Two 3x3 convolutions; the stride, or the dilation before it, is on the first."""
-        x = self._conv(inputs, f"{prefix}conv1", channels, 3, stride, first_dilation)
-        x = self._relu(self._norm(x, f"{prefix}bn1"), f"{prefix}relu1")
-        x = self._conv(x, f"{prefix}conv2", channels, 3, 1, dilation)
-        x = self._norm(x, f"{prefix}bn2")
+        x = self.symmetric_conv(inputs, f"{prefix}conv1", channels, 3, stride, first_dilation)
+        x = self._relu(self.norm(x, f"{prefix}bn1"), f"{prefix}relu1")
+        x = self.symmetric_conv(x, f"{prefix}conv2", channels, 3, 1, dilation)
+        x = self.norm(x, f"{prefix}bn2")
         return self._residual(inputs, x, prefix, stride)
 
     def bottleneck(
@@ -189,12 +179,12 @@ class _Builder:
     ) -> tuple[KerasTensor, KerasTensor]:
         """1x1, 3x3 with the stride, 1x1 to four times the channels."""
         del dilation  # It applies from the next 3x3 on, which is in the next block.
-        x = self._conv(inputs, f"{prefix}conv1", channels, 1)
-        x = self._relu(self._norm(x, f"{prefix}bn1"), f"{prefix}relu1")
-        x = self._conv(x, f"{prefix}conv2", channels, 3, stride, first_dilation)
-        x = self._relu(self._norm(x, f"{prefix}bn2"), f"{prefix}relu2")
-        x = self._conv(x, f"{prefix}conv3", 4 * channels, 1)
-        x = self._norm(x, f"{prefix}bn3")
+        x = self.symmetric_conv(inputs, f"{prefix}conv1", channels, 1)
+        x = self._relu(self.norm(x, f"{prefix}bn1"), f"{prefix}relu1")
+        x = self.symmetric_conv(x, f"{prefix}conv2", channels, 3, stride, first_dilation)
+        x = self._relu(self.norm(x, f"{prefix}bn2"), f"{prefix}relu2")
+        x = self.symmetric_conv(x, f"{prefix}conv3", 4 * channels, 1)
+        x = self.norm(x, f"{prefix}bn3")
         return self._residual(inputs, x, prefix, stride)
 
     def _residual(
@@ -204,45 +194,10 @@ class _Builder:
         shortcut = inputs
         if inputs.shape[-1] != x.shape[-1]:
             name = f"{prefix}downsample_"
-            shortcut = self._conv(inputs, f"{name}conv", x.shape[-1], 1, stride)
-            shortcut = self._norm(shortcut, f"{name}bn")
-        y = layers.Add(dtype=self.policy, name=f"{prefix}add")([x, shortcut])
+            shortcut = self.symmetric_conv(inputs, f"{name}conv", x.shape[-1], 1, stride)
+            shortcut = self.norm(shortcut, f"{name}bn")
+        y = self.add([x, shortcut], f"{prefix}add")
         return self._relu(y, f"{prefix}out"), x
-
-    def _conv(
-        self,
-        x: KerasTensor,
-        name: str,
-        channels: int,
-        kernel_size: int,
-        stride: int = 1,
-        dilation: int = 1,
-    ) -> KerasTensor:
-        padding = "same"
-        if stride > 1:
-            # "same" with a stride pads one side more than the other for even sizes.
-            padding = "valid"
-            if kernel_size > 1:
-                pad = layers.ZeroPadding2D(kernel_size // 2, dtype=self.policy, name=f"{name}_pad")
-                x = pad(x)
-        return layers.Conv2D(
-            channels,
-            kernel_size,
-            strides=stride,
-            dilation_rate=dilation,
-            padding=padding,
-            use_bias=False,
-            kernel_initializer=keras.initializers.VarianceScaling(
-                2.0, mode="fan_out", distribution="untruncated_normal"
-            ),
-            dtype=self.policy,
-            name=name,
-        )(x)
-
-    def _norm(self, x: KerasTensor, name: str) -> KerasTensor:
-        return layers.BatchNormalization(
-            epsilon=1e-5, momentum=self.momentum, dtype=self.policy, name=name
-        )(x)
 
     def _relu(self, x: KerasTensor, name: str) -> KerasTensor:
         return layers.ReLU(dtype=self.policy, name=name)(x)

@@ -7,16 +7,13 @@ the code published with it, for classification and for segmentation.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
 from keras import KerasTensor
 
 from keras_focusseg.backbones.large_kernel import (
-    MLP_RATIOS,
-    OUTPUT_STRIDE,
-    Builder,
+    KeyedBuilder,
     LargeKernelBackbone,
     load_checkpoint,
     patch_embedding,
@@ -47,27 +44,8 @@ _IMAGENET = {
 class VAN(LargeKernelBackbone):
     """VAN: attention from a dilated 7x7 window, four stages at strides 4, 8, 16, 32.
 
-    The defaults are those of VAN-B0; ``backbones.build`` knows "van_b0" to "van_b6". Each level is
-    the output of a stage after its layer norm. There is no dilated form.
-
-    Args:
-        channels: Channels of the four stages.
-        depths: Blocks of the four stages.
-        mlp_ratios: Widening inside the blocks' MLPs, stage by stage.
-        drop_path_rate: Rate at which, in training, the last block's branches are dropped, sample by
-            sample; it rises linearly from 0 at the first block.
-        layer_norm_epsilon: Epsilon of the layer norm that ends a stage: 1e-5 as in the published
-            segmentation networks; the ImageNet classifiers were trained with 1e-6.
-        output_stride: 32, the only one.
-        include_rescaling: Subtract ImageNet's mean and divide by its standard deviation inside
-            the network, for images in 0..255. If False, the input must be normalised already.
-        batch_norm_momentum: Share of the old value that the moving statistics keep at a step.
-        dtype: Dtype policy of the layers; None takes the global policy.
-        name: Name of the model.
-        trainable: Whether the weights can be trained.
-
-    Raises:
-        ValueError: If the output stride is not 32, or an argument is out of range.
+    The defaults are those of VAN-B0; ``backbones.build`` knows "van_b0" to "van_b6". The
+    arguments are those of ``LargeKernelBackbone``.
 
     Example:
         >>> from keras_focusseg.backbones.van import VAN
@@ -75,47 +53,17 @@ class VAN(LargeKernelBackbone):
         {'P2': 8, 'P3': 16, 'P4': 24, 'P5': 32}
     """
 
-    def __init__(
-        self,
-        channels: Sequence[int] = VAN_SIZES["van_b0"]["channels"],
-        depths: Sequence[int] = VAN_SIZES["van_b0"]["depths"],
-        mlp_ratios: Sequence[int] = MLP_RATIOS,
-        drop_path_rate: float = 0.1,
-        layer_norm_epsilon: float = 1e-5,
-        output_stride: int = OUTPUT_STRIDE,
-        include_rescaling: bool = True,
-        batch_norm_momentum: float = 0.9,
-        dtype: str | Mapping[str, Any] | keras.DTypePolicy | None = None,
-        name: str = "van",
-        trainable: bool = True,
-    ) -> None:
-        super().__init__(
-            _stem,
-            _large_kernel_attention,
-            channels=channels,
-            depths=depths,
-            mlp_ratios=mlp_ratios,
-            drop_path_rate=drop_path_rate,
-            layer_norm_epsilon=layer_norm_epsilon,
-            output_stride=output_stride,
-            include_rescaling=include_rescaling,
-            batch_norm_momentum=batch_norm_momentum,
-            dtype=dtype,
-            name=name,
-            trainable=trainable,
-        )
+    @staticmethod
+    def stem(build: KeyedBuilder, x: KerasTensor, channels: int) -> KerasTensor:
+        """One 7x7 convolution with stride 4 and batch norm."""
+        return patch_embedding(build, x, "patch_embed1", channels, 7, 4)  # (B, H/4, W/4, C1)
 
-
-def _stem(build: Builder, x: KerasTensor, channels: int) -> KerasTensor:
-    """One 7x7 convolution with stride 4 and batch norm."""
-    return patch_embedding(build, x, "patch_embed1", channels, 7, 4)  # (B, H/4, W/4, C1)
-
-
-def _large_kernel_attention(build: Builder, u: KerasTensor, key: str) -> KerasTensor:
-    """A 5x5 window, then every third pixel of 19x19: 23 by 23 pixels; a 1x1 mixes the channels."""
-    a = build.depthwise(u, f"{key}.conv0", 5)
-    a = build.depthwise(a, f"{key}.conv_spatial", 7, dilation=3)
-    return build.conv(a, f"{key}.conv1", u.shape[-1])
+    @staticmethod
+    def attention(build: KeyedBuilder, u: KerasTensor, key: str) -> KerasTensor:
+        """A 5x5 window, then every third pixel of 19x19: 23 by 23; a 1x1 mixes the channels."""
+        a = build.depthwise(u, f"{key}.conv0", 5)
+        a = build.depthwise(a, f"{key}.conv_spatial", 7, dilation=3)
+        return build.conv(a, f"{key}.conv1", u.shape[-1])
 
 
 def load_van_checkpoint(model: VAN, source: str | os.PathLike[str]) -> None:

@@ -43,7 +43,7 @@ def _to_cells(x: Any, stride: int) -> Any:
     """
     extra = stride - 1
     x = ops.pad(x, ((0, 0), (0, extra), (0, extra), (0, 0)))
-    return ops.max_pool(x, stride, stride, padding="valid")
+    return ops.max_pool(x, stride, stride, padding="valid", data_format="channels_last")
 
 
 def boundary_target(
@@ -100,7 +100,7 @@ def boundary_target(
     ring, weight = cells[..., :1], cells[..., 1:]
     target = ring
     for distance in range(1, band + 1):
-        ring = ops.max_pool(ring, 3, 1, padding="same")
+        ring = ops.max_pool(ring, 3, 1, padding="same", data_format="channels_last")
         target = ops.maximum(target, decay**distance * ring)
     target = nan_unless(whole, target * weight)
     return ops.stop_gradient(target), ops.stop_gradient(weight)

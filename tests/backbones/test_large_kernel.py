@@ -13,7 +13,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from keras_focusseg import backbones
-from keras_focusseg.backbones import checkpoints, large_kernel
+from keras_focusseg.backbones import builder, checkpoints, large_kernel
 from keras_focusseg.backbones.mscan import MSCAN, MSCAN_SIZES
 from keras_focusseg.backbones.van import VAN, VAN_SIZES
 from tests.backbones import references
@@ -76,7 +76,8 @@ def parameters_by_hand(name: str) -> int:
 @pytest.fixture
 def kernels_start_at_zero(monkeypatch: pytest.MonkeyPatch) -> None:
     """Large networks build faster: on JAX each shape of random kernel compiles anew."""
-    monkeypatch.setattr(large_kernel, "_normal_by_fan_out", keras.initializers.Zeros)
+    for module in (builder, large_kernel):
+        monkeypatch.setattr(module, "normal_by_fan_out", keras.initializers.Zeros)
 
 
 @pytest.mark.usefixtures("kernels_start_at_zero")

@@ -20,7 +20,14 @@ def backbone(width: int = 8, strides: tuple[int, ...] = (4, 2, 1, 1)) -> keras.M
     pyramid = {}
     levels = zip(("P2", "P3", "P4", "P5"), strides, (5, 3, 3, 3), strict=True)
     for level, stride, kernel in levels:
-        x = keras.layers.Conv2D(width, kernel, strides=stride, padding="same", name=level)(x)
+        x = keras.layers.Conv2D(
+            width,
+            kernel,
+            strides=stride,
+            padding="same",
+            data_format="channels_last",
+            name=level,
+        )(x)
         x = keras.layers.BatchNormalization(momentum=0.9, name=f"{level}_norm")(x)
         pyramid[level] = x = keras.layers.ReLU(name=f"{level}_out")(x)
     return keras.Model(images, pyramid, name="tiny")
