@@ -8,6 +8,7 @@ leave the temporary file; its name starts with `.writing-`.
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import math
@@ -60,6 +61,10 @@ def written(path: str | Path) -> Iterator[Path]:
         _sync(temporary)
         os.replace(temporary, path)
         _sync(path.parent)
+    except OSError as error:
+        if error.errno == errno.ENOSPC and error.filename is None:
+            error.filename = str(path)  # the system does not say which file found the disk full
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import os
@@ -35,6 +36,12 @@ def test_an_error_leaves_what_was_there(tmp_path: Path) -> None:
         temporary.write_text("half")
         raise KeyboardInterrupt
     assert target.read_text() == "old" and everything(tmp_path) == ["scores.csv"]
+
+
+def test_a_full_disk_names_the_file(tmp_path: Path) -> None:
+    with pytest.raises(OSError) as caught, files.written(tmp_path / "a.json"):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert caught.value.filename == str(tmp_path / "a.json") and not everything(tmp_path)
 
 
 @pytest.mark.parametrize("umask", [0o022, 0o077, 0o002])

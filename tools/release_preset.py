@@ -19,6 +19,7 @@ import platform
 import shlex
 import shutil
 import sys
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ from typing import Any
 import keras
 from rich.progress import track
 
-from keras_focusseg import data, inference, presets
+from keras_focusseg import data, files, inference, presets
 from keras_focusseg.models.segmenter import Segmenter
 from keras_focusseg.presets.record import CATALOG, WEIGHTS, write_record
 
@@ -51,7 +52,7 @@ def main() -> None:
     shifts = {}
     if arguments.shift_classes:
         shifts = {"class_shifts": shift(model, recipe, arguments)}
-    staging = arguments.run / "release"
+    staging = Path(tempfile.mkdtemp(dir=arguments.run, prefix="release_"))
     released = presets.save(
         model,
         staging,
@@ -59,7 +60,7 @@ def main() -> None:
         label_space=trained.classes(),
         dtype="float16",
         description=notes["description"],
-        recipe={**recipe, "backbone_weights": notes["backbone_weights"]},
+        recipe={**recipe, **starts(recipe)},
         licence=notes["licence"],
         paper=notes["paper"],
     )
@@ -72,7 +73,7 @@ def main() -> None:
     scores = inference.evaluate(
         presets.load(staging), source, on_image=lambda done: next(steps, None)
     )
-    root = [] if arguments.data_root is None else ["--data-root", "CamVid"]
+    root = [] if arguments.data_root is None else ["--data-root", recipe["dataset"]]
     command = ["focusseg", "evaluate", trained.name, *root, "--split", recipe["val_split"]]
     with open(arguments.run / "log.csv") as file:
         epochs = len(list(csv.reader(file))) - 1
@@ -90,10 +91,21 @@ def main() -> None:
         scores=({**scores.to_score(), "command": shlex.join(command)},),
     )
     WEIGHTS.mkdir(exist_ok=True)
-    shutil.copyfile(staging / record.weights["file"], WEIGHTS / record.weights["file"])
+    with files.written(WEIGHTS / record.weights["file"]) as temporary:
+        shutil.copyfile(staging / record.weights["file"], temporary)
     write_record(record, CATALOG / f"{record.name}.json")
     shutil.rmtree(staging)
     print(record, file=sys.stdout)
+
+
+def starts(recipe: Mapping[str, Any]) -> dict[str, str | None]:
+    """What the run began from; of a file its name, since its folder is of one machine."""
+    found = {}
+    for field in ("backbone_weights", "pretrained"):
+        source = recipe.get(field)
+        is_path = source is not None and not str(source).startswith("hf://")
+        found[field] = Path(source).name if is_path else source
+    return found
 
 
 def shift(model: Segmenter, recipe: Mapping[str, Any], arguments: argparse.Namespace) -> str:

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
+from keras_focusseg import files
 from keras_focusseg.cli import data_source
 
 
@@ -49,6 +50,7 @@ def prepare(
 
     Example: focusseg data prepare camvid --data-root CamVid --out prepared
     """
+    files.check_folder(out)
     from keras_focusseg import data
     from keras_focusseg.data.records import tfds_builders
     from keras_focusseg.errors import printable

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.progress import Progress
-from rich.table import Table
 
 from keras_focusseg.cli import outputs
-
-if TYPE_CHECKING:
-    from keras_focusseg import inference
 
 
 def evaluate(
@@ -47,7 +42,7 @@ def evaluate(
 
     Example: focusseg evaluate fornet_mobilenet_v2_camvid --data-root CamVid --split val
     """
-    from keras_focusseg import data, inference, presets
+    from keras_focusseg import data, inference, metrics, presets
 
     outputs.check_output(output, overwrite)
     record = presets.record(preset)
@@ -74,46 +69,14 @@ def evaluate(
                 f"focusseg: left out: {error}", markup=False, highlight=False
             ),
         )
-    for table in _tables(scores):
-        console.print(table)
+    print(f"{scores.dataset} {scores.split}, {scores.frames} images of {scores.resolution}")
+    print("single scale, no flip, void ignored" + (scores.note and f"; {scores.note}"))
+    names = scores.label_space.classes
+    print(metrics.per_class_table(scores.matrix, names, scores.boundary))
+    print(f"{1000 * scores.seconds_per_image:.0f} ms an image")
     if output is not None:
         outputs.write_json(output, scores.to_score())
     if scores.left_out:
         count = len(scores.left_out)
         print(f"{count} of {count + scores.frames} images left out: the figures are of the rest.")
         raise typer.Exit(1)
-
-
-def _tables(scores: inference.Evaluation) -> list[Table]:
-    from keras_focusseg import metrics
-
-    figures = scores.to_score()
-    title = f"{scores.dataset} {scores.split}, {scores.frames} images of {scores.resolution}"
-    caption = "single scale, no flip, void ignored" + (scores.note and f"; {scores.note}")
-    whole = Table("measure", "percent", title=title, caption=caption)
-    for key in (
-        "mean_iou",
-        "pixel_accuracy",
-        "mean_accuracy",
-        "frequency_weighted_iou",
-        "boundary_iou",
-        "boundary_f1",
-    ):
-        whole.add_row(key, _percent(figures[key]))
-    whole.add_row("ms an image", f"{1000 * scores.seconds_per_image:.0f}")
-    classes = Table("class", "IoU", "accuracy", "boundary IoU", "boundary F1", "share of pixels")
-    shares = scores.matrix.sum(1) / max(1, scores.matrix.sum())
-    for i, name in enumerate(scores.label_space.classes):
-        classes.add_row(
-            name,
-            _percent(metrics.iou_per_class(scores.matrix)[i]),
-            _percent(metrics.accuracy_per_class(scores.matrix)[i]),
-            _percent(scores.boundary["boundary_iou_per_class"][i]),
-            _percent(scores.boundary["boundary_f1_per_class"][i]),
-            _percent(shares[i]),
-        )
-    return [classes, whole]
-
-
-def _percent(value: float) -> str:
-    return "n/a" if math.isnan(value) else f"{100 * value:.2f}"

@@ -6,7 +6,8 @@ NaN in per-class arrays and left out of means.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -170,12 +171,17 @@ def frequency_weighted_iou(matrix: np.ndarray) -> float:
     return float(np.sum(truth[known] * iou_per_class(matrix)[known]) / truth.sum())
 
 
-def per_class_table(matrix: np.ndarray, class_names: Sequence[str]) -> str:
+def per_class_table(
+    matrix: np.ndarray,
+    class_names: Sequence[str],
+    boundary: Mapping[str, Any] | None = None,
+) -> str:
     """The figures of a confusion matrix as aligned text, in percent, with `n/a` for no figure.
 
     Args:
         matrix: (C, C) integer counts.
         class_names: C names.
+        boundary: Result of `BoundaryScores`, for two more columns.
 
     Returns:
         Lines: a header, one line a class (IoU, accuracy, share of the true pixels), and the means.
@@ -196,23 +202,35 @@ def per_class_table(matrix: np.ndarray, class_names: Sequence[str]) -> str:
     _, truth, _ = _counts(matrix)
     if len(class_names) != len(truth):
         raise ValueError(f"{len(class_names)} class names for a matrix of {len(truth)} classes.")
-    share = _share(truth, np.broadcast_to(truth.sum(), truth.shape))
-    rows = list(
-        zip(class_names, iou_per_class(matrix), accuracy_per_class(matrix), share, strict=True)
+    titles = ["IoU", "accuracy"]
+    columns = [iou_per_class(matrix), accuracy_per_class(matrix)]
+    means = [mean_iou(matrix), mean_accuracy(matrix)]
+    if boundary is not None:
+        for title, key in (("boundary IoU", "boundary_iou"), ("boundary F1", "boundary_f1")):
+            titles.append(title)
+            columns.append(boundary[f"{key}_per_class"])
+            means.append(boundary[key])
+    titles.append("share")
+    columns.append(_share(truth, np.broadcast_to(truth.sum(), truth.shape)))
+    widths = [max(len(title), len("100.00")) for title in titles]
+    first = max(len(name) for name in (*class_names, "class", "mean"))
+
+    def line(name: str, cells: Iterable[str]) -> str:
+        aligned = (f"{cell:>{width}}" for cell, width in zip(cells, widths, strict=False))
+        return "  ".join([f"{name:<{first}}", *aligned])
+
+    return "\n".join(
+        [
+            line("class", titles),
+            *(
+                line(name, map(percent, row))
+                for name, *row in zip(class_names, *columns, strict=True)
+            ),
+            line("mean", map(percent, means)),
+            f"pixel accuracy {percent(pixel_accuracy(matrix))}, "
+            f"frequency-weighted IoU {percent(frequency_weighted_iou(matrix))}",
+        ]
     )
-    width = max(len(name) for name in (*class_names, "class"))
-    lines = [f"{'class':<{width}}  {'IoU':>6}  {'accuracy':>8}  {'share':>6}"]
-    lines += [
-        f"{name:<{width}}  {percent(iou):>6}  {percent(accuracy):>8}  {percent(part):>6}"
-        for name, iou, accuracy, part in rows
-    ]
-    means = percent(mean_iou(matrix)), percent(mean_accuracy(matrix))
-    lines.append(f"{'mean':<{width}}  {means[0]:>6}  {means[1]:>8}")
-    lines.append(
-        f"pixel accuracy {percent(pixel_accuracy(matrix))}, "
-        f"frequency-weighted IoU {percent(frequency_weighted_iou(matrix))}"
-    )
-    return "\n".join(lines)
 
 
 def percent(value: float) -> str:

@@ -229,6 +229,14 @@ def _check_record(values: Any, path: str | Path) -> None:
         expect(_is_whole(size) and size > 0, "field 'weights.bytes'", size, "a number above 0")
         dtype = weights.get("dtype")
         expect(isinstance(dtype, str), "field 'weights.dtype'", dtype, "text")
+    recipe = values.get("recipe", {})
+    for key, kind, expected in (
+        ("dataset", str, "text"),
+        ("dataset_options", dict, "an object"),
+        ("val_options", dict, "an object"),
+    ):
+        if key in recipe:
+            expect(isinstance(recipe[key], kind), f"field 'recipe.{key}'", recipe[key], expected)
     for number, score in enumerate(values.get("scores", ())):
         where = f"field 'scores[{number}]'"
         expect(isinstance(score, dict), where, score, "an object")

@@ -66,7 +66,10 @@ def save_weights(model: keras.Model, path: str | Path, dtype: str = "float32") -
         if not np.isfinite(arrays[name]).all():
             raise ValueError(f"Weight {name!r} is not finite in {dtype}; {path} is not written.")
     with files.written(path) as temporary:
-        save_file(arrays, temporary)
+        try:
+            save_file(arrays, temporary)
+        except SafetensorError as error:  # how safetensors tells of a full disk
+            raise OSError(f"{path} could not be written: {error}") from error
     return files.sha256(path)
 
 

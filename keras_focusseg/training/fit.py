@@ -348,6 +348,10 @@ def _check_best(best: Path, otherwise: str) -> None:
 
 def _check_run_folder(recipe: Recipe, folder: Path, resume: bool) -> None:
     """Refuses to start over what a run left, and to resume what is not there or another run."""
+    for name in ("best", "checkpoints", "tensorboard"):
+        files.check_folder(folder / name)
+    for name in ("recipe.json", "log.csv"):
+        files.check_file(folder / name)
     if not resume:
         left = [name for name in ("best", "log.csv") if (folder / name).exists()]
         if newest_checkpoint(folder) is not None:

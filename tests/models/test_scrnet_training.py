@@ -149,3 +149,31 @@ def test_default_width_follows_the_backbone():
         model = models.SCRNet(2, name, contrast_weight=0.0, context="none", upsampling="bilinear")
         assert model.get_layer("smooth").filters == width
         assert model.get_config()["filters"] == width
+
+
+@pytest.mark.parametrize("name", ["model.keras", "model.weights.h5"])
+def test_files_hold_the_state_of_every_random_generator(tmp_path: Path, name: str) -> None:
+    """Of the dropout and of the anchors: otherwise a loaded network repeats its first draws."""
+    model = network()
+    states = model._random_states()
+    assert len(states) == 2
+    for number, state in enumerate(states):
+        state.assign(np.asarray([11, 5 + number], keras.backend.standardize_dtype(state.dtype)))
+    if name.endswith(".keras"):
+        model.save(tmp_path / name)
+        again = keras.models.load_model(tmp_path / name)
+    else:
+        model.save_weights(tmp_path / name)
+        again = network()
+        again.load_weights(tmp_path / name)
+    for found, expected in zip(again._random_states(), states, strict=True):
+        np.testing.assert_array_equal(to_numpy(found), to_numpy(expected))
+
+
+def test_weights_without_random_states_still_load(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(models.Segmenter, "_random_states", lambda self: [])
+        network().save_weights(tmp_path / "old.weights.h5")
+    network().load_weights(tmp_path / "old.weights.h5")

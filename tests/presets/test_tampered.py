@@ -96,6 +96,8 @@ SCORE = {"dataset": "a", "split": "val", "resolution": "1x1", "mean_iou": 0.5}
         (put("weights.bytes", "many"), "'weights.bytes' is 'many'; expected a number above 0"),
         (put("weights.dtype", 16), "'weights.dtype' is 16; expected text"),
         (put("recipe", []), "field 'recipe' is .*expected an object"),
+        (put("recipe", {"dataset": 3}), "field 'recipe.dataset' is 3; expected text"),
+        (put("recipe", {"val_options": []}), r"'recipe.val_options' is \[\]; expected an object"),
         (put("training", 1), "field 'training' is 1; expected an object"),
         (put("scores", {}), "field 'scores' is {}; expected a list"),
         (put("scores", [3]), r"field 'scores\[0\]' is 3; expected an object"),

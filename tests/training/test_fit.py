@@ -236,6 +236,16 @@ def test_a_missing_or_mistyped_folder_is_not_resumed(tmp_path: Path) -> None:
         training.train(RECIPE, run_folder=tmp_path / "file", verbose=0)
 
 
+@pytest.mark.parametrize("name", ["best", "checkpoints", "tensorboard", "recipe.json", "log.csv"])
+def test_what_stands_in_the_way_is_told_before(tmp_path: Path, name: str) -> None:
+    if "." in name:
+        (tmp_path / name).mkdir()
+    else:
+        (tmp_path / name).write_text("")
+    with pytest.raises(ValueError, match=f"{name} is a (file|folder); name a"):
+        training.train(RECIPE, run_folder=tmp_path, verbose=0)
+
+
 def test_nothing_of_another_run_is_written_over(finished: Path, tmp_path: Path) -> None:
     run = shutil.copytree(finished, tmp_path / "run")
     shutil.rmtree(run / "checkpoints")
