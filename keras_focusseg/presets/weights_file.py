@@ -133,7 +133,7 @@ def weight_shapes(path: str | Path) -> dict[str, tuple[int, ...]]:
     shapes = {}
     try:
         with safe_open(path, framework="numpy") as file:
-            for name in file.keys():  # noqa: SIM118: not a dict
+            for name in file.keys():  # not a dict
                 weight = file.get_slice(name)
                 if weight.get_dtype() not in _DTYPES:
                     raise ValueError(

@@ -6,6 +6,7 @@ import contextlib
 import json
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -236,11 +237,10 @@ def _built(recipe: Recipe, source: data.Source, load_weights: bool) -> Any:
                 f"{recipe.network} cannot be built from network_config: {error}"
             ) from error
         if load_weights and recipe.backbone_weights is not None:
-            images = None
-            if str(recipe.backbone_weights).endswith(".npz"):  # folded norms need calibration
-                images = _calibration_images(recipe, source)
             backbones.load_weights(
-                model.backbone, recipe.backbone_weights, calibration_images=images
+                model.backbone,
+                recipe.backbone_weights,
+                calibration_images=partial(_calibration_images, recipe, source),
             )
     if recipe.freeze_backbone_norm:
         for layer in model.backbone.layers:
