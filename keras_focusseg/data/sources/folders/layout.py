@@ -57,11 +57,20 @@ ALL = "all"
 """The split that takes everything."""
 
 # Words in other names of folders: `original_images`, `images_prepped_train`, `TrainGTs`.
-_IMAGE_WORDS = {*IMAGE_FOLDERS, "photo", "picture", "pictures", "frame", "input", "leftimg8bit"}
+_IMAGE_WORDS = {
+    *IMAGE_FOLDERS,
+    "photo",
+    "picture",
+    "pictures",
+    "frame",
+    "input",
+    "leftimg8bit",
+    "x",
+}
 _MASK_WORDS = {
     *MASK_FOLDERS,
     *("ann", "anns", "anno", "annos", "annot", "annots", "lbl", "lbls", "seg", "segs", "target"),
-    "gtfine",
+    *("gtfine", "y"),
 }
 _SPLIT_WORDS = {word: split for split, words in SPLITS.items() for word in words}
 _MASK_ENDINGS = ("mask", "masks", "label", "labels", "l", "gt", "seg", "annotation", "segmentation")
@@ -176,8 +185,12 @@ def _parts_in(base: Path, images: str | None, masks: str | None) -> dict[str, Pa
         return parts
     if images is None and masks is None and (parts := _splits_in_names(folders)):
         return parts
-    if mask_folder is not None and images is None and _has_pictures(base):
-        return {ALL: Part(base, mask_folder)}
+    if mask_folder is not None and images is None:
+        if _has_pictures(base):
+            return {ALL: Part(base, mask_folder)}
+        others = [f for n, f in folders.items() if role_of(n) == ("", "") and _has_pictures(f)]
+        if len(others) == 1:  # `original` beside `mask`
+            return {ALL: Part(others[0], mask_folder)}
     return {ALL: Part(base, base)} if _lie_together(base) else {}
 
 

@@ -380,20 +380,22 @@ def _judged(value: Any, picture: _Picture, place: Place) -> tuple[Outline, list[
         return (), []
     faults: list[DataError] = []
     parts: list[np.ndarray] = []
-    for part in value if isinstance(value, list) else [value]:
+    try:
+        if isinstance(value, Mapping):
+            _region(value, picture.size or readers.image_size(picture.path), place)
+            return value, []
+        if not isinstance(value, list) or all(map(is_number, value)):
+            raise place.error(
+                f"its segmentation is {short(value)}",
+                "degenerate outline" if isinstance(value, list) else BROKEN,
+                expected="polygons [[x, y, x, y, ...], ...] or runs",
+                fix=LENIENT,
+            )
+    except DataError as error:
+        return (), [error]
+    for part in value:
         try:
-            if isinstance(value, list):
-                parts.append(_polygon(part, place))
-            elif isinstance(value, Mapping):
-                _region(value, picture.size or readers.image_size(picture.path), place)
-                return value, []
-            else:
-                raise place.error(
-                    f"its segmentation is {short(value)}",
-                    BROKEN,
-                    expected="polygons or runs",
-                    fix=LENIENT,
-                )
+            parts.append(_polygon(part, place))
         except DataError as error:
             faults.append(error)
     return tuple(parts), faults
