@@ -11,8 +11,13 @@ from typing import Any
 
 import keras
 import numpy as np
+import pytest
+
+from keras_focusseg import label_spaces
+from tests.models import tiny
 
 GOLDEN = Path(__file__).resolve().parent / "golden"
+COMPILED = Path(__file__).resolve().parent.parent / ".cache" / "jax"
 Arrays = dict[str, np.ndarray]
 
 
@@ -158,24 +163,40 @@ def assert_matches_golden(name: str, outputs: Arrays, tolerance: float = 1e-4) -
 
 def reload_in_new_process(model_path: Path, images: np.ndarray, folder: Path) -> Arrays:
     """Loads a `.keras` file in a fresh interpreter that imports only the package; its outputs."""
+    return reload_all_in_new_process([model_path], images, folder)[0]
+
+
+def reload_all_in_new_process(
+    model_paths: list[Path], images: np.ndarray, folder: Path
+) -> list[Arrays]:
+    """Loads several `.keras` files in one fresh interpreter; the outputs of each."""
     np.save(folder / "images.npy", images)
     script = (
         "import sys, numpy as np, keras, keras_focusseg\n"
-        "model = keras.saving.load_model(sys.argv[1])\n"
-        "outputs = model.predict(np.load(sys.argv[2]), verbose=0)\n"
-        "outputs = outputs if isinstance(outputs, dict) else {'output': outputs}\n"
-        "np.savez(sys.argv[3], **{k: np.asarray(v) for k, v in outputs.items()})\n"
+        "images = np.load(sys.argv[1])\n"
+        "for path in sys.argv[2:]:\n"
+        "    model = keras.saving.load_model(path)\n"
+        "    outputs = keras.Model.predict(model, images, verbose=0)\n"
+        "    outputs = outputs if isinstance(outputs, dict) else {'output': outputs}\n"
+        "    np.savez(path + '.npz', **{k: np.asarray(v) for k, v in outputs.items()})\n"
     )
-    command = [sys.executable, "-c", script, str(model_path), str(folder / "images.npy")]
+    paths = [str(path) for path in model_paths]
     done = subprocess.run(
-        [*command, str(folder / "outputs.npz")],
+        [sys.executable, "-c", script, str(folder / "images.npy"), *paths],
         capture_output=True,
         text=True,
-        env={**os.environ, "KERAS_BACKEND": keras.backend.backend()},
+        env={
+            **os.environ,
+            "KERAS_BACKEND": keras.backend.backend(),
+            "JAX_COMPILATION_CACHE_DIR": str(COMPILED),
+        },
     )
     assert done.returncode == 0, done.stderr
-    with np.load(folder / "outputs.npz", allow_pickle=False) as stored:
-        return {key: stored[key] for key in stored.files}
+    found = []
+    for path in paths:
+        with np.load(f"{path}.npz", allow_pickle=False) as stored:
+            found.append({key: stored[key] for key in stored.files})
+    return found
 
 
 def check_config_round_trip(thing: Any) -> Any:
@@ -206,12 +227,117 @@ def tiny_fornet(num_classes: int = 3, **options: Any) -> Any:
     """FoR-Net with 8 channels on `tiny_backbone`: stride 8, two branches."""
     from keras_focusseg import models
 
-    settings = {
+    settings: dict[str, Any] = {
         "filters": 8,
         "low_level_filters": 4,
         "kernel_sizes": (1, 3),
         "dilation_rates": (1, 2),
         "ratios": (0.2, 0.4),
+        "backbone": None,
         **options,
     }
-    return models.FoRNet(num_classes=num_classes, backbone=tiny_backbone(), **settings)
+    settings["backbone"] = settings["backbone"] or tiny_backbone()
+    return models.FoRNet(num_classes=num_classes, **settings)
+
+
+def check_network(build: Callable[..., Any], folder: Path) -> dict[Path, Arrays]:
+    """What every network must do, checked on small ones of four classes.
+
+    Args:
+        build: Makes the network; takes `dtype`.
+        folder: Where `.keras` files are written.
+
+    Returns:
+        Files of trained networks and the outputs that each must give in a new process for
+        `tiny.images(32, 64)`, see `check_reloaded`.
+    """
+    saved = {}
+    for policy in ("float32", "mixed_bfloat16"):
+        keras.utils.set_random_seed(7)
+        model = build(dtype=policy)
+        check_policy(model, policy)
+        if policy == "float32":
+            check_outputs(model)
+        check_step(model)
+        model.label_space = label_spaces.from_names(["road", "sky", "car", "tree"])
+        path = folder / f"{model.name}_{policy}.keras"
+        model.save(path)
+        check_loaded(model, path)
+        saved[path] = tiny.outputs(model, tiny.images(32, 64))
+    return saved
+
+
+def check_outputs(model: Any) -> None:
+    """Odd sizes and uint8; what `predict` and `predict_labels` give; what is refused."""
+    pixels = tiny.images(33, 47, batch=1).round().astype("uint8")
+    outputs = tiny.outputs(model, pixels.astype("float32"))
+    assert outputs["logits"].shape == (1, 33, 47, 4)
+    assert outputs["logits"].dtype == np.float32 and np.isfinite(outputs["logits"]).all()
+    logits = model.predict(pixels, verbose=0)
+    np.testing.assert_allclose(logits, outputs["logits"], atol=1e-5)
+    found = model.predict_labels(pixels, verbose=0)
+    assert found["labels"].dtype == np.uint8
+    np.testing.assert_array_equal(found["labels"], logits.argmax(-1))
+    softmax = np.exp(logits - logits.max(-1, keepdims=True))
+    softmax /= softmax.sum(-1, keepdims=True)
+    np.testing.assert_allclose(found["confidence"], softmax.max(-1), atol=1e-5)
+    for shape, message in (
+        ((1, 15, 64, 3), "Images of 15x64 .* are too small: the height is 15, at least 16"),
+        ((1, 64, 64, 4), r"Expected images of shape \(batch, height, width, 3\), got"),
+        ((64, 64, 3), r"For one image add the batch axis: images\[None\]"),
+    ):
+        for use in (model, model.predict, model.predict_on_batch, model.inspect):
+            with pytest.raises(ValueError, match=message):
+                use(np.zeros(shape, "float32"))
+
+
+def check_policy(model: Any, policy: str) -> None:
+    """The policy is stored and reaches the layers; weights and logits stay in float32."""
+    assert model.dtype_policy.name == model.get_config()["dtype"] == policy
+    assert keras.config.dtype_policy().name == "float32"  # outside, where nothing was said
+    kernels = [layer for layer in model.layers if any(w.name == "kernel" for w in layer.weights)]
+    halves = sum(layer.dtype_policy.name == policy for layer in kernels)
+    assert halves > 0.8 * len(kernels)  # a paper may want one in float32
+    assert model.get_layer("logits").compute_dtype == "float32"
+    dtypes = {keras.backend.standardize_dtype(weight.dtype) for weight in model.trainable_weights}
+    assert dtypes == {"float32"}
+
+
+def check_step(model: Any) -> None:
+    """A step on nothing but ignored pixels moves nothing; a real one is finite and moves most."""
+    images, masks = tiny.images(32, 64), tiny.masks(32, 64)
+    model.compile(keras.optimizers.SGD(0.1))
+    before = [to_numpy(weight) for weight in model.trainable_weights]
+    logs = model.train_on_batch(images, np.full_like(masks, 255), return_dict=True)
+    assert np.isnan(logs.pop("mean_iou"))  # no pixel, no score
+    assert set(logs.values()) == {0.0}
+    for old, weight in zip(before, model.trainable_weights, strict=True):
+        np.testing.assert_array_equal(to_numpy(weight), old)
+    logs = model.train_on_batch(images, masks, return_dict=True)
+    assert np.isfinite(list(logs.values())).all()
+    total = sum(weight * logs[term] for term, weight in model.loss_term_weights().items())
+    assert logs["loss"] == pytest.approx(total, rel=1e-4)
+    assert all(np.isfinite(weight).all() for weight in model.get_weights())
+    pairs = zip(before, model.trainable_weights, strict=True)
+    moved = [(to_numpy(weight) != old).any() for old, weight in pairs]
+    assert np.mean(moved) > 0.6  # gradients of what starts as the identity come later
+
+
+def check_loaded(model: Any, path: Path) -> None:
+    """A `.keras` file gives back class, configuration, label space, and how it was compiled."""
+    loaded = keras.saving.load_model(path)
+    assert type(loaded) is type(model)
+    # A backbone that is a model of Keras' own layers is told by its outputs.
+    configs = ({**m.get_config(), "backbone": None} for m in (loaded, model))
+    assert next(configs) == next(configs)
+    assert loaded.label_space == model.label_space
+    assert loaded.optimizer.get_config() == model.optimizer.get_config()
+
+
+def check_reloaded(saved: dict[Path, Arrays], folder: Path) -> None:
+    """The files give the same outputs in a process that imports the package alone, to the bit."""
+    found = reload_all_in_new_process(list(saved), tiny.images(32, 64), folder)
+    for (path, expected), outputs in zip(saved.items(), found, strict=True):
+        assert set(outputs) == set(expected)
+        for name, value in expected.items():
+            np.testing.assert_array_equal(outputs[name], value, err_msg=f"{path.stem}: {name}")

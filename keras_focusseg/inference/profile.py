@@ -29,7 +29,8 @@ import keras
 import numpy as np
 
 from keras_focusseg import presets
-from keras_focusseg.models.segmenter import Segmenter, check_image_shape
+from keras_focusseg.models.batch_checks import check_image_shape
+from keras_focusseg.models.segmenter import Segmenter
 
 _CONVS = (keras.layers.Conv1D, keras.layers.Conv2D, keras.layers.Conv3D)
 _DEPTHWISE = (keras.layers.DepthwiseConv1D, keras.layers.DepthwiseConv2D)

@@ -13,7 +13,8 @@ import numpy as np
 from PIL import Image
 
 from keras_focusseg.label_spaces import LabelSpace, from_names
-from keras_focusseg.models.segmenter import Segmenter, check_image_shape
+from keras_focusseg.models.batch_checks import check_image_shape
+from keras_focusseg.models.segmenter import Segmenter
 from keras_focusseg.pictures.readers import SUFFIXES, read_image
 from keras_focusseg.visualization import colorize, overlay
 
@@ -145,8 +146,7 @@ def predict_logits(model: Segmenter, image: np.ndarray, name: str = "image") -> 
         check_image_shape((1, *image.shape))
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from error
-    outputs = model.logits_model.predict_on_batch(image[None])
-    return np.asarray(outputs["logits"])[0]
+    return np.asarray(model.logits_model.predict_on_batch(image[None]))[0]
 
 
 def _classes(logits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

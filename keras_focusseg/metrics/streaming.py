@@ -43,6 +43,7 @@ class MeanIoU(keras.metrics.Metric):
         self, num_classes: int, ignore_class: int | None = 255, name: str = "mean_iou"
     ) -> None:
         super().__init__(name=name)
+        self._direction = "up"  # what Keras' callbacks ask for where they are given no mode
         self.num_classes = int(num_classes)
         self.ignore_class = ignore_class
         cells = self.num_classes**2

@@ -73,6 +73,8 @@ class FoRNet(Segmenter):
         boundary_decay: Target value lost with each such cell.
         class_weights: Weight of each class in the cross-entropy (ours); all 1 by default.
         ignore_class: Mask value that is not counted.
+        dtype: Dtype policy of the layers or its name, such as `"mixed_bfloat16"`; the one in
+            force by default. A backbone that is given as a model keeps its own.
         name: Name of the model.
 
     Raises:
@@ -112,6 +114,7 @@ class FoRNet(Segmenter):
         boundary_decay: float = 0.5,
         class_weights: Sequence[float] | None = None,
         ignore_class: int | None = 255,
+        dtype: str | keras.DTypePolicy | None = None,
         name: str = "fornet",
     ) -> None:
         if not len(kernel_sizes) == len(dilation_rates) == len(ratios):
@@ -170,27 +173,6 @@ class FoRNet(Segmenter):
             name=name,
         )
         self.backbone = encoder
-        self._config = {
-            "num_classes": num_classes,
-            "backbone": backbone if isinstance(backbone, str) else encoder,
-            "output_stride": output_stride,
-            "neck": neck,
-            "filters": filters,
-            "selector_filters": selector_filters,
-            "context_filters": context_filters,
-            "low_level_filters": low_level_filters,
-            "decoder_filters": decoder_filters,
-            "kernel_sizes": list(kernel_sizes),
-            "dilation_rates": list(dilation_rates),
-            "ratios": list(ratios),
-            "dice_weight": dice_weight,
-            "selector_weight": selector_weight,
-            "boundary_band": boundary_band,
-            "boundary_decay": boundary_decay,
-            "class_weights": None if class_weights is None else list(class_weights),
-            "ignore_class": ignore_class,
-            "name": name,
-        }
         self._terms: dict[str, Any] = {
             "cross_entropy": CrossEntropy(ignore_class=ignore_class, class_weights=class_weights),
             "dice": Dice(ignore_class=ignore_class),
@@ -231,14 +213,6 @@ class FoRNet(Segmenter):
     def loss_term_weights(self) -> dict[str, float]:
         """1, `dice_weight`, `selector_weight`."""
         return dict(self._term_weights)
-
-    def classifier_layers(self) -> list[str]:
-        """The last 1x1 convolution."""
-        return ["classifier"]
-
-    def get_config(self) -> dict[str, Any]:
-        """Constructor arguments; where the weights came from is not one of them."""
-        return self.plain_config(self._config)
 
 
 def _selector(f: keras.KerasTensor, filters: int) -> keras.KerasTensor:

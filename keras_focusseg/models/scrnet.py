@@ -138,6 +138,8 @@ class SCRNet(Segmenter):
         max_views: Anchors a class and image, at most; classes with no more pixels take no part.
         class_weights: Weight of each class in the cross-entropy; all 1 by default.
         ignore_class: Mask value that is not counted.
+        dtype: Dtype policy of the layers or its name, such as `"mixed_bfloat16"`; the one in
+            force by default. A backbone that is given as a model keeps its own.
         name: Name of the model.
 
     Raises:
@@ -179,6 +181,7 @@ class SCRNet(Segmenter):
         max_views: int = 100,
         class_weights: Sequence[float] | None = None,
         ignore_class: int | None = 255,
+        dtype: str | keras.DTypePolicy | None = None,
         name: str = "scrnet",
     ) -> None:
         if context not in CONTEXTS:
@@ -257,30 +260,7 @@ class SCRNet(Segmenter):
             name=name,
         )
         self.backbone = encoder
-        self._config: dict[str, Any] = {
-            "num_classes": num_classes,
-            "backbone": backbone if isinstance(backbone, str) else encoder,
-            "output_stride": output_stride,
-            "filters": filters,
-            "context": context,
-            "context_filters": context_filters,
-            "channel_attention": channel_attention,
-            "pooling": pooling,
-            "upsampling": upsampling,
-            "offset_filters": offset_filters,
-            "offset_mask": offset_mask,
-            "offset_padding": offset_padding,
-            "dropout": dropout,
-            "embedding_filters": embedding_filters,
-            "contrast_weight": contrast_weight,
-            "contrast_warmup": contrast_warmup,
-            "temperature": temperature,
-            "max_samples": max_samples,
-            "max_views": max_views,
-            "class_weights": None if class_weights is None else list(class_weights),
-            "ignore_class": ignore_class,
-            "name": name,
-        }
+        self.contrast_weight, self.contrast_warmup = contrast_weight, contrast_warmup
         self._cross_entropy = CrossEntropy(ignore_class=ignore_class, class_weights=class_weights)
         self._contrast: PixelContrast | None = None
         if contrast_weight:
@@ -327,7 +307,7 @@ class SCRNet(Segmenter):
             )
             # Steps of the optimizer: several batches each where gradients are accumulated.
             batches = getattr(self.optimizer, "gradient_accumulation_steps", None) or 1
-            warm = self.steps >= batches * self._config["contrast_warmup"]
+            warm = self.steps >= batches * self.contrast_warmup
             terms["contrast"] = value * ops.cast(warm, "float32")
         return terms
 
@@ -347,16 +327,8 @@ class SCRNet(Segmenter):
 
     def loss_term_weights(self) -> dict[str, float]:
         """1 and `contrast_weight`."""
-        weight = self._config["contrast_weight"]
+        weight = self.contrast_weight
         return {"cross_entropy": 1.0, **({"contrast": weight} if weight else {})}
-
-    def classifier_layers(self) -> list[str]:
-        """The last 1x1 convolution."""
-        return ["classifier"]
-
-    def get_config(self) -> dict[str, Any]:
-        """Constructor arguments; where the weights came from is not one of them."""
-        return self.plain_config(self._config)
 
 
 def _context_module(

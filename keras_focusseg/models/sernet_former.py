@@ -83,6 +83,8 @@ class SERNetFormer(Segmenter):
         afn2_after_resize: AfN2 at stride 4 in place of the bridge's stride.
         class_weights: Weight of each class in the cross-entropy; all 1 by default.
         ignore_class: Mask value that is not counted.
+        dtype: Dtype policy of the layers or its name, such as `"mixed_bfloat16"`; the one in
+            force by default. A backbone that is given as a model keeps its own.
         name: Name of the model.
 
     Raises:
@@ -122,6 +124,7 @@ class SERNetFormer(Segmenter):
         afn2_after_resize: bool = False,
         class_weights: Sequence[float] | None = None,
         ignore_class: int | None = 255,
+        dtype: str | keras.DTypePolicy | None = None,
         name: str = "sernet_former",
     ) -> None:
         if bridge_merge not in ("sum", "concat"):
@@ -181,26 +184,6 @@ class SERNetFormer(Segmenter):
             name=name,
         )
         self.backbone = encoder
-        self._config = {
-            "num_classes": num_classes,
-            "backbone": backbone if isinstance(backbone, str) else encoder,
-            "output_stride": output_stride,
-            "dilate_backbone": dilate_backbone,
-            "attention_boosting": attention_boosting,
-            "bridge": bridge,
-            "afn1": afn1,
-            "afn2": afn2,
-            "bridge_filters": bridge_filters,
-            "bridge_dilation_rates": list(bridge_dilation_rates),
-            "bridge_merge": bridge_merge,
-            "bridge_separable": bridge_separable,
-            "skip_filters": skip_filters,
-            "decoder_filters": decoder_filters,
-            "afn2_after_resize": afn2_after_resize,
-            "class_weights": None if class_weights is None else list(class_weights),
-            "ignore_class": ignore_class,
-            "name": name,
-        }
         self._cross_entropy = CrossEntropy(ignore_class=ignore_class, class_weights=class_weights)
 
     def loss_terms(self, y: Any, y_pred: Mapping[str, Any], sample_weight: Any = None) -> dict:
@@ -219,14 +202,6 @@ class SERNetFormer(Segmenter):
     def loss_term_weights(self) -> dict[str, float]:
         """1."""
         return {"cross_entropy": 1.0}
-
-    def classifier_layers(self) -> list[str]:
-        """The last 1x1 convolution."""
-        return ["classifier"]
-
-    def get_config(self) -> dict[str, Any]:
-        """Constructor arguments; where the weights came from is not one of them."""
-        return self.plain_config(self._config)
 
 
 def _encoder(

@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Any
 from keras_focusseg.presets.record import PresetRecord, check_name, names, record
 
 if TYPE_CHECKING:
-    from keras_focusseg.presets.registry import load, save
+    from keras_focusseg.presets.registry import load, network_class, save
 else:
 
     def __getattr__(name: str) -> Any:
         """Imports what needs Keras when it is first used; names and records are read without."""
-        if name in ("load", "save"):
+        if name in ("load", "network_class", "save"):
             from keras_focusseg.presets import registry
 
             return getattr(registry, name)
         raise AttributeError(f"module 'keras_focusseg.presets' has no attribute {name!r}")
 
 
-__all__ = ["PresetRecord", "check_name", "load", "names", "record", "save"]
+__all__ = ["PresetRecord", "check_name", "load", "names", "network_class", "record", "save"]

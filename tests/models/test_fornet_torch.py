@@ -111,7 +111,7 @@ def test_bottlenecks_agree():
     images = tiny.images(batch=1)
     with torch.no_grad():
         logits, z, masks = theirs(torch.from_numpy(images.transpose(0, 3, 1, 2)))
-    outputs = ours.predict(images, verbose=0)
+    outputs = tiny.outputs(ours, images)
     assert_agree(outputs["logits"], channels_last(logits.numpy()), "logits", TOLERANCE)
     assert_agree(outputs["selector_logits"], channels_last(z.numpy()), "z", TOLERANCE)
     np.testing.assert_array_equal(outputs["masks"], channels_last(masks.numpy()))

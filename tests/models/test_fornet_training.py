@@ -41,7 +41,7 @@ def test_overfits_two_drawings_and_finds_their_boundaries():
     assert after["loss"] < 0.25 * before["loss"]
     assert after["mean_iou"] > 0.95
 
-    masks = model.predict(images, verbose=0)["masks"]
+    masks = tiny.outputs(model, images)["masks"]
     target, _ = losses.boundary_target(labels, 8, 4)
     boundary = to_numpy(target)[..., 0] == 1
     precision = boundary[masks[..., 0] == 1].mean()
@@ -77,7 +77,7 @@ def test_ablations(options: dict[str, Any], absent: set[str]):
     changed = [(a != b).any() for a, b in zip(before, model.get_weights(), strict=True)]
     assert np.mean(changed) > 0.9
 
-    masks = model.predict_on_batch(images)["masks"]
+    masks = tiny.outputs(model, images)["masks"]
     ratios = options.get("ratios", (0.1, 0.2, 0.3, 0.4))
     expected = [max(1, round(ratio * 24)) for ratio in ratios]
     assert masks.sum(axis=(1, 2)).tolist() == [expected] * 2

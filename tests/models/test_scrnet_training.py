@@ -42,15 +42,14 @@ def test_the_contrastive_term_is_zero_during_warm_up():
     """Item 16: steps of training count, validation does not; the same weights before and after."""
     model = network(contrast_warmup=3)
     model.compile(keras.optimizers.SGD(0.0))
-    images, masks = tiny.images(32, 64, batch=5), tiny.masks(32, 64, batch=5)
-    history = model.fit(
-        images, masks, batch_size=1, epochs=1, validation_data=(images, masks), verbose=0
-    ).history
+    images, masks = tiny.images(32, 64, batch=1), tiny.masks(32, 64, batch=1)
+    logs = [model.train_on_batch(images, masks, return_dict=True) for _ in range(5)]
+    contrast = [log["contrast"] for log in logs]
+    assert contrast[:3] == [0, 0, 0] and min(contrast[3:]) > 0
+    expected = logs[4]["cross_entropy"] + 0.1 * contrast[4]
+    assert logs[4]["loss"] == pytest.approx(expected, rel=1e-4)
+    assert model.test_on_batch(images, masks, return_dict=True)["contrast"] > 0
     assert int(to_numpy(model.steps)) == 5
-    # Two of five steps had it, and so had the validation that followed.
-    assert 0.2 < history["contrast"][0] / history["val_contrast"][0] < 0.6
-    expected = history["cross_entropy"][0] + 0.1 * history["contrast"][0]
-    assert history["loss"][0] == pytest.approx(expected, rel=1e-4)
 
 
 def test_accumulated_gradients_count_as_one_step():
@@ -110,7 +109,7 @@ def test_ignored_pixels_and_an_empty_batch_cost_nothing():
     """Item 15: whatever labels stand for nothing change no term; all ignored gives 0."""
     model = network()
     images, masks = tiny.images(32, 64), tiny.masks(32, 64)
-    outputs = model.predict(images, verbose=0)
+    outputs = tiny.outputs(model, images)
     model.compile()
 
     def terms(masks: np.ndarray) -> dict[str, float]:
@@ -137,7 +136,7 @@ def test_a_decoder_without_active_channels_trains_on():
     norm.beta.assign(-np.ones(16))
     model.compile()
     images, masks = tiny.images(32, 64), tiny.masks(32, 64)
-    outputs = model.predict_on_batch(images)
+    outputs = tiny.outputs(model, images)
     assert not outputs["embedding"].any()
     model.train_on_batch(images, masks)
     assert all(np.isfinite(weight).all() for weight in model.get_weights())
@@ -148,7 +147,6 @@ def test_default_width_follows_the_backbone():
     for name, width in (("resnet18", 128), ("resnet50", 256)):
         model = models.SCRNet(2, name, contrast_weight=0.0, context="none", upsampling="bilinear")
         assert model.get_layer("smooth").filters == width
-        assert model.get_config()["filters"] == width
 
 
 @pytest.mark.parametrize("name", ["model.keras", "model.weights.h5"])

@@ -63,6 +63,12 @@ def masks(
     return labels
 
 
+def outputs(model: keras.Model, images: np.ndarray) -> Arrays:
+    """All outputs of a network, as its loss gets them; `model.predict` gives the logits alone."""
+    found: Arrays = keras.Model.predict(model, images, verbose=0)
+    return found
+
+
 def tensors(model: keras.Model) -> dict[str, Any]:
     """Symbolic outputs of a network's layers, to cut it open with `keras.Model(some, others)`."""
     return {layer.name: layer.output for layer in model.layers}

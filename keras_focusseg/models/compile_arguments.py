@@ -1,0 +1,114 @@
+"""What `Segmenter.compile` takes as loss and metrics, as Keras takes it for the logits alone."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import keras
+from keras import ops
+
+# By name Keras means these of probabilities; a network gives logits.
+OF_LOGITS: dict[str, Callable[..., keras.losses.Loss]] = {
+    "sparse_categorical_crossentropy": keras.losses.SparseCategoricalCrossentropy,
+    "categorical_crossentropy": keras.losses.CategoricalCrossentropy,
+    "categorical_focal_crossentropy": keras.losses.CategoricalFocalCrossentropy,
+    "binary_crossentropy": keras.losses.BinaryCrossentropy,
+    "binary_focal_crossentropy": keras.losses.BinaryFocalCrossentropy,
+}
+
+
+def loss_of_logits(loss: Any, ignore_class: int | None) -> Any:
+    """The one loss that is meant, of masks and logits.
+
+    Args:
+        loss: A Keras loss, its name, or a function; also as `{"logits": loss}` or `[loss]`.
+        ignore_class: Mask value that no loss counts; a loss by name that can leave it out does.
+
+    Returns:
+        A loss as Keras takes it. A name that Keras would mean of probabilities becomes the loss of
+        logits.
+
+    Raises:
+        ValueError: Losses of other outputs, several losses, or a loss of probabilities.
+    """
+    if isinstance(loss, Mapping):
+        if set(loss) != {"logits"}:
+            raise ValueError(
+                f"compile takes a loss of the logits alone, got losses of {sorted(loss)}: what the "
+                "paper computes from the other outputs belongs to loss='auto'."
+            )
+        loss = loss["logits"]
+    if isinstance(loss, (list, tuple)):
+        if len(loss) != 1:
+            raise ValueError(
+                f"compile takes one loss, got a list of {len(loss)}. Write a function of masks and "
+                "logits that adds them."
+            )
+        loss = loss[0]
+    if isinstance(loss, str):
+        name = loss.lower()
+        if name in ("crossentropy", "ce"):
+            name = "sparse_categorical_crossentropy"
+        for known, kind in OF_LOGITS.items():
+            if name in (known, known.replace("_", "")):
+                options = {"ignore_class": ignore_class} if known.startswith("sparse") else {}
+                return kind(from_logits=True, **options)
+        return loss
+    if _expects_probabilities(loss):
+        raise ValueError(
+            f"{getattr(loss, 'name', None) or getattr(loss, '__name__', loss)} takes probabilities "
+            "unless told otherwise, and the network gives logits: use the loss with "
+            "from_logits=True."
+        )
+    if callable(loss) and not isinstance(loss, keras.losses.Loss):
+        return FunctionLoss(loss)
+    return loss
+
+
+class FunctionLoss(keras.losses.Loss):
+    """A function of masks and logits as a loss: the mean of what it returns.
+
+    Args:
+        function: Gives a scalar, or one value a pixel.
+    """
+
+    def __init__(self, function: Callable[[Any, Any], Any]) -> None:
+        super().__init__(name=getattr(function, "__name__", "loss"))
+        self.function = function
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        """What the function says, as Keras reduces it."""
+        value = ops.convert_to_tensor(self.function(y_true, y_pred))
+        # Keras gives a scalar whole to each replica of a strategy, not its share.
+        return ops.reshape(value, (1,)) if len(value.shape) == 0 else value
+
+
+def _expects_probabilities(loss: Any) -> bool:
+    """Whether `from_logits` is an argument of a loss of Keras, and False."""
+    if isinstance(loss, keras.losses.Loss):
+        return type(loss).__module__.startswith("keras.") and (
+            loss.get_config().get("from_logits", True) is False
+        )
+    if callable(loss) and getattr(loss, "__module__", "").startswith("keras."):
+        found = inspect.signature(loss).parameters.get("from_logits")
+        return found is not None and found.default is False
+    return False
+
+
+def metrics_of_logits(metrics: Any) -> dict[str, list[Any]]:
+    """Metrics as `{"logits": [...]}`; they may come alone, in a list or in that form.
+
+    Raises:
+        ValueError: Metrics of other outputs.
+    """
+    if isinstance(metrics, Mapping):
+        if set(metrics) != {"logits"}:
+            raise ValueError(
+                f"compile takes metrics of the logits alone, got some of {sorted(metrics)}."
+            )
+        metrics = metrics["logits"]
+    if metrics is None:
+        metrics = []
+    return {"logits": list(metrics) if isinstance(metrics, (list, tuple)) else [metrics]}

@@ -1,0 +1,285 @@
+"""How a network trains: on integer masks, by its paper's loss, from data that are looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_focusseg import _replicas
+from keras_focusseg.metrics import MeanIoU
+from keras_focusseg.models.batch_checks import FirstLook, refuse_class_weight
+from keras_focusseg.models.compile_arguments import (
+    FunctionLoss,
+    loss_of_logits,
+    metrics_of_logits,
+)
+from keras_focusseg.models.configured import ConfiguredModel
+from keras_focusseg.optimizers import AdamW, own_optimizer, tell_network
+
+
+class MaskTrainer(ConfiguredModel):
+    """A functional model with an output `"logits"` whose targets are integer masks.
+
+    Args:
+        inputs: Image tensor (B, H, W, 3): RGB, 0..255, any height and width.
+        outputs: Dict of tensors; `"logits"` is (B, H, W, classes) in float32.
+        num_classes: Number of classes.
+        ignore_class: Mask value that no loss and no metric counts.
+        **kwargs: Further arguments of `keras.Model`.
+    """
+
+    def __init__(
+        self,
+        inputs: keras.KerasTensor,
+        outputs: Mapping[str, keras.KerasTensor],
+        *,
+        num_classes: int,
+        ignore_class: int | None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(inputs=inputs, outputs=dict(outputs), **kwargs)
+        self.num_classes = num_classes
+        self.ignore_class = ignore_class
+        self._steps = _Steps(FirstLook(self))
+
+    def loss_terms(self, y: Any, y_pred: Mapping[str, Any], sample_weight: Any = None) -> dict:
+        """Terms of the paper's loss as named scalars, before weighting."""
+        raise NotImplementedError(f"{type(self).__name__} must say what its loss is.")
+
+    def loss_term_weights(self) -> dict[str, float]:
+        """Weight of each term of `loss_terms`."""
+        raise NotImplementedError(f"{type(self).__name__} must weight the terms of its loss.")
+
+    def compile(
+        self,
+        optimizer: Any = "auto",
+        loss: Any = "auto",
+        metrics: Any = "auto",
+        **kwargs: Any,
+    ) -> None:
+        """Prepares training on batches of (images, integer masks).
+
+        Args:
+            optimizer: `"auto"` for AdamW (2e-4, decay 0.05 on kernels, gradient norm clipped to
+                1), or anything Keras takes.
+            loss: `"auto"` for the paper's loss, or a Keras loss (object, name or function) of
+                the masks and the logits. Keras' cross-entropies by name are meant of logits here,
+                and leave out `ignore_class`.
+            metrics: `"auto"` for mean IoU, or Keras metrics of the masks and the logits. They see
+                no sample weights.
+            **kwargs: Further arguments of `keras.Model.compile`.
+
+        Raises:
+            ValueError: The loss is one of probabilities or of other outputs, or `loss_weights` is
+                among the arguments.
+
+        Example:
+            ```python
+            model.compile()
+            model.compile("adam", loss=losses.Dice(), metrics=[])
+            model.compile("adam", loss="sparse_categorical_crossentropy", metrics=["accuracy"])
+            ```
+        """
+        if kwargs.pop("loss_weights", None) is not None:
+            raise ValueError(
+                "compile takes no loss_weights: the terms of the paper's loss are weighted by "
+                "arguments of the network."
+            )
+        papers = loss is None or (isinstance(loss, str) and loss == "auto")
+        if isinstance(optimizer, str) and optimizer == "auto":
+            optimizer = AdamW(2e-4, weight_decay=0.05, global_clipnorm=1.0)
+        if isinstance(metrics, str) and metrics == "auto":
+            metrics = MeanIoU(self.num_classes, self.ignore_class)
+        tell_network(optimizer, self)
+        super().compile(
+            optimizer=optimizer,
+            loss=None if papers else loss_of_logits(loss, self.ignore_class),
+            metrics=metrics_of_logits(metrics),
+            **kwargs,
+        )
+        steps = self._steps
+        steps.paper_loss = papers
+        steps.term_means = []
+        if papers:
+            steps.term_means = [
+                keras.metrics.Mean(name=name)
+                for name, weight in self.loss_term_weights().items()
+                if weight
+            ]
+        steps.look = FirstLook(self)
+
+    def make_train_function(self, force: bool = False) -> Any:
+        """Keras' compiled step; before it, replicas and averages start from the same weights."""
+        _replicas.join(self)
+        own = own_optimizer(self.optimizer)
+        if own is not None and own.ema:
+            if not self.optimizer.built:
+                self.optimizer.build(self.trainable_variables)
+            own.start_averages()
+        return super().make_train_function(force)
+
+    def train_step(self, *arguments: Any) -> Any:
+        """Keras' step, after which the averages of the batch-norm statistics move."""
+        _replicas.check_part(arguments[-1])
+        result = super().train_step(*arguments)
+        own = own_optimizer(self.optimizer)
+        if own is None or not own.ema:
+            return result
+        if len(arguments) == 1:  # the batch; the variables hold their values
+            own.average_statistics()
+            return result
+        # On JAX the values of all variables come in and go out beside the batch.
+        logs, (trainable, fixed, optimizer, metrics) = result
+        variables = self.optimizer.variables
+        state = [
+            *zip(variables, optimizer, strict=True),
+            *zip(self.non_trainable_variables, fixed, strict=True),
+        ]
+        with keras.StatelessScope(state_mapping=state) as scope:
+            own.average_statistics()
+        optimizer = [scope.get_current_value(variable) for variable in variables]
+        return logs, (trainable, fixed, optimizer, metrics)
+
+    def test_step(self, *arguments: Any) -> Any:
+        """Keras' step; a replica that got no image of a small batch takes an ignored one."""
+        *state, batch = arguments
+        return super().test_step(*state, _replicas.filled_part(batch, self.ignore_class))
+
+    def compute_loss(
+        self,
+        x: Any = None,
+        y: Any = None,
+        y_pred: Any = None,
+        sample_weight: Any = None,
+        training: bool = True,
+    ) -> Any:
+        """The compiled loss of masks `y` and outputs `y_pred`, regularisation added."""
+        steps = self._steps
+        if not steps.paper_loss:
+            return super().compute_loss(x, y, y_pred["logits"], sample_weight, training)
+        total, shares = 0.0, _replicas.loss_shares()
+        weights = self.loss_term_weights()
+        means = {mean.name: mean for mean in steps.term_means}
+        for name, value in self.loss_terms(y, y_pred, sample_weight).items():
+            total = total + weights[name] * value
+            if name in means:
+                # Of each loss Keras gives a replica its share, and `loss` is shown whole.
+                shown = ops.stop_gradient(value) * shares
+                means[name].update_state(shown, sample_weight=ops.shape(y_pred["logits"])[0])
+        for loss in self.losses:
+            total = total + ops.sum(ops.cast(loss, "float32")) / shares
+        return total
+
+    def _maybe_symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
+        """Under a strategy of TensorFlow: builds what is not built, from the first replica's part.
+
+        Keras 3.15 takes the mean of the images and masks of all replicas, which fails where their
+        sizes differ, and in multi-worker training (keras issue 20585). It looks at a batch even
+        if nothing needs it, which may end a short epoch before it was trained on.
+        """
+        strategy = self._distribute_strategy
+        if strategy is None:
+            return
+        unbuilt = [x for x in (self._compile_loss, self._compile_metrics) if x and not x.built]
+        if iterator is not None and unbuilt:
+            for _, _, batches in iterator:
+                data_batch = keras.tree.map_structure(
+                    lambda value: strategy.experimental_local_results(value)[0], next(batches)
+                )
+                break
+        with strategy.scope():
+            self._symbolic_build(data_batch=data_batch)
+
+    def _get_metrics_result_or_logs(self, logs: Any) -> Any:
+        """Keras' results at the end of an epoch or an evaluation, over the ranks of PyTorch."""
+        _replicas.sum_metrics(self)
+        return super()._get_metrics_result_or_logs(logs)
+
+    def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict:
+        """Updates the compiled metrics with masks and logits; all results by name."""
+        results: dict = super().compute_metrics(x, y, y_pred["logits"], sample_weight)
+        return results
+
+    @property
+    def metrics(self) -> list[keras.metrics.Metric]:
+        """The loss, the compiled metrics and the terms of the paper's loss."""
+        steps = getattr(self, "_steps", None)
+        return [*super().metrics, *(steps.term_means if steps is not None else ())]
+
+    def fit(self, x: Any = None, y: Any = None, *args: Any, **kwargs: Any) -> Any:
+        """Trains as `keras.Model.fit` does, after a look at the first batch.
+
+        Args:
+            x: Images (B, H, W, 3), RGB in 0..255, or batches of (images, masks) in any form that
+                Keras takes.
+            y: Integer masks (B, H, W), where `x` holds images alone.
+            *args: Further arguments of `keras.Model.fit`.
+            **kwargs: Further arguments of `keras.Model.fit`.
+
+        Raises:
+            ValueError: The first batch is not what a network trains on (images in 0..1, masks
+                without a class), or there is a `class_weight`.
+        """
+        refuse_class_weight(kwargs)
+        look = self._steps.look
+        x = look.at_first("train", x, y, args, kwargs)
+        if "validation_data" in kwargs:
+            kwargs["validation_data"] = look.at_validation(kwargs["validation_data"])
+        look.done = True  # `fit` calls `evaluate` after each epoch
+        try:
+            return super().fit(x, y, *args, **kwargs)
+        finally:
+            look.done = False
+
+    def evaluate(self, x: Any = None, y: Any = None, *args: Any, **kwargs: Any) -> Any:
+        """Loss and metrics as `keras.Model.evaluate` gives them, after a look at the first batch.
+
+        Args:
+            x: As for `fit`.
+            y: As for `fit`.
+            *args: Further arguments of `keras.Model.evaluate`.
+            **kwargs: Further arguments of `keras.Model.evaluate`.
+
+        Raises:
+            ValueError: The first batch is not what a network is measured on.
+        """
+        if not self._steps.look.done:
+            x = self._steps.look.at_first("test", x, y, args, kwargs)
+        return super().evaluate(x, y, *args, **kwargs)
+
+    def train_on_batch(self, x: Any, y: Any = None, *args: Any, **kwargs: Any) -> Any:
+        """One step as `keras.Model.train_on_batch`; looks at the first batch after `compile`."""
+        refuse_class_weight(kwargs)
+        self._steps.look.at_batch("train", x, y, args, kwargs)
+        return super().train_on_batch(x, y, *args, **kwargs)
+
+    def test_on_batch(self, x: Any, y: Any = None, *args: Any, **kwargs: Any) -> Any:
+        """Figures of one batch, as `keras.Model.test_on_batch` gives them."""
+        self._steps.look.at_batch("test", x, y, args, kwargs)
+        return super().test_on_batch(x, y, *args, **kwargs)
+
+    def get_compile_config(self) -> dict[str, Any]:
+        """What `compile` was given, for a `.keras` file or a clone; the paper's loss is `None`."""
+        config: dict[str, Any] = super().get_compile_config()
+        if config.get("loss") is not None:
+            given = self.loss.function if isinstance(self.loss, FunctionLoss) else self.loss
+            config["loss"] = {"logits": keras.saving.serialize_keras_object(given)}
+        return config
+
+    def compile_from_config(self, config: dict[str, Any]) -> None:
+        """Compiles as `get_compile_config` says."""
+        self.compile(**keras.saving.deserialize_keras_object(config))
+        if self.built:
+            self.optimizer.build(self.trainable_variables)
+
+
+class _Steps:
+    """What training needs and Keras must neither track nor save."""
+
+    def __init__(self, look: FirstLook) -> None:
+        self.look = look
+        self.paper_loss = True
+        self.term_means: list[keras.metrics.Metric] = []

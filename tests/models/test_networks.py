@@ -1,0 +1,219 @@
+"""What every network must do, for all of them: one tester, the networks as its arguments.
+
+What a paper alone asks for is in the files named after the networks.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+
+from keras_focusseg import backbones, models
+from tests.models import tiny
+from tests.models.test_scrnet import network as scrnet
+from tests.models.test_sernet_former_parts import gated_backbone
+from tests.models.test_sernet_former_parts import network as sernet_former
+from tests.testers import (
+    assert_matches_golden,
+    check_network,
+    check_reloaded,
+    randomize_weights,
+    tiny_fornet,
+)
+
+Build = Callable[..., models.Segmenter]
+NETWORKS: dict[str, Build] = {
+    "fornet": partial(tiny_fornet, 4),
+    "scrnet": scrnet,
+    "sernet_former": sernet_former,
+}
+POLICY = "mixed_bfloat16"
+
+# Another value of each argument; arguments that say how wide a part is go together.
+SWITCHES: dict[str, tuple[type[models.Segmenter], list[dict[str, Any]]]] = {
+    "fornet": (
+        models.FoRNet,
+        [
+            {
+                "output_stride": 16,
+                "filters": 12,
+                "selector_filters": 5,
+                "context_filters": 0,
+                "low_level_filters": 7,
+                "decoder_filters": 9,
+                "dice_weight": 0.5,
+                "selector_weight": 0.25,
+                "boundary_band": 1,
+                "boundary_decay": 0.25,
+                "class_weights": [1.0, 2.0, 3.0],
+                "ignore_class": None,
+                "name": "other",
+            },
+            {"neck": "fpn"},
+            {"kernel_sizes": [1, 5], "dilation_rates": [1, 2], "ratios": [0.2, 0.5]},
+            {"dtype": POLICY, "filters": 8},
+        ],
+    ),
+    "scrnet": (
+        models.SCRNet,
+        [
+            {
+                "output_stride": 16,
+                "filters": 12,
+                "context_filters": 6,
+                "offset_filters": 5,
+                "dropout": 0.0,
+                "embedding_filters": 4,
+                "contrast_weight": 0.2,
+                "contrast_warmup": 3,
+                "temperature": 0.5,
+                "max_samples": 7,
+                "max_views": 3,
+                "class_weights": [1.0, 2.0, 3.0],
+                "ignore_class": 2,
+                "name": "other",
+            },
+            {"context": "none", "upsampling": "bilinear", "contrast_weight": 0.0},
+            {"context": "pyramid_pooling", "upsampling": "fam"},
+            {"context": "spatial_channel", "upsampling": "align_fa"},
+            {"context": "parallel", "channel_attention": "squeeze_excite", "pooling": "max"},
+            {"context": "channel", "offset_mask": None, "offset_padding": "zeros"},
+            {"context": "spatial", "offset_mask": "sigmoid"},
+            {"dtype": POLICY},
+        ],
+    ),
+    "sernet_former": (
+        models.SERNetFormer,
+        [
+            {
+                "output_stride": 8,
+                "dilate_backbone": False,
+                "bridge_filters": 12,
+                "bridge_dilation_rates": [2, 3],
+                "skip_filters": 6,
+                "decoder_filters": 10,
+                "class_weights": [1.0, 2.0, 3.0],
+                "ignore_class": None,
+                "name": "other",
+            },
+            {"attention_boosting": False, "bridge_merge": "concat"},
+            {"bridge": False, "afn1": False},
+            {"afn2": False, "bridge_separable": True},
+            {"afn2_after_resize": True, "dtype": POLICY},
+        ],
+    ),
+}
+SMALL = {
+    "fornet": {"filters": 8, "low_level_filters": 4},
+    "scrnet": {"filters": 8, "context_filters": 8, "embedding_filters": 4},
+    "sernet_former": {"bridge_filters": 8, "skip_filters": 4, "decoder_filters": 8},
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "number"), [(name, i) for name in SWITCHES for i in range(len(SWITCHES[name][1]))]
+)
+def test_config_round_trip_over_every_switch(
+    name: str, number: int, monkeypatch: pytest.MonkeyPatch
+):
+    """What was given is in the configuration as plain values, and builds the same network."""
+    made = sernet_backbone if name == "sernet_former" else lambda **options: tiny.backbone()
+    monkeypatch.setitem(backbones._CONSTRUCTORS, "mobilenet_v2", made)
+    network, switches = SWITCHES[name]
+    options = {**SMALL[name], **switches[number]}
+    given = {key: tuple(v) if isinstance(v, list) else v for key, v in options.items()}
+    model = network(3, "mobilenet_v2", **given)
+    config = model.get_config()
+    assert {key: config[key] for key in options} == options
+    assert config["backbone"] == "mobilenet_v2" and config["num_classes"] == 3
+    assert "backbone_weights" not in config
+    copy = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(model))
+    assert type(copy) is network
+    assert copy.get_config() == config
+    assert [w.shape for w in copy.weights] == [w.shape for w in model.weights]
+    assert [w.dtype for w in copy.weights] == [w.dtype for w in model.weights]
+
+
+def sernet_backbone(attention_boosting: bool = False, **options: Any) -> keras.Model:
+    return gated_backbone(4) if attention_boosting else tiny.backbone(4, (4, 2, 2, 1))
+
+
+def test_every_argument_has_another_value_somewhere():
+    for name, (network, switches) in SWITCHES.items():
+        names = set(inspect.signature(network).parameters)
+        names -= {"num_classes", "backbone", "backbone_weights"}
+        assert names == {key for switch in switches for key in switch}, name
+
+
+def test_networks(tmp_path: Path):
+    """The tester over all networks, their files opened in one new process."""
+    saved = {}
+    for build in NETWORKS.values():
+        saved |= check_network(build, tmp_path)
+    check_reloaded(saved, tmp_path)
+
+
+def test_a_mixed_policy_changes_little():
+    """Under the policy in force, which is stored; the logits stay near those of float32."""
+    images = tiny.images(32, 64, batch=1)
+    for name, build in NETWORKS.items():
+        full = build()
+        randomize_weights(full)
+        keras.config.set_dtype_policy(POLICY)
+        try:
+            half = build()
+        finally:
+            keras.config.set_dtype_policy("float32")
+        copy = type(half).from_config(half.get_config())
+        assert half.dtype_policy.name == copy.dtype_policy.name == POLICY
+        half.set_weights(full.get_weights())
+        found, expected = half.predict(images, verbose=0), full.predict(images, verbose=0)
+        assert found.dtype == np.float32
+        assert 0 < np.abs(found - expected).max() < 0.3 * np.abs(expected).max(), name
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_backends_agree(name: str):
+    """With a backbone by name, the same weights give the same outputs on every backend."""
+    model, few = GOLDEN[name]()
+    assert_matches_golden(f"{name}_resnet18", few(model, tiny.images(40, 56, batch=1)))
+
+
+def golden_fornet() -> Any:
+    model = models.FoRNet(3, "resnet18", filters=16, low_level_filters=8)
+    randomize_weights(model)
+    return model, tiny.outputs
+
+
+def golden_scrnet() -> Any:
+    model = scrnet(backbone="resnet18", num_classes=3)
+    randomize_weights(model, scale=0.7)
+    return model, tiny.outputs
+
+
+def golden_sernet_former() -> Any:
+    model = models.SERNetFormer(
+        3, "resnet18", bridge_filters=16, bridge_dilation_rates=(1, 2, 3), decoder_filters=16
+    )
+    randomize_weights(model)
+
+    def few(model: models.Segmenter, images: np.ndarray) -> tiny.Arrays:
+        signals = model.inspect(images)
+        found = {name: signals[name][..., ::16] for name in ("bridge", "afn1", "gate5", "boost5")}
+        return {**found, "logits": signals["logits"][:, ::2, ::2]}
+
+    return model, few
+
+
+GOLDEN = {
+    "fornet": golden_fornet,
+    "scrnet": golden_scrnet,
+    "sernet_former": golden_sernet_former,
+}
