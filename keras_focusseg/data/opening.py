@@ -53,14 +53,14 @@ _LAYOUTS: dict[str, _Layout] = {
     "labelme": _Layout(partial(open_joined, Labelme), Labelme.splits, Labelme.recognises),
     "folder": _Layout(partial(open_joined, open_folder), folder_splits, recognises_folder),
 }
-_SYNTHETIC = "synthetic_streets"
+SYNTHETIC = "synthetic_streets"
 NO_OPTION = "option that a source does not have"
 """The kind of the error about an argument that a source does not take."""
 
 
 def source_names() -> list[str]:
     """Names that `open_source` knows, "auto" aside, sorted."""
-    return sorted([*_LAYOUTS, _SYNTHETIC])
+    return sorted([*_LAYOUTS, SYNTHETIC])
 
 
 def open_source(
@@ -90,11 +90,13 @@ def open_source(
         source = open_source("synthetic_streets", split="val", count=8)
         ```
     """
-    if name == _SYNTHETIC:
-        return SyntheticStreets(split=split, **options)
-    layout, folder = _layout(name, root)
+    if name == SYNTHETIC:
+        opener: Callable[..., Source] = partial(SyntheticStreets, split=split)
+    else:
+        layout, folder = _layout(name, root)
+        opener = partial(layout.open, folder, split)
     try:
-        return layout.open(folder, split, **options)
+        return opener(**options)
     except TypeError as error:
         # The class knows its arguments best, and names the one that it does not have.
         if "keyword argument" in str(error):
@@ -123,7 +125,7 @@ def splits(name: str, root: str | Path | None = None) -> tuple[str, ...]:
         # ('train', 'val')
         ```
     """
-    if name == _SYNTHETIC:
+    if name == SYNTHETIC:
         return ("train", "val")
     layout, folder = _layout(name, root)
     return layout.splits(folder)

@@ -173,7 +173,7 @@ def open_leniently(
     Raises:
         DataError: see `open_source`.
     """
-    lenient = {} if root is None else {"strict": False}  # what is rendered has no lone files
+    lenient = {} if name == opening.SYNTHETIC else {"strict": False}  # rendered: no lone files
     return opening.open_source(name, root, split, **{**lenient, **options})
 
 

@@ -405,6 +405,15 @@ def test_splits_and_options_that_are_wrong(camvid: Path, tmp_path: Path) -> None
     assert the(report, "split that cannot be opened").split == "train" and report.exit_code == 1
 
 
+def test_streets_need_no_root_and_mind_none(tmp_path: Path) -> None:
+    for root in (None, tmp_path):
+        options = {"count": 2, "size": (64, 80)}
+        report = checkup.check("synthetic_streets", root, ["train"], **options)
+        assert report.splits[0].readable == 2
+    with pytest.raises(data.DataError, match="has no such option"):
+        checkup.check("synthetic_streets", color="red")
+
+
 def test_sources_of_ones_own_are_checked_too(source: ArraySource) -> None:
     def make(index: int) -> tuple[np.ndarray, np.ndarray]:
         image, mask = random_pair(index)
