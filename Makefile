@@ -101,7 +101,7 @@ $(VENV)/.demo-installed: $(DESCRIPTION)
 	$(call install,tensorflow-cpu)
 
 $(VENV)/.test-installed: $(DESCRIPTION)
-	$(call install,tensorflow-cpu$(comma)jax$(comma)torch$(comma)tfds$(comma)grain$(comma)cv$(comma)dev)
+	$(call install,tensorflow-cpu$(comma)jax$(comma)torch$(comma)tfds$(comma)cv$(comma)dev)
 
 $(VENV)-bridges/.installed: pyproject.toml
 	$(PYTHON) -m venv --clear $(VENV)-bridges

@@ -198,7 +198,7 @@ def cases(source: data.Source, size: tuple[int, int], reads: int) -> dict[str, C
 
     cached = data.Cached(repeated)
 
-    feeds = ("tensorflow", "pydataset", "grain")
+    feeds = ("tensorflow", "pydataset")
     return {
         "raw: Pillow, one thread": lambda: in_threads(pillow, reads, 1),
         "raw: Pillow, threads": lambda: in_threads(pillow, reads),
@@ -363,10 +363,7 @@ def main(
             for frames, size, source in sources
             for name, case in cases(source, size, READS[size]).items()
         ]
-        # Grain reaches TensorFlow through `from_generator`, which makes the C library hand memory
-        # back after each use, for good: what runs later in the process is slower. So it comes last.
-        late = [entry for entry in todo if "grain" in entry[2]]
-        medians = measured([entry for entry in todo if entry not in late])
+        medians = measured(todo)
         policy_rows = [
             [frames, f"{size[0]}x{size[1]}", name, f"{value:.2f}", f"{saved:.2f}"]
             for frames, size, source in sources
@@ -377,7 +374,6 @@ def main(
             for frames, size, source in sources
             for count, mib in memory(source, size, 10 * READS[size])
         ]
-        medians |= measured(late)
         rows = []
         for frames, size, name, _ in todo:
             rate = medians[frames, size, name]

@@ -10,7 +10,6 @@ from typing import Any, Literal
 import numpy as np
 
 from keras_focusseg.data.feeds import statistics
-from keras_focusseg.data.feeds.grain import grain_feed
 from keras_focusseg.data.feeds.plan import Plan, check_class_uniform
 from keras_focusseg.data.feeds.py_dataset import PyDatasetFeed
 from keras_focusseg.data.feeds.tensorflow import tensorflow_feed
@@ -27,7 +26,7 @@ def batches(
     augment: Augmentation | Callable[..., Pair] | None = None,
     shuffle: bool = False,
     seed: int = 0,
-    feed: Literal["auto", "tensorflow", "pydataset", "grain"] = "auto",
+    feed: Literal["auto", "tensorflow", "pydataset"] = "auto",
     cache: Literal["memory"] | None = None,
     drop_remainder: bool = False,
     prefetch: int = 2,
@@ -36,6 +35,7 @@ def batches(
     class_uniform: float = 0.0,
     class_counts: np.ndarray | None = None,
     shard: tuple[int, int] = (0, 1),
+    processes: bool = False,
 ) -> Any:
     """Batches of images and integer masks for `model.fit` or a loop of your own.
 
@@ -52,15 +52,14 @@ def batches(
         shuffle: another order in each epoch.
         seed: of order and augmentation, at least 0.
         feed: "tensorflow" gives a `tf.data.Dataset`, which trains on every backend; "pydataset" a
-            `keras.utils.PyDataset` that needs no TensorFlow; "grain" one that Grain reads, whose
-            place within an epoch can be saved (see `feeds.grain.GrainFeed`; on Keras' TensorFlow
-            backend a `tf.data.Dataset` of it, without that); "auto" the first where TensorFlow
-            is installed, else the second.
+            `keras.utils.PyDataset` that needs no TensorFlow, and whose place within an epoch can
+            be saved (see `feeds.py_dataset.PyDatasetFeed`); "auto" the first where TensorFlow is
+            installed, else the second.
         cache: "memory" keeps the decoded samples (see `Cached` for how much that takes); None
             reads them again in each epoch.
         drop_remainder: leave out the last batch if it is not full.
         prefetch: batches prepared ahead.
-        workers: threads that read and augment; None takes the number of cores.
+        workers: threads, or processes, that read and augment; None takes the number of cores.
         start_epoch: the epoch that the first pass is, to go on after an interruption.
         class_uniform: share of an epoch's samples that are drawn by class: each class that the
             source shows gets as many of them as any other, from images that show it, cropped
@@ -73,6 +72,10 @@ def batches(
         shard: (index, count) of this process among those that train together. All follow one
             order, and each loads its share of each batch of `batch_size` samples; then batches
             have to be full.
+        processes: whether the workers are processes, for machines with more cores than threads
+            can keep busy. Each takes seconds to start, and a script that asks for them needs
+            `if __name__ == "__main__":` around what it does. Source and augmentation must be
+            picklable. Not with `cache`.
 
     Returns:
         Batches of images (B, H, W, 3) uint8 and masks (B, H, W) int32, with train ids 0..C-1 and
@@ -84,7 +87,7 @@ def batches(
             samples of one batch differ in size (when that sample is read). The TensorFlow feed
             wraps errors of later samples into its own, with the message inside.
         ValueError: if an argument is out of its range.
-        ImportError: if `feed` is "tensorflow" or "grain" and that is not installed.
+        ImportError: if `feed` is "tensorflow" and that is not installed.
 
     Example:
         ```python
@@ -104,8 +107,10 @@ def batches(
     if cache not in ("memory", None):
         raise ValueError(f"cache must be 'memory' or None, got {cache!r}.")
     if feed not in _FEEDS and feed != "auto":
+        raise ValueError(f"feed must be 'auto', 'tensorflow' or 'pydataset', got {feed!r}.")
+    if processes and (cache or isinstance(source, Cached)):
         raise ValueError(
-            f"feed must be 'auto', 'tensorflow', 'pydataset' or 'grain', got {feed!r}."
+            "processes=True cannot share what this process keeps in memory: leave out the cache."
         )
     augmentation = None if augment is None else as_augmentation(augment)
     if class_uniform and class_counts is None:
@@ -125,11 +130,10 @@ def batches(
     )
     if feed == "auto":
         feed = "tensorflow" if importlib.util.find_spec("tensorflow") else "pydataset"
-    return _FEEDS[feed](plan, prefetch, workers or os.cpu_count() or 1)
+    return _FEEDS[feed](plan, prefetch, workers or os.cpu_count() or 1, processes)
 
 
-_FEEDS: dict[str, Callable[[Plan, int, int], Any]] = {
+_FEEDS: dict[str, Callable[[Plan, int, int, bool], Any]] = {
     "tensorflow": tensorflow_feed,
     "pydataset": PyDatasetFeed,
-    "grain": grain_feed,
 }

@@ -8,15 +8,17 @@ import numpy as np
 
 from keras_focusseg.data.accelerators import leave_accelerators_alone
 from keras_focusseg.data.feeds.plan import Plan
+from keras_focusseg.data.feeds.workers import Workers
 
 
-def tensorflow_feed(plan: Plan, prefetch: int, workers: int) -> Any:
+def tensorflow_feed(plan: Plan, prefetch: int, workers: int, processes: bool = False) -> Any:
     """A `tf.data.Dataset` of the plan, with known cardinality."""
     import tensorflow as tf
 
     leave_accelerators_alone(tf)
     size = plan.result_size()
     state = {"epoch": plan.start_epoch}
+    pool = Workers(plan, size, workers, processes=True) if processes else None
 
     def order() -> np.ndarray:
         epoch = state["epoch"]
@@ -25,7 +27,10 @@ def tensorflow_feed(plan: Plan, prefetch: int, workers: int) -> Any:
         return np.stack([np.full_like(indices, epoch), indices, positions], axis=1)
 
     def load(row: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        return plan.sample(int(row[0]), int(row[1]), size, "uint8")
+        epoch, key = int(row[0]), int(row[1])
+        if pool is not None:
+            return pool.submit(epoch, key).result()
+        return plan.sample(epoch, key, size, "uint8")
 
     def count(row: np.ndarray) -> np.ndarray:
         # Runs when the consumer has asked for the last batch, so that neither a look at the
@@ -56,7 +61,9 @@ def tensorflow_feed(plan: Plan, prefetch: int, workers: int) -> Any:
 
     dataset = tf.data.Dataset.range(1).flat_map(rows)
     dataset = dataset.apply(tf.data.experimental.assert_cardinality(plan.num_loaded))
-    dataset = dataset.map(with_sample, num_parallel_calls=workers, deterministic=True)
+    # A thread each waits for the processes, so that every one has its next sample at hand.
+    calls = 2 * workers if processes else workers
+    dataset = dataset.map(with_sample, num_parallel_calls=calls, deterministic=True)
     # Where all batches are full, this gives them a static first dimension and drops nothing.
     full = plan.num_loaded % plan.loaded_batch_size == 0
     dataset = dataset.batch(plan.loaded_batch_size, drop_remainder=full)
