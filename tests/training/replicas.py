@@ -265,7 +265,7 @@ def train(
     training.train(
         recipe().replace(epochs=int(epochs)),
         run_folder=folder,
-        resume=True,
+        resume=(Path(folder) / "checkpoints").is_dir(),
         verbose=0,
         strategy=strategy,
     )
