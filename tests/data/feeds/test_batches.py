@@ -337,6 +337,39 @@ class TestMixingAndClasses:
             epoch(data.batches(source, 1, data.ClassMix(1.0), feed=feed, workers=1))
 
 
+class TestOwnAugmentations:
+    def test_a_function_may_say_the_size_of_its_results(self):
+        def cut(image, mask, rng):
+            return image[:10, :12], mask[:10, :12]
+
+        cut.crop_size = (10, 12)
+        source = ArraySource(4, lambda i: train_pair(i, 20 + i, 20))
+        ((images, masks),) = epoch(data.batches(source, 4, cut, feed="pydataset"))
+        assert images.shape == (4, 10, 12, 3) and masks.shape == (4, 10, 12)
+        assert Plan(source, 4, data.transforms.Function(cut)).result_size() == (10, 12)
+
+    def test_a_class_says_what_it_wants_and_gets_it(self):
+        class Own(data.Augmentation):
+            needs_partner = takes_target = True
+
+            def __init__(self):
+                self.seen = []
+
+            def __call__(self, image, mask, rng, target=None, partner=None):
+                self.seen.append((target, int(partner(0)[0][0, 0, 0])))
+                return image, mask
+
+        own = Own()
+        batches = data.batches(
+            rare(), 4, own, shuffle=True, class_uniform=0.5, feed="pydataset", workers=1
+        )
+        own.seen.clear()  # of the look at one size
+        epoch(batches)
+        targets, partners = zip(*own.seen, strict=True)
+        assert targets.count(None) == 20 and set(targets) == {None, 0, 1, 2}
+        assert len(set(partners)) > 10
+
+
 class TestClassUniformOrder:
     def test_classes_and_images_are_drawn_alike(self):
         source = rare()
