@@ -34,6 +34,9 @@ class Backbone(keras.Model):
         output_stride: Stride of the coarsest level: 8, 16 or 32.
         dtype: Dtype policy of the layers.
         name: Name of the model.
+        trainable: Whether the weights can be trained.
+        **arguments: The other arguments of the subclass's constructor: they become attributes of
+            their names, and ``get_config`` gives them back.
     """
 
     def __init__(
@@ -43,10 +46,16 @@ class Backbone(keras.Model):
         output_stride: int,
         dtype: keras.DTypePolicy,
         name: str,
+        trainable: bool = True,
+        **arguments: Any,
     ) -> None:
         super().__init__(inputs=inputs, outputs=dict(outputs), name=name)
         self.dtype_policy = dtype
         self.output_stride = output_stride
+        self._own_arguments = tuple(arguments)
+        for argument, value in arguments.items():
+            setattr(self, argument, value)
+        self.trainable = trainable
 
     @property
     def pyramid_strides(self) -> dict[str, int]:
@@ -62,8 +71,10 @@ class Backbone(keras.Model):
         return {level: self.output[level].shape[-1] for level in PYRAMID_LEVELS}
 
     def get_config(self) -> dict[str, Any]:
-        """Return the part of the constructor's arguments that all backbones share."""
+        """Return the constructor's arguments."""
+        own = {argument: getattr(self, argument) for argument in self._own_arguments}
         return {
+            **{name: list(v) if isinstance(v, tuple) else v for name, v in own.items()},
             "output_stride": self.output_stride,
             "dtype": keras.dtype_policies.serialize(self.dtype_policy),
             "name": self.name,

@@ -110,20 +110,17 @@ class EfficientNetLite(Backbone):
                 pyramid[_LEVEL_OF_STAGE[position]] = x
 
         name = f"efficientnet_lite{size}" if name is None else name
-        super().__init__(inputs, pyramid, output_stride, policy, name)
-        self.size = size
-        self.include_rescaling = include_rescaling
-        self.batch_norm_momentum = batch_norm_momentum
-        self.trainable = trainable
-
-    def get_config(self) -> dict[str, Any]:
-        """Return the constructor's arguments."""
-        return {
-            "size": self.size,
-            "include_rescaling": self.include_rescaling,
-            "batch_norm_momentum": self.batch_norm_momentum,
-            **super().get_config(),
-        }
+        super().__init__(
+            inputs,
+            pyramid,
+            output_stride,
+            policy,
+            name,
+            size=size,
+            include_rescaling=include_rescaling,
+            batch_norm_momentum=batch_norm_momentum,
+            trainable=trainable,
+        )
 
 
 def scaled_stages(size: int) -> list[_Stage]:

@@ -202,16 +202,22 @@ class LargeKernelBackbone(Backbone):
             # The normalised map is the level, and what the next stage starts from.
             pyramid[level] = x = build.layer_norm(x, f"norm{stage}", layer_norm_epsilon)
 
-        super().__init__(inputs, pyramid, output_stride, policy, name)
-        self.channels = tuple(channels)
-        self.depths = tuple(depths)
-        self.mlp_ratios = tuple(mlp_ratios)
-        self.drop_path_rate = drop_path_rate
-        self.layer_norm_epsilon = layer_norm_epsilon
-        self.include_rescaling = include_rescaling
-        self.batch_norm_momentum = batch_norm_momentum
+        super().__init__(
+            inputs,
+            pyramid,
+            output_stride,
+            policy,
+            name,
+            channels=tuple(channels),
+            depths=tuple(depths),
+            mlp_ratios=tuple(mlp_ratios),
+            drop_path_rate=drop_path_rate,
+            layer_norm_epsilon=layer_norm_epsilon,
+            include_rescaling=include_rescaling,
+            batch_norm_momentum=batch_norm_momentum,
+            trainable=trainable,
+        )
         self.checkpoint_keys = build.keys
-        self.trainable = trainable
 
     @staticmethod
     def stem(build: KeyedBuilder, x: KerasTensor, channels: int) -> KerasTensor:
@@ -222,19 +228,6 @@ class LargeKernelBackbone(Backbone):
     def attention(build: KeyedBuilder, u: KerasTensor, key: str) -> KerasTensor:
         """Adds the spatial attention of the block that is called `key`."""
         raise NotImplementedError
-
-    def get_config(self) -> dict[str, Any]:
-        """Return the constructor's arguments."""
-        return {
-            "channels": list(self.channels),
-            "depths": list(self.depths),
-            "mlp_ratios": list(self.mlp_ratios),
-            "drop_path_rate": self.drop_path_rate,
-            "layer_norm_epsilon": self.layer_norm_epsilon,
-            "include_rescaling": self.include_rescaling,
-            "batch_norm_momentum": self.batch_norm_momentum,
-            **super().get_config(),
-        }
 
 
 def drop_path_rates(rate: float, blocks: int) -> list[float]:

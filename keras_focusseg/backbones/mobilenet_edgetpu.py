@@ -131,24 +131,19 @@ class MobileNetEdgeTPU(Backbone):
         if features == "wide":
             pyramid["P5"] = build.conv(x, "Conv_1", 1280, relu=True)
 
-        super().__init__(inputs, {**pyramid, **build.boosts}, output_stride, policy, name)
-        self.features = features
-        self.include_rescaling = include_rescaling
-        self.batch_norm_momentum = batch_norm_momentum
-        self.dilate = dilate
-        self.attention_boosting = attention_boosting
-        self.trainable = trainable
-
-    def get_config(self) -> dict[str, Any]:
-        """Return the constructor's arguments."""
-        return {
-            "features": self.features,
-            "include_rescaling": self.include_rescaling,
-            "batch_norm_momentum": self.batch_norm_momentum,
-            "dilate": self.dilate,
-            "attention_boosting": self.attention_boosting,
-            **super().get_config(),
-        }
+        super().__init__(
+            inputs,
+            {**pyramid, **build.boosts},
+            output_stride,
+            policy,
+            name,
+            features=features,
+            include_rescaling=include_rescaling,
+            batch_norm_momentum=batch_norm_momentum,
+            dilate=dilate,
+            attention_boosting=attention_boosting,
+            trainable=trainable,
+        )
 
 
 def _inverted_residual(

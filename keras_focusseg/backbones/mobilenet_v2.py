@@ -116,26 +116,20 @@ class MobileNetV2(Backbone):
             top_channels = round_channels(1280 * max(1.0, alpha))
             pyramid["P5"] = build.top(x, top_channels)
 
-        super().__init__(inputs, {**pyramid, **build.boosts}, output_stride, policy, name)
-        self.alpha = alpha
-        self.include_rescaling = include_rescaling
-        self.include_top_conv = include_top_conv
-        self.batch_norm_momentum = batch_norm_momentum
-        self.dilate = dilate
-        self.attention_boosting = attention_boosting
-        self.trainable = trainable
-
-    def get_config(self) -> dict[str, Any]:
-        """Return the constructor's arguments."""
-        return {
-            "alpha": self.alpha,
-            "include_rescaling": self.include_rescaling,
-            "include_top_conv": self.include_top_conv,
-            "batch_norm_momentum": self.batch_norm_momentum,
-            "dilate": self.dilate,
-            "attention_boosting": self.attention_boosting,
-            **super().get_config(),
-        }
+        super().__init__(
+            inputs,
+            {**pyramid, **build.boosts},
+            output_stride,
+            policy,
+            name,
+            alpha=alpha,
+            include_rescaling=include_rescaling,
+            include_top_conv=include_top_conv,
+            batch_norm_momentum=batch_norm_momentum,
+            dilate=dilate,
+            attention_boosting=attention_boosting,
+            trainable=trainable,
+        )
 
 
 class _Builder(ConvNorms):

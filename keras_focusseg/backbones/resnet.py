@@ -111,24 +111,19 @@ class ResNet(Backbone):
             pyramid[level] = x = build.boost(x, b) if attention_boosting else x
 
         outputs = {**pyramid, **build.boosts}
-        super().__init__(inputs, outputs, output_stride, policy, name or f"resnet{depth}")
-        self.depth = depth
-        self.include_rescaling = include_rescaling
-        self.batch_norm_momentum = batch_norm_momentum
-        self.dilate = dilate
-        self.attention_boosting = attention_boosting
-        self.trainable = trainable
-
-    def get_config(self) -> dict[str, Any]:
-        """Return the constructor's arguments."""
-        return {
-            "depth": self.depth,
-            "include_rescaling": self.include_rescaling,
-            "batch_norm_momentum": self.batch_norm_momentum,
-            "dilate": self.dilate,
-            "attention_boosting": self.attention_boosting,
-            **super().get_config(),
-        }
+        super().__init__(
+            inputs,
+            outputs,
+            output_stride,
+            policy,
+            name or f"resnet{depth}",
+            depth=depth,
+            include_rescaling=include_rescaling,
+            batch_norm_momentum=batch_norm_momentum,
+            dilate=dilate,
+            attention_boosting=attention_boosting,
+            trainable=trainable,
+        )
 
 
 class _Builder(Builder):
