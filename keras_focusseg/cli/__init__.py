@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import os
 import sys
+from typing import NoReturn
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -25,13 +26,21 @@ def main(arguments: list[str] | None = None) -> None:
 
         build_app()(arguments, prog_name="focusseg")
     except KeyboardInterrupt:
-        print("focusseg: interrupted", file=sys.stderr)
-        sys.exit(130)
+        _interrupted()
+    except SystemExit as end:
+        if end.code == 130:  # how Typer ends after Ctrl-C, without a word
+            _interrupted()
+        raise
     except (ValueError, OSError, ImportError, RuntimeError) as error:
         if isinstance(error, RuntimeError) and not _is_ours(error):
             raise
         print(f"focusseg: {_sentence(error)}", file=sys.stderr)
         sys.exit(2)
+
+
+def _interrupted() -> NoReturn:
+    print("focusseg: interrupted", file=sys.stderr)
+    sys.exit(130)
 
 
 def _sentence(error: Exception) -> str:

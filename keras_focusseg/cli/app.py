@@ -36,7 +36,8 @@ def build_app() -> typer.Typer:
         pretty_exceptions_enable=False,
         rich_markup_mode="markdown",
     )
-    for verb in (train.train, evaluate.evaluate, segment.segment, profile.profile):
+    app.command()(_with_backend(train.train, seeds=True))
+    for verb in (evaluate.evaluate, segment.segment, profile.profile):
         app.command()(_with_backend(verb))
     app.command()(presets.presets)
     app.command()(_with_backend(demo.demo))
@@ -47,20 +48,24 @@ def build_app() -> typer.Typer:
     return app
 
 
-def _with_backend(verb: Callable[..., None]) -> Callable[..., None]:
-    """The verb, which finds Keras and its backend imported, in silence."""
+def _with_backend(verb: Callable[..., None], seeds: bool = False) -> Callable[..., None]:
+    """The verb, which finds Keras and its backend imported, in silence.
+
+    Args:
+        verb: What runs then.
+        seeds: Whether it sets seeds, for which Keras imports TensorFlow where it is installed.
+    """
 
     @functools.wraps(verb)
     def run(*args: Any, **kwargs: Any) -> None:
-        try:
-            choose_backend()
-            if "keras" not in sys.modules:
-                with _quiet():
-                    import keras  # noqa: F401
-            verb(*args, **kwargs)
-        except KeyboardInterrupt:  # which Typer would end without a word
-            print("focusseg: interrupted", file=sys.stderr)
-            raise typer.Exit(130) from None
+        choose_backend()
+        if "keras" not in sys.modules:
+            with _quiet():
+                import keras
+
+                if seeds:
+                    keras.utils.set_random_seed(0)
+        verb(*args, **kwargs)
 
     return run
 

@@ -75,6 +75,7 @@ def train(
     files.check_folder(run_folder)
     presets.network_class(recipe.network)
     _check_start(recipe)
+    _check_run_folder(recipe, run_folder, resume)
     keras.utils.set_random_seed(recipe.seed)
     spread = distribution(strategy)  # before anything else starts the backend
     spread.check_batch(recipe.batch_size)
@@ -82,7 +83,7 @@ def train(
         verbose = 0
     # The first of several processes writes; the others read what it resumes from.
     with locked(run_folder) if spread.is_chief else contextlib.nullcontext():
-        _check_run_folder(recipe, run_folder, resume)
+        _check_run_folder(recipe, run_folder, resume)  # another run may have ended since
         return _train(recipe, data_root, run_folder, resume, verbose, spread)
 
 

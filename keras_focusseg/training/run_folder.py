@@ -7,6 +7,7 @@ import csv
 import math
 import shutil
 import sys
+import textwrap
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -140,8 +141,8 @@ class RunFolder(keras.callbacks.Callback):
                 files.write_text(folder / SUMS, _sums(folder))
         except (OSError, RuntimeError) as error:  # h5py has both for a full disk
             raise OSError(
-                f"{final} could not be written ({error}). Make room, then go on with --resume "
-                "after the last epoch that was."
+                f"{final} could not be written ({textwrap.shorten(str(error), 120)}). Make room, then "
+                "go on with --resume after the last epoch that was."
             ) from error
         if self._checkpoint is not None:
             shutil.rmtree(self._checkpoint, ignore_errors=True)
