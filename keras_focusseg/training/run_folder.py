@@ -140,9 +140,10 @@ class RunFolder(keras.callbacks.Callback):
                 files.write_json(folder / "state.json", state)
                 files.write_text(folder / SUMS, _sums(folder))
         except (OSError, RuntimeError) as error:  # h5py has both for a full disk
+            reason = textwrap.shorten(str(error), 120)
             raise OSError(
-                f"{final} could not be written ({textwrap.shorten(str(error), 120)}). Make room, then "
-                "go on with --resume after the last epoch that was."
+                f"{final} could not be written ({reason}). Make room, then go on with --resume "
+                "after the last epoch that was."
             ) from error
         if self._checkpoint is not None:
             shutil.rmtree(self._checkpoint, ignore_errors=True)

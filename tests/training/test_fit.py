@@ -226,9 +226,7 @@ def test_a_damaged_run_is_refused_and_left_as_it_is(
 
 
 def test_a_missing_or_mistyped_folder_is_not_resumed(tmp_path: Path) -> None:
-    with pytest.raises(
-        ValueError, match="nothing to resume: .*epoch_NNNN.* holds|there is nothing"
-    ):
+    with pytest.raises(ValueError, match="nothing to resume: .*There is no folder .*mistyped"):
         training.train(RECIPE, run_folder=tmp_path / "mistyped", resume=True, verbose=0)
     assert not list(tmp_path.iterdir())
     (tmp_path / "file").write_text("")
