@@ -40,6 +40,9 @@ class TensorFlowCopy:
                 if len(self._graphs) == _SIZES_KEPT:
                     del self._graphs[next(iter(self._graphs))]
                 with _building():
+                    if not self._graphs:
+                        # Building a layer may draw as well, and only the first graph would do that.
+                        self._trace(tf, size)
                     self._graphs[size] = self._trace(tf, size)
             graph, states = self._graphs[size]
             for state, number in zip(
