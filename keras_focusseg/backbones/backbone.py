@@ -66,6 +66,11 @@ class Backbone(keras.Model):
         }
 
     @property
+    def pyramid_outputs(self) -> dict[str, KerasTensor]:
+        """Output tensor of each level of the pyramid: the name by which KerasHub's tasks ask."""
+        return {level: self.output[level] for level in PYRAMID_LEVELS}
+
+    @property
     def pyramid_channels(self) -> dict[str, int]:
         """Number of channels of each level of the pyramid."""
         return {level: self.output[level].shape[-1] for level in PYRAMID_LEVELS}

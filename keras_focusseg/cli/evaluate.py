@@ -72,7 +72,7 @@ def evaluate(
     print(f"{scores.dataset} {scores.split}, {scores.frames} images of {scores.resolution}")
     print("single scale, no flip, void ignored" + (scores.note and f"; {scores.note}"))
     names = scores.label_space.classes
-    print(metrics.per_class_table(scores.matrix, names, scores.boundary))
+    print(metrics.per_class_table(scores.matrix, names, scores.boundary, scores.ignore_class))
     print(f"{1000 * scores.seconds_per_image:.0f} ms an image")
     if output is not None:
         outputs.write_json(output, scores.to_score())

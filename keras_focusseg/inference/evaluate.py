@@ -11,7 +11,7 @@ import numpy as np
 
 from keras_focusseg import metrics
 from keras_focusseg.data import Source
-from keras_focusseg.inference.segment import OnError, error_handler, predict_logits
+from keras_focusseg.inference.segment import OnError, error_handler, predict_labels
 from keras_focusseg.label_spaces import LabelSpace
 from keras_focusseg.models.segmenter import Segmenter
 
@@ -30,6 +30,7 @@ class Evaluation:
         boundary: Result of `metrics.BoundaryScores`.
         seconds_per_image: Median time of a forward pass.
         note: What has to be said beside the figures, see `Source.note`.
+        ignore_class: The network's; if it is one of the classes, that has no IoU.
         left_out: Names of the images that could not be read or segmented.
     """
 
@@ -43,15 +44,16 @@ class Evaluation:
     seconds_per_image: float
     note: str = ""
     left_out: tuple[str, ...] = ()
+    ignore_class: int | None = None
 
     @property
     def mean_iou(self) -> float:
         """Mean IoU over the classes that occur in truth or prediction."""
-        return float(metrics.mean_iou(self.matrix))
+        return float(metrics.mean_iou(self.matrix, self.ignore_class))
 
     def to_score(self) -> dict[str, Any]:
         """The figures as plain values, for a record or a JSON file."""
-        iou = metrics.iou_per_class(self.matrix)
+        iou = metrics.iou_per_class(self.matrix, self.ignore_class)
         return {
             "dataset": self.dataset,
             "split": self.split,
@@ -114,23 +116,24 @@ def evaluate(
             f"The network has {model.num_classes} classes, {source.name} has {space.num_classes}: "
             f"{', '.join(space.classes[:6])}..."
         )
-    _check_same_classes(getattr(model, "label_space", None), source)
-    confusion = metrics.ConfusionMatrix(space.num_classes)
-    boundary = metrics.BoundaryScores(space.num_classes, tolerance=tolerance)
+    _check_same_classes(model.label_space, source)
+    confusion = metrics.ConfusionMatrix(space.num_classes, model.ignore_class)
+    boundary = metrics.BoundaryScores(
+        space.num_classes, tolerance=tolerance, ignore_class=model.ignore_class
+    )
     tell = error_handler(on_error)
     seconds, sizes, left_out = [], set(), []
     for i in range(len(source)):
         try:
             sample = source.load(i)
             start = time.perf_counter()
-            logits = predict_logits(model, sample.image, sample.name)
+            prediction, _ = predict_labels(model, sample.image, sample.name)
             seconds.append(time.perf_counter() - start)
         except (ValueError, OSError) as error:
             left_out.append(_name(source, i))
             tell(left_out[-1], error)
         else:
             sizes.add(sample.mask.shape)
-            prediction = logits.argmax(-1)
             confusion.update(sample.mask, prediction)
             boundary.update(sample.mask, prediction)
         if on_image is not None:
@@ -149,6 +152,7 @@ def evaluate(
         float(np.median(seconds)),
         source.note,
         tuple(left_out),
+        model.ignore_class,
     )
 
 

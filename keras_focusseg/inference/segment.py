@@ -12,6 +12,7 @@ from typing import Any, Literal
 import numpy as np
 from PIL import Image
 
+from keras_focusseg.inference.memory import check_memory
 from keras_focusseg.label_spaces import LabelSpace, from_names
 from keras_focusseg.models.batch_checks import check_image_shape
 from keras_focusseg.models.segmenter import Segmenter
@@ -82,8 +83,8 @@ def segment(
 
     Raises:
         DataError: A file is missing or is not a readable picture.
-        ValueError: A picture is too small, or an array is not RGB in 0..255; or `on_error` is
-            something else.
+        ValueError: A picture is too small, or too large for the memory that is free; an array is
+            not RGB in 0..255; or `on_error` is something else.
 
     Example:
         ```python
@@ -94,7 +95,7 @@ def segment(
             result.overlay().save("street_overlay.png")
         ```
     """
-    space = label_space or getattr(model, "label_space", None)
+    space = label_space or model.label_space
     if space is None:
         space = from_names([f"class {i}" for i in range(model.num_classes)])
     if space.num_classes != model.num_classes:
@@ -106,11 +107,11 @@ def segment(
     for name, read in _pictures(images):
         try:
             image = read()
-            logits = predict_logits(model, image, name)
+            labels, confidence = predict_labels(model, image, name)
         except (ValueError, OSError) as error:
             tell(name, error)
             continue
-        yield Segmentation(name, image, *_classes(logits), space)
+        yield Segmentation(name, image, labels, confidence, space)
 
 
 def error_handler(on_error: OnError) -> Callable[[str, Exception], None]:
@@ -142,17 +143,37 @@ def predict_logits(model: Segmenter, image: np.ndarray, name: str = "image") -> 
     Raises:
         ValueError: The picture is too small, or holds values outside 0..255.
     """
-    try:
-        check_image_shape((1, *image.shape))
-    except ValueError as error:
-        raise ValueError(f"{name}: {error}") from error
+    _check(model, image, name)
     return np.asarray(model.logits_model.predict_on_batch(image[None]))[0]
 
 
-def _classes(logits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    labels = logits.argmax(-1)
-    shifted = np.exp(logits - logits.max(-1, keepdims=True))
-    return labels.astype("uint8"), (1.0 / shifted.sum(-1)).astype("float32")
+def predict_labels(
+    model: Segmenter, image: np.ndarray, name: str = "image"
+) -> tuple[np.ndarray, np.ndarray]:
+    """Class and confidence of each pixel of one RGB picture, found where the network runs.
+
+    Args:
+        model: A network of this library.
+        image: RGB picture (H, W, 3), uint8.
+        name: For the error message.
+
+    Returns:
+        Labels (H, W) uint8, and the softmax probability of these classes, (H, W) float32.
+
+    Raises:
+        ValueError: The picture is too small, or too large for the memory that is free.
+    """
+    _check(model, image, name)
+    found = model.labels_model.predict_on_batch(image[None])
+    return np.asarray(found["labels"])[0], np.asarray(found["confidence"])[0]
+
+
+def _check(model: Segmenter, image: np.ndarray, name: str) -> None:
+    try:
+        check_image_shape((1, *image.shape))
+        check_memory(model, *image.shape[:2])
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from error
 
 
 def _pictures(images: Any) -> Iterator[tuple[str, Callable[[], np.ndarray]]]:

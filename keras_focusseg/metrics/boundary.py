@@ -279,6 +279,8 @@ class BoundaryScores:
         total = precision + recall
         f1 = np.divide(2 * precision * recall, total, out=np.zeros_like(total), where=total > 0)
         f1[(predicted == 0) & (true == 0)] = np.nan
+        if self.ignore_class is not None and 0 <= self.ignore_class < self.num_classes:
+            iou[self.ignore_class] = f1[self.ignore_class] = np.nan
         return {
             "boundary_iou": nan_mean(iou),
             "boundary_f1": nan_mean(f1),

@@ -65,7 +65,8 @@ class ConfusionMatrix:
 
     Args:
         num_classes: Number of classes.
-        ignore_class: Truth label that is left out, as are labels outside 0 .. num_classes - 1.
+        ignore_class: Truth label that is left out, as are labels outside 0 .. num_classes - 1. If
+            it is one of the classes, give it to `mean_iou` and the like as well.
 
     Attributes:
         matrix: (num_classes, num_classes) int64; rows are truth, columns predictions.
@@ -134,15 +135,24 @@ def nan_mean(values: np.ndarray) -> float:
     return float(known.mean()) if known.size else float("nan")
 
 
-def iou_per_class(matrix: np.ndarray) -> np.ndarray:
-    """Intersection over union of each class, `hits / (truth + predicted - hits)`, (C,) float64."""
+def iou_per_class(matrix: np.ndarray, ignore_class: int | None = None) -> np.ndarray:
+    """Intersection over union of each class, `hits / (truth + predicted - hits)`, (C,) float64.
+
+    Args:
+        matrix: (C, C) integer counts.
+        ignore_class: The class, if one of 0 .. C-1, whose pixels were left out: it is never true,
+            so it has no IoU (NaN). Where it is predicted, the true class has missed a pixel.
+    """
     hits, truth, predicted = _counts(matrix)
-    return _share(hits, truth + predicted - hits)
+    iou = _share(hits, truth + predicted - hits)
+    if ignore_class is not None and 0 <= ignore_class < len(iou):
+        iou[ignore_class] = np.nan
+    return iou
 
 
-def mean_iou(matrix: np.ndarray) -> float:
+def mean_iou(matrix: np.ndarray, ignore_class: int | None = None) -> float:
     """Mean of `iou_per_class` over the classes that occur in truth or prediction."""
-    return nan_mean(iou_per_class(matrix))
+    return nan_mean(iou_per_class(matrix, ignore_class))
 
 
 def pixel_accuracy(matrix: np.ndarray) -> float:
@@ -175,6 +185,7 @@ def per_class_table(
     matrix: np.ndarray,
     class_names: Sequence[str],
     boundary: Mapping[str, Any] | None = None,
+    ignore_class: int | None = None,
 ) -> str:
     """The figures of a confusion matrix as aligned text, in percent, with `n/a` for no figure.
 
@@ -182,6 +193,7 @@ def per_class_table(
         matrix: (C, C) integer counts.
         class_names: C names.
         boundary: Result of `BoundaryScores`, for two more columns.
+        ignore_class: As for `iou_per_class`.
 
     Returns:
         Lines: a header, one line a class (IoU, accuracy, share of the true pixels), and the means.
@@ -203,8 +215,8 @@ def per_class_table(
     if len(class_names) != len(truth):
         raise ValueError(f"{len(class_names)} class names for a matrix of {len(truth)} classes.")
     titles = ["IoU", "accuracy"]
-    columns = [iou_per_class(matrix), accuracy_per_class(matrix)]
-    means = [mean_iou(matrix), mean_accuracy(matrix)]
+    columns = [iou_per_class(matrix, ignore_class), accuracy_per_class(matrix)]
+    means = [mean_iou(matrix, ignore_class), mean_accuracy(matrix)]
     if boundary is not None:
         for title, key in (("boundary IoU", "boundary_iou"), ("boundary F1", "boundary_f1")):
             titles.append(title)

@@ -110,6 +110,8 @@ class MeanIoU(keras.metrics.Metric):
         hits = ops.diagonal(matrix)
         union = ops.sum(matrix, axis=0) + ops.sum(matrix, axis=1) - hits
         present = union > 0
+        if self.ignore_class is not None:  # a class that is never true has no IoU
+            present = ops.logical_and(present, ops.arange(self.num_classes) != self.ignore_class)
         iou = hits / ops.where(present, union, ops.ones_like(union))
         number = ops.sum(ops.cast(present, "float32"))
         mean = ops.sum(iou) / ops.maximum(number, 1.0)

@@ -10,9 +10,32 @@ from keras import ops
 from keras_focusseg import _replicas
 from keras_focusseg.models.batch_checks import check_images, first_batch
 
+SIZES = 8
+"""Sizes of images whose compiled functions are kept."""
+
 
 class Part(keras.Model):
-    """A functional model of some of a network's layers; it has no weights of its own."""
+    """A functional model of some of a network's layers; it has no weights of its own.
+
+    JAX compiles it anew for each size of images and keeps what it compiled; here it is given back
+    once there were more than `SIZES` of them.
+    """
+
+    _sizes: tuple[tuple[int, ...], ...] = ()
+
+    def expect(self, shape: tuple[int, ...]) -> None:
+        """Says which shape comes next."""
+        if shape in self._sizes:
+            return
+        if len(self._sizes) == SIZES:
+            self.make_predict_function(force=True)
+            self._sizes = ()
+        self._sizes = (*self._sizes, shape)
+
+    def predict_on_batch(self, x: Any) -> Any:
+        """What the network says to one batch of images."""
+        self.expect(tuple(x.shape))
+        return super().predict_on_batch(x)
 
     def predict_step(self, *arguments: Any) -> Any:
         """Keras' step; a replica that got no image of a small batch predicts none."""
@@ -21,7 +44,7 @@ class Part(keras.Model):
         return _replicas.own_part(outputs, batch)
 
 
-def part_of(inputs: Any, outputs: Any, name: str) -> keras.Model:
+def part_of(inputs: Any, outputs: Any, name: str) -> Part:
     """A model of the same layers that gives other tensors, for images of any size."""
     part = Part(inputs, outputs, name=name)
     part.input_spec = None  # the images are checked before
@@ -38,11 +61,12 @@ def class_map(logits: keras.KerasTensor) -> dict[str, keras.KerasTensor]:
     }
 
 
-def predict(network: Any, part: keras.Model, x: Any, *args: Any, **kwargs: Any) -> Any:
+def predict(network: Any, part: Part, x: Any, *args: Any, **kwargs: Any) -> Any:
     """`part.predict` after a look at the first batch of images, run as the network was compiled."""
     (images, _, _), x = first_batch(x, None, None, args[0] if args else kwargs.get("batch_size"))
     if images is not None:
         check_images(images)
+        part.expect(tuple(images.shape))
     if network.compiled:
         part.run_eagerly, part.jit_compile = network.run_eagerly, network.jit_compile
     return part.predict(x, *args, **kwargs)

@@ -15,7 +15,7 @@ from keras_focusseg.label_spaces import LabelSpace, from_names
 from keras_focusseg.models.batch_checks import check_image_shape, check_images
 from keras_focusseg.models.mask_trainer import MaskTrainer
 from keras_focusseg.models.panels import Panel
-from keras_focusseg.models.predictors import class_map, part_of, predict
+from keras_focusseg.models.predictors import Part, class_map, part_of, predict
 from keras_focusseg.presets import PresetRecord
 
 
@@ -114,12 +114,12 @@ class Segmenter(MaskTrainer):
         return super().call(inputs, training=training, mask=mask)
 
     @property
-    def logits_model(self) -> keras.Model:
+    def logits_model(self) -> Part:
         """Images to logits: the same layers and weights, without heads for training only."""
         return self._plain.logits_model
 
     @property
-    def labels_model(self) -> keras.Model:
+    def labels_model(self) -> Part:
         """Images to `{"labels", "confidence"}`, see `predict_labels`."""
         return self._plain.labels_model
 
@@ -285,10 +285,10 @@ class _Untracked:
     def __init__(
         self,
         signals: dict[str, Any],
-        logits_model: keras.Model,
-        labels_model: keras.Model,
+        logits_model: Part,
+        labels_model: Part,
     ) -> None:
         self.signals = signals
         self.logits_model, self.labels_model = logits_model, labels_model
-        self.inspector: keras.Model | None = None
+        self.inspector: Part | None = None
         self.label_space: LabelSpace | None = None

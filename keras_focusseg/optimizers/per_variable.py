@@ -38,7 +38,7 @@ FUSED = _KerasSGD is not keras.optimizers.SGD
 class _PerVariable(keras.optimizers.Optimizer):
     """An optimizer that asks for each variable how fast it learns and how much it decays.
 
-    Keras decays all variables by one rate, before the step. So it is told of no decay, and the
+    Keras decays all variables by one rate, before the step. Here that does nothing, and the
     subclasses decay in `update_step`, which TensorFlow and JAX call for each variable, or in
     `_decay_group`, which PyTorch calls for all variables of the same rate and decay at once.
 
@@ -55,8 +55,7 @@ class _PerVariable(keras.optimizers.Optimizer):
             )
         if not 0 <= ema < 1:
             raise ValueError(f"ema must be in [0, 1), got {ema}.")
-        self.weight_decay = None  # Keras' own decay
-        self.kernel_decay = weight_decay or 0.0
+        self.weight_decay = weight_decay or 0.0
         self.head_learning_rate_factor = head_learning_rate_factor
         self.ema = ema
         # In a function, because Keras would take variables for the optimizer's own.
@@ -95,6 +94,9 @@ class _PerVariable(keras.optimizers.Optimizer):
         self._spared = frozenset(id(variable) for variable in var_list or ())
         self._spared_names = (*NOT_DECAYED, *(var_names or ()))
 
+    def _apply_weight_decay(self, variables: Any) -> None:
+        """Nothing in place of Keras' own decay (3.15), which reads `weight_decay` too."""
+
     def build(self, variables: list[keras.Variable]) -> None:
         """Makes the variables of the optimizer, and notes rate and decay of each variable.
 
@@ -115,7 +117,7 @@ class _PerVariable(keras.optimizers.Optimizer):
         self._decays = tuple(
             0.0
             if id(v) in self._spared or any(name in v.name for name in self._spared_names)
-            else self.kernel_decay
+            else self.weight_decay
             for v in variables
         )
         super().build(variables)
@@ -272,7 +274,7 @@ class _PerVariable(keras.optimizers.Optimizer):
         """Constructor arguments."""
         return {
             **super().get_config(),
-            "weight_decay": self.kernel_decay,
+            "weight_decay": self.weight_decay,
             "head_learning_rate_factor": self.head_learning_rate_factor,
             "ema": self.ema,
         }
@@ -289,8 +291,7 @@ class AdamW(_PerVariable, _KerasAdamW):
 
     Args:
         learning_rate: Rate or schedule.
-        weight_decay: Decay of convolution and dense kernels. Kept as `kernel_decay`; Keras'
-            attribute `weight_decay` stays `None`.
+        weight_decay: Decay of convolution and dense kernels.
         head_learning_rate_factor: What is not in the backbone learns, and decays, at this
             multiple of the rate.
         ema: Momentum of the moving average of the weights, in [0, 1); 0 keeps none. `swap_averages`
@@ -347,8 +348,7 @@ class SGD(_PerVariable, _KerasSGD):
     Args:
         learning_rate: Rate or schedule.
         momentum: Share of the velocity that each step keeps, 0..1.
-        weight_decay: Factor of the penalty on convolution and dense kernels. Kept as
-            `kernel_decay`; Keras' attribute `weight_decay` stays `None`.
+        weight_decay: Factor of the penalty on convolution and dense kernels.
         head_learning_rate_factor: What is not in the backbone learns at this multiple of the rate.
         ema: Momentum of the moving average of the weights, in [0, 1); 0 keeps none. `swap_averages`
             puts the averages in place.

@@ -245,3 +245,11 @@ def test_eager_call_takes_uint8_and_float() -> None:
     images = references.noise(33, 40).astype("uint8")
     from_bytes, from_floats = to_numpy(model(images)), to_numpy(model(images.astype("float32")))
     references.assert_close(from_bytes, from_floats, 1e-6)
+
+
+def test_the_pyramid_feeds_tasks_of_keras_hub():
+    """Which ask for `pyramid_outputs`, symbolic tensors from the backbone's own input."""
+    backbone = MobileNetV2(alpha=0.35)
+    assert list(backbone.pyramid_outputs) == ["P2", "P3", "P4", "P5"]
+    head = keras.layers.Conv2D(3, 1)(backbone.pyramid_outputs["P5"])
+    assert keras.Model(backbone.input, head).compute_output_shape((1, 64, 96, 3)) == (1, 2, 3, 3)

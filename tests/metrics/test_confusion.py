@@ -161,3 +161,20 @@ def test_wrong_input_is_refused():
         metrics.mean_iou(np.zeros((2, 2)))
     with pytest.raises(ValueError, match="2 class names"):
         metrics.per_class_table(np.zeros((3, 3), int), ["a", "b"])
+
+
+def test_an_ignored_class_among_the_classes_has_no_iou():
+    """Predicted where another class is true it is a miss of that class, not a class at IoU 0."""
+    truth, prediction = np.array([[0, 1, 1, 1, 2, 2]]), np.array([[1, 0, 1, 1, 2, 2]])
+    confusion = metrics.ConfusionMatrix(3, ignore_class=0)
+    confusion.update(truth, prediction)
+    np.testing.assert_allclose(
+        metrics.iou_per_class(confusion.matrix, ignore_class=0), [np.nan, 2 / 3, 1]
+    )
+    assert metrics.mean_iou(confusion.matrix, ignore_class=0) == pytest.approx(5 / 6)
+    assert metrics.mean_iou(confusion.matrix, ignore_class=255) == pytest.approx(5 / 9)
+    table = metrics.per_class_table(confusion.matrix, ["void", "road", "car"], ignore_class=0)
+    assert table.splitlines()[1].split()[:2] == ["void", "n/a"]
+    boundary = metrics.BoundaryScores(3, ignore_class=0)
+    boundary.update(truth, prediction)
+    assert np.isnan(boundary.result()["boundary_iou_per_class"][0])

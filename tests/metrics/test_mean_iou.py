@@ -151,3 +151,9 @@ def test_wrong_input_is_refused():
         metric.update_state(ids, ids[:, :, :3])
     with pytest.raises(ValueError, match=r"masks.*\(4, 4\)"):
         metric.update_state(ids[0], ids)
+
+
+def test_an_ignored_class_among_the_classes_is_left_out():
+    metric = metrics.MeanIoU(3, ignore_class=0)
+    metric.update_state(np.array([[[0, 1, 1, 1, 2, 2]]]), np.array([[[1, 0, 1, 1, 2, 2]]]))
+    assert float(metric.result()) == pytest.approx(5 / 6)

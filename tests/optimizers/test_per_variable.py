@@ -41,7 +41,7 @@ def decayed(optimizer: Any) -> set[str]:
 def test_decay_spares_biases_and_norms_also_when_reloaded(kind: Any):
     optimizer = kind(0.1, weight_decay=0.5, global_clipnorm=1.0)
     copy = check_config_round_trip(optimizer)
-    assert (copy.kernel_decay, copy.global_clipnorm) == (0.5, 1.0)
+    assert (copy.weight_decay, copy.global_clipnorm) == (0.5, 1.0)
     for found in (optimizer, copy):
         assert decayed(found) == {"conv/kernel", "head_conv/kernel"}
 

@@ -335,14 +335,14 @@ def test_both_splits_need_the_same_classes() -> None:
 def test_a_recipe_says_optimizer_and_schedule() -> None:
     adamw = training.make_optimizer(RECIPE.replace(head_learning_rate_factor=10.0), 2)
     assert type(adamw) is optimizers.AdamW
-    assert (adamw.kernel_decay, adamw.head_learning_rate_factor) == (0.05, 10.0)
+    assert (adamw.weight_decay, adamw.head_learning_rate_factor) == (0.05, 10.0)
     assert (adamw.beta_1, adamw.beta_2, adamw.global_clipnorm) == (0.9, 0.999, 1.0)
 
     changes = {"momentum": 0.8, "weight_decay": 5e-4, "clip_norm": 0.0, "step_epochs": 3}
     recipe = RECIPE.replace(optimizer="sgd", schedule="step", warmup_start=0.5, **changes)
     sgd = training.make_optimizer(recipe, steps_per_epoch=2)
     assert type(sgd) is optimizers.SGD
-    assert (sgd.momentum, sgd.nesterov, sgd.kernel_decay) == (0.8, False, 5e-4)
+    assert (sgd.momentum, sgd.nesterov, sgd.weight_decay) == (0.8, False, 5e-4)
     assert sgd.global_clipnorm is None
     rates = []
     for step in (0, 1, 5, 6, 12):

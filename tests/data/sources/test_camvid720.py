@@ -119,9 +119,12 @@ class TestSource:
 
     def test_the_warning_is_in_the_record_of_a_score(self, val, monkeypatch):
         module = importlib.import_module("keras_focusseg.inference.evaluate")
-        monkeypatch.setattr(module, "predict_logits", lambda *_: np.zeros((4, 8, 11)))
+        labels = np.zeros((4, 8), "uint8")
+        monkeypatch.setattr(module, "predict_labels", lambda *_: (labels, labels))
         source = data.CamVid720(val, "val")
-        score = module.evaluate(SimpleNamespace(num_classes=11), source).to_score()
+        score = module.evaluate(
+            SimpleNamespace(num_classes=11, label_space=None, ignore_class=255), source
+        ).to_score()
         assert score["note"] == source.note and score["split"] == "val"
 
     @pytest.mark.parametrize("grouping", ["mathworks", "segnet", "exact_colour", None])
