@@ -24,7 +24,8 @@ def first_batch(x: Any, y: Any, sample_weight: Any, size: int | None) -> tuple[B
     """The first batch of what `fit` is given, and the data to go on with.
 
     A dataset is asked for one batch, as Keras does itself before it trains; a generator gets its
-    batch put back.
+    batch put back. What a strategy of TensorFlow deals out is not looked at: asked for a batch it
+    reads ahead, which may end a short epoch before it was trained on.
 
     Args:
         x: Arrays, or a dataset of any kind that Keras takes.
@@ -48,6 +49,8 @@ def first_batch(x: Any, y: Any, sample_weight: Any, size: int | None) -> tuple[B
     elif isinstance(x, types.GeneratorType):
         batch = next(x, None)
         x = _put_back(batch, x)
+    elif hasattr(x, "element_spec") and not hasattr(x, "map"):  # tf.distribute.DistributedDataset
+        pass
     elif isinstance(x, Iterable) and not isinstance(x, (list, tuple, dict)):
         batch = next(iter(x), None)
     if batch is None:

@@ -174,24 +174,18 @@ class MaskTrainer(ConfiguredModel):
         return total
 
     def _maybe_symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
-        """Under a strategy of TensorFlow: builds what is not built, from the first replica's part.
+        """Under a strategy of TensorFlow: builds what is not built, without a look at the data.
 
         Keras 3.15 takes the mean of the images and masks of all replicas, which fails where their
-        sizes differ, and in multi-worker training (keras issue 20585). It looks at a batch even
-        if nothing needs it, which may end a short epoch before it was trained on.
+        sizes differ, and in multi-worker training (keras issue 20585); and a distributed dataset
+        that is asked for a batch reads ahead, which may end a short epoch before it was trained on.
         """
-        strategy = self._distribute_strategy
-        if strategy is None:
+        if self._distribute_strategy is None:
             return
-        unbuilt = [x for x in (self._compile_loss, self._compile_metrics) if x and not x.built]
-        if iterator is not None and unbuilt:
-            for _, _, batches in iterator:
-                data_batch = keras.tree.map_structure(
-                    lambda value: strategy.experimental_local_results(value)[0], next(batches)
-                )
-                break
-        with strategy.scope():
-            self._symbolic_build(data_batch=data_batch)
+        images = keras.KerasTensor((None, None, None, 3))
+        masks = keras.KerasTensor((None, None, None), dtype="int32")
+        with self._distribute_strategy.scope():
+            self._symbolic_build(data_batch=(images, masks))
 
     def _get_metrics_result_or_logs(self, logs: Any) -> Any:
         """Keras' results at the end of an epoch or an evaluation, over the ranks of PyTorch."""

@@ -217,11 +217,10 @@ class _PerVariable(keras.optimizers.Optimizer):
         if FUSED:
             import torch
 
+            # A tensor for each: a number would have to be read from the device.
+            shares = [share] * len(averages)
             with torch.no_grad():
-                old = [average.value for average in averages]
-                moves = torch._foreach_sub([value.value for value in values], old)
-                torch._foreach_mul_(moves, share)
-                torch._foreach_add_(old, moves)
+                torch._foreach_lerp_([a.value for a in averages], [v.value for v in values], shares)
             return
         for average, value in zip(averages, values, strict=True):
             difference = ops.subtract(value, average)
