@@ -27,7 +27,7 @@ from typing import Any
 import keras
 from rich.progress import track
 
-from keras_focusseg import data, files, inference, presets
+from keras_focusseg import data, files, inference, presets, training
 from keras_focusseg.models.segmenter import Segmenter
 from keras_focusseg.presets.record import CATALOG, WEIGHTS, write_record
 
@@ -47,7 +47,7 @@ def main() -> None:
 
     notes = json.loads(arguments.notes.read_text())
     trained = presets.record(arguments.run / "best")
-    recipe = trained.recipe
+    recipe = training.Recipe.from_config(dict(trained.recipe)).to_config()
     model = presets.load(arguments.run / "best")
     shifts = {}
     if arguments.shift_classes:
@@ -99,12 +99,13 @@ def main() -> None:
 
 
 def starts(recipe: Mapping[str, Any]) -> dict[str, str | None]:
-    """What the run began from; of a file its name, since its folder is of one machine."""
+    """What the run began from; of a file or a run its name, since folders are of one machine."""
     found = {}
     for field in ("backbone_weights", "pretrained"):
         source = recipe.get(field)
         is_path = source is not None and not str(source).startswith("hf://")
-        found[field] = Path(source).name if is_path else source
+        path = Path(str(source))
+        found[field] = (path.parent if path.name == "best" else path).name if is_path else source
     return found
 
 
@@ -124,7 +125,7 @@ def shift(model: Segmenter, recipe: Mapping[str, Any], arguments: argparse.Names
         f"{name} {value:+.1f}"
         for name, value in zip(source.label_space.classes, found, strict=True)
     )
-    return f"for mIoU on every {every}th image of {source.name} {source.split}: {told}"
+    return f"for mIoU on one in {every} images of {source.name} {source.split}: {told}"
 
 
 if __name__ == "__main__":
