@@ -15,7 +15,7 @@ import numpy as np
 
 from keras_focusseg.data.sources.base import Sample, Source, check_sample
 from keras_focusseg.errors import DataError
-from keras_focusseg.files import written
+from keras_focusseg.files import sha256, written
 from keras_focusseg.label_spaces import IGNORE
 
 VERSION = 1
@@ -78,15 +78,7 @@ def class_counts(
 
 
 def count_classes(mask: np.ndarray, num_classes: int) -> np.ndarray:
-    """Pixels of each class in one mask.
-
-    Args:
-        mask: uint8, train ids 0..C-1, and 255 where ignored.
-        num_classes: C.
-
-    Returns:
-        (C + 1,) int64, the last one for what is ignored.
-    """
+    """Pixels of each class in a mask of train ids, (C + 1,) int64; the last one: ignored ones."""
     counts = np.bincount(mask.ravel(), minlength=256)
     return np.append(counts[:num_classes], counts[IGNORE])
 
@@ -119,23 +111,18 @@ def _kept_path(source: Source, cache: bool | str | Path, workers: int | None) ->
         # A polygon file may hold the masks of thousands of samples: each file is read once.
         paths = list(dict.fromkeys(path for files in labels for path in files))
         with ThreadPoolExecutor(workers or os.cpu_count() or 1) as pool:
-            digests = dict(zip(paths, pool.map(_digest, paths), strict=True))
+            digests = dict(zip(paths, pool.map(sha256, paths), strict=True))
     except (OSError, RuntimeError):  # unreadable: what reads it has the better message; no home
         return None
     whole = hashlib.sha256(f"class counts {VERSION}\n{_settings(source)}\n".encode(*_UTF8))
     for index, files in enumerate(labels):
         whole.update(f"{source.sample_name(index)}\0{len(files)}\0".encode(*_UTF8))
         for path in files:
-            whole.update(digests[path])
+            whole.update(bytes.fromhex(digests[path]))
     return folder / "class_counts" / f"{whole.hexdigest()}.npz"
 
 
 _UTF8 = ("utf-8", "surrogateescape")  # file names need not be UTF-8
-
-
-def _digest(path: Path) -> bytes:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").digest()
 
 
 def _settings(source: Source) -> str:

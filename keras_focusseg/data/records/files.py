@@ -7,14 +7,13 @@ it. Nothing here needs TensorFlow Datasets or TensorFlow.
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import Any
 
 from keras_focusseg.data.sources import json_files
 from keras_focusseg.data.sources.base import inside
 from keras_focusseg.errors import DataError
-from keras_focusseg.files import write_text
+from keras_focusseg.files import sha256, write_text
 
 INDEX = "focusseg.json"
 """The size of every file."""
@@ -37,12 +36,6 @@ _MAX_JSON = 256 << 20  # bytes; a million samples take about a tenth
 def read_json(path: Path, root: Path) -> dict[str, Any]:
     """Read one of the JSON files of a prepared dataset that lies in the resolved root."""
     return json_files.read_json(inside(path, root), _MAX_JSON, fix=AGAIN)
-
-
-def sha256(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal digits."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write_sums(folder: Path) -> None:

@@ -59,12 +59,7 @@ class Records(Source):
     """
 
     def __init__(
-        self,
-        root: str | Path,
-        split: str = "train",
-        *,
-        verify: bool = False,
-        strict: bool = True,
+        self, root: str | Path, split: str = "train", *, verify: bool = False, strict: bool = True
     ) -> None:
         self.root = existing_folder(root, "the folder of the prepared dataset").resolve()
         self.folder = _located(self.root)

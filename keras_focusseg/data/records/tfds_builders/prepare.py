@@ -16,10 +16,10 @@ import tensorflow_datasets as tfds
 from keras_focusseg.data.records.tfds_builders.source_builder import SourceBuilder, tfds_split
 from keras_focusseg.data.sources.base import Source
 from keras_focusseg.errors import DataError, printable
+from keras_focusseg.files import TEMPORARY, written_folder
 from keras_focusseg.label_spaces import LabelSpace
 
 FORMATS = ("array_record", "tfrecord")
-_TEMPORARY = ".focusseg-incomplete-"
 _NOT_POSSIBLE, _THERE = "option that is not possible", "something that is there already"
 
 
@@ -131,15 +131,19 @@ def prepare(
         )
     try:
         home.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=_TEMPORARY, dir=home) as temporary:
-            builder = _SourcesBuilder(by_split, name=name, data_dir=temporary)
+        with (
+            tempfile.TemporaryDirectory(prefix=TEMPORARY, dir=home) as work,
+            written_folder(target) as whole,
+        ):
+            builder = _SourcesBuilder(by_split, name=name, data_dir=work)
             builder.progress, builder.workers = progress, workers
             with _bars(progress is None):
                 builder.download_and_prepare(
                     file_format=file_format,
                     download_config=tfds.download.DownloadConfig(num_shards=shards),
                 )
-            _replace(target, Path(os.fspath(builder.data_path)), Path(temporary) / "replaced")
+            whole.rmdir()
+            os.replace(builder.data_path, whole)
     except OSError as error:
         raise DataError(
             f"the records cannot be written ({error})",
@@ -151,18 +155,6 @@ def prepare(
         with contextlib.suppress(OSError):
             home.rmdir()  # if nothing came of it, and nothing else lies there
     return _prepared(builder, target, list(by_split))
-
-
-def _replace(target: Path, written: Path, aside: Path) -> None:
-    """Put the new folder in the place of the old one, or leave the old one there."""
-    try:
-        if target.exists():
-            os.replace(target, aside)
-        os.replace(written, target)
-    except BaseException:
-        if aside.exists() and not target.exists():
-            os.replace(aside, target)
-        raise
 
 
 def _prepared(builder: Any, target: Path, splits: Sequence[str]) -> Prepared:

@@ -18,12 +18,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 from PIL import Image
 
-from keras_focusseg.data.records.files import (
-    INDEX,
-    SUMS,
-    VERSION,
-    write_sums,
-)
+from keras_focusseg.data.records.files import INDEX, SUMS, VERSION, write_sums
 from keras_focusseg.data.sources.base import Source, check_sample
 from keras_focusseg.errors import DataError, printable
 from keras_focusseg.files import write_text
@@ -94,10 +89,7 @@ class SourceBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  #
             supervised_keys=("image", "segmentation_mask"),
             disable_shuffling=True,  # record i is sample i; feeds shuffle
             metadata=tfds.core.MetadataDict(
-                version=VERSION,
-                source=self.source_name(),
-                label_space=space.to_config(),
-                splits={},
+                version=VERSION, source=self.source_name(), label_space=space.to_config(), splits={}
             ),
             **{"description": DESCRIPTION} | self.describe(),
         )
@@ -152,14 +144,12 @@ class SourceBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  #
                 )
             seen.add(name)
             names.append(name)
-            yield (
-                index,
-                {
-                    "image": io.BytesIO(image),
-                    "segmentation_mask": io.BytesIO(mask),
-                    "name": printable(name),
-                },
-            )
+            example = {
+                "image": io.BytesIO(image),
+                "segmentation_mask": io.BytesIO(mask),
+                "name": printable(name),
+            }
+            yield index, example
             count()
 
     def download_and_prepare(self, **kwargs: Any) -> None:
@@ -195,14 +185,7 @@ def finish(builder: Any, folder: Path) -> None:
 
 
 def tfds_split(split: str) -> str:
-    """What TensorFlow Datasets calls a split: "validation" for "val", "train_val" for "train+val".
-
-    Args:
-        split: as the source calls it.
-
-    Returns:
-        A name of letters, digits, "_" and "-".
-    """
+    """TensorFlow Datasets' name of a split: "validation" for "val", "train_val" for "train+val"."""
     return _SPLIT_NAMES.get(split) or re.sub(r"[^A-Za-z0-9_-]", "_", split)
 
 
