@@ -105,11 +105,7 @@ class Plan:
         return image.shape[0], image.shape[1]
 
     def sample(
-        self,
-        epoch: int,
-        key: int,
-        size: tuple[int, int] | None = None,
-        mask_dtype: str = "int32",
+        self, epoch: int, key: int, size: tuple[int, int] | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
         """The sample with that key, as it is in that epoch.
 
@@ -117,10 +113,9 @@ class Plan:
             epoch: counted from 0.
             key: one of those that `order` gives.
             size: (height, width) that it must have; None allows any.
-            mask_dtype: of the mask; "uint8" is a fourth to copy where a feed converts later.
 
         Returns:
-            image (H, W, 3) uint8 and mask (H, W) of `mask_dtype`.
+            image (H, W, 3) uint8 and mask (H, W) uint8, a fourth of int32 to copy.
 
         Raises:
             DataError: if the source cannot give a valid sample, or it has another size.
@@ -134,7 +129,7 @@ class Plan:
                 f"needs {size[0]} x {size[1]} (height x width). Use batch_size=1, or an augment "
                 "with a crop_size."
             )
-        return image, mask.astype(mask_dtype, copy=False)
+        return image, mask.astype("uint8", copy=False)
 
     def _sample(self, epoch: int, key: int) -> tuple[np.ndarray, np.ndarray]:
         draw, index = divmod(key, len(self.source))

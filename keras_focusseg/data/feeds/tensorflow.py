@@ -30,7 +30,7 @@ def tensorflow_feed(plan: Plan, prefetch: int, workers: int, processes: bool = F
         epoch, key = int(row[0]), int(row[1])
         if pool is not None:
             return pool.submit(epoch, key).result()
-        return plan.sample(epoch, key, size, "uint8")
+        return plan.sample(epoch, key, size)
 
     def count(row: np.ndarray) -> np.ndarray:
         # Runs when the consumer has asked for the last batch, so that neither a look at the

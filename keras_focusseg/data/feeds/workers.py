@@ -21,13 +21,7 @@ class Workers:
     Threads share memory, and Pillow and NumPy let them run side by side for most of the work.
     Processes do where the rest, Python's own, is what holds threads up. Each takes some seconds
     to start, since it imports the library, and hands its samples over through a pipe. It does not
-    touch accelerators.
-
-    Args:
-        plan: what to load.
-        size: (height, width) that every sample must have; None allows any.
-        count: how many.
-        processes: whether processes.
+    touch accelerators. See `Plan.sample` for the size.
     """
 
     def __init__(
@@ -41,7 +35,7 @@ class Workers:
             self._load: Load = _load
         else:
             self._pool = ThreadPoolExecutor(count, thread_name_prefix="focusseg-data")
-            self._load = partial(plan.sample, size=size, mask_dtype="uint8")
+            self._load = partial(plan.sample, size=size)
 
     def submit(self, epoch: int, key: int) -> Future[Pair]:
         """Begin to load a sample; see `Plan.sample` for what may be raised."""
@@ -55,7 +49,7 @@ def _begin(plan: Plan, size: tuple[int, int] | None) -> None:
     """Runs once in each worker process."""
     global _loads
     os.environ |= {"CUDA_VISIBLE_DEVICES": "-1", "JAX_PLATFORMS": "cpu"}
-    _loads = partial(plan.sample, size=size, mask_dtype="uint8")
+    _loads = partial(plan.sample, size=size)
 
 
 def _load(epoch: int, key: int) -> Pair:
