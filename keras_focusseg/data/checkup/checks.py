@@ -8,6 +8,8 @@ import os
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +18,7 @@ import numpy as np
 from keras_focusseg.data import opening
 from keras_focusseg.data.checkup import repeats, rules, videos
 from keras_focusseg.data.checkup.looking import failure, look
-from keras_focusseg.data.checkup.report import (
-    Example,
-    Finding,
-    Report,
-    Severity,
-    SplitSummary,
-)
+from keras_focusseg.data.checkup.report import Example, Finding, Report, Severity, SplitSummary
 from keras_focusseg.data.sources.base import Source, existing_folder, unreadable
 from keras_focusseg.data.sources.folders.layout import ALL
 from keras_focusseg.errors import OUTSIDE, DataError
@@ -72,11 +68,11 @@ def check(
         there = opening.splits(name, root)
     except OSError as error:
         raise unreadable(Path(root or ""), "the folder", error) from error
-    whole = splits is None and base is not None
     tried: dict[str, Severity] = dict.fromkeys(there if splits is None else splits, "error")
-    if whole and ALL not in tried:
+    searched = base if splits is None else None
+    if searched and ALL not in tried:
         for split in sorted(set(_NEEDED) - set(there)):
-            tried[split] = "error" if split == "train" or _traces(base, split) else "warning"
+            tried[split] = "error" if split == "train" or _traces(searched, split) else "warning"
     opened: list[Source] = []
     findings: list[Finding] = []
     links = False
@@ -86,21 +82,15 @@ def check(
         except (DataError, OSError) as error:
             findings.append(_unopened(severity, split, error, base))
             links |= isinstance(error, DataError) and error.kind == OUTSIDE
-    if whole and not opened and not there:  # options may lead to what is not seen without them
+    if searched and not opened and not there:  # options may lead to what is not seen without them
         with contextlib.suppress(DataError, OSError):
             opened = [open_leniently(name, root, ALL, options)]
             findings = []
     if base is not None and links:
         findings += _links_out(base)
     report = check_sources(opened, progress, workers, base)
-    return Report(
-        opened[0].name if opened else name,
-        str(base or ""),
-        report.label_space,
-        report.splits,
-        rules.ordered([*findings, *report.findings]),
-        report.sources,
-    )
+    found = rules.ordered([*findings, *report.findings])
+    return replace(report, name=opened[0].name if opened else name, findings=found)
 
 
 def check_sources(
@@ -138,9 +128,7 @@ def check_sources(
     with ThreadPoolExecutor(workers or os.cpu_count() or 1) as pool:
         for source in sources:
             looks = []
-            for seen in pool.map(
-                lambda index, source=source: look(source, index), range(len(source))
-            ):
+            for seen in pool.map(partial(look, source), range(len(source))):
                 looks.append(seen)
                 done += 1
                 if progress is not None:
@@ -177,12 +165,9 @@ def open_leniently(
     return opening.open_source(name, root, split, **{**lenient, **options})
 
 
-def _traces(root: Path | None, split: str) -> bool:
+def _traces(root: Path, split: str) -> bool:
     """Whether something in a root, or a folder of it, is named after a split."""
-    if root is None:
-        return False
-    found = itertools.chain(root.glob(f"{split}*"), root.glob(f"*/{split}*"))
-    return next(found, None) is not None
+    return any(itertools.chain(root.glob(f"{split}*"), root.glob(f"*/{split}*")))
 
 
 def _unopened(severity: Severity, split: str, error: Exception, root: Path | None) -> Finding:

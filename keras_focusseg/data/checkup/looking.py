@@ -15,13 +15,7 @@ from keras_focusseg.data.feeds.statistics import count_classes
 from keras_focusseg.data.sources.base import Source, check_sample
 from keras_focusseg.errors import DataError, printable
 from keras_focusseg.label_spaces import LabelSpace
-from keras_focusseg.pictures.readers import (
-    FORMATS,
-    SUFFIXES,
-    orientation,
-    read_image,
-    read_mask,
-)
+from keras_focusseg.pictures.readers import FORMATS, SUFFIXES, orientation, read_image, read_mask
 
 OUTLINE = 16
 """The outline of a picture has so many rows and bits a row."""
@@ -33,15 +27,7 @@ _OTHER = "sample that cannot be read"
 
 @dataclass(frozen=True)
 class Remark:
-    """Something about one file.
-
-    Attributes:
-        severity: see `Finding`.
-        kind: see `Finding`.
-        path: which file; None if it is about no file.
-        value: what was found, without a full stop.
-        fix: what to do, as sentences.
-    """
+    """Something about one file, or about none: a `Finding` with the value that was found."""
 
     severity: Severity
     kind: str

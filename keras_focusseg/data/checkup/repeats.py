@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
@@ -39,14 +40,9 @@ def repeated(splits: Sequence[Looked]) -> list[Finding]:
                 within[looked.split, differ].append(example)
             else:
                 across[f"{home.split}, {looked.split}"].append(example)
+    fix = "Remove it from one of the splits: a score on what was trained on is false."
     found = [
-        finding(
-            "error",
-            "same picture in two splits",
-            names,
-            "Remove it from one of the splits: a score on what was trained on is false.",
-            examples,
-        )
+        finding("error", "same picture in two splits", names, fix, examples)
         for names, examples in across.items()
     ]
     for (split, differ), examples in within.items():
@@ -63,25 +59,23 @@ def repeated(splits: Sequence[Looked]) -> list[Finding]:
 def nearly_repeated(splits: Sequence[Looked]) -> list[Finding]:
     """Pictures of one split that are copies of another split's, but for scale or compression."""
     found = []
-    for place, home in enumerate(splits):
-        for looked in splits[place + 1 :]:
-            examples = []
-            for seen, other, distance in _nearest(home.looks, looked.looks):
-                if distance <= _NEARLY and seen.image != other.image:
-                    value = (
-                        f"nearly the same picture as {home.file(other.index)}: their outlines "
-                        f"differ in {distance} of 256 bits"
-                    )
-                    both = ((looked.split, seen.index), (home.split, other.index))
-                    examples.append(Example(looked.file(seen.index), value, both))
-            if examples:
-                fix = (
-                    "Look at the pairs. If they are copies, keep each in one split only: a score "
-                    "on what was trained on is false."
+    for home, looked in itertools.combinations(splits, 2):
+        examples = []
+        for seen, other, distance in _nearest(home.looks, looked.looks):
+            if distance <= _NEARLY and seen.image != other.image:
+                value = (
+                    f"nearly the same picture as {home.file(other.index)}: their outlines "
+                    f"differ in {distance} of 256 bits"
                 )
-                names = f"{home.split}, {looked.split}"
-                kind = "nearly the same picture in two splits"
-                found.append(finding("warning", kind, names, fix, examples))
+                both = ((looked.split, seen.index), (home.split, other.index))
+                examples.append(Example(looked.file(seen.index), value, both))
+        if examples:
+            fix = (
+                "Look at the pairs. If they are copies, keep each in one split only: a score on "
+                "what was trained on is false."
+            )
+            names, kind = f"{home.split}, {looked.split}", "nearly the same picture in two splits"
+            found.append(finding("warning", kind, names, fix, examples))
     return found
 
 
@@ -102,6 +96,5 @@ def _nearest(homes: list[Look], looks: list[Look]) -> Iterable[tuple[Look, Look,
 
 def _signs(looks: list[Look]) -> np.ndarray:
     """Outlines as -1 and 1, so that a product counts the bits that agree."""
-    return (
-        np.stack([seen.outline for seen in looks if seen.outline is not None]) * np.float32(2) - 1
-    )
+    outlines = [seen.outline for seen in looks if seen.outline is not None]
+    return np.stack(outlines) * np.float32(2) - 1

@@ -21,13 +21,7 @@ _MOSTLY = 0.5  # a split that ignores a larger share than this is suspicious
 
 @dataclass
 class Looked:
-    """A split with what was seen of it.
-
-    Attributes:
-        source: the split.
-        looks: of each sample, in order.
-        root: what file names are relative to; None leaves them absolute.
-    """
+    """A split, what was seen of each of its samples, and what its file names are relative to."""
 
     source: Source
     looks: list[Look]

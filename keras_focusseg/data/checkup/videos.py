@@ -34,27 +34,24 @@ def neighbours(splits: Sequence[Looked]) -> list[Finding]:
     look more alike than any two do. A finding for each two splits, with an example for each video.
     """
     found = []
-    videos = [_videos(looked) for looked in splits]
-    for place, home in enumerate(splits):
-        for looked, others in list(zip(splits, videos, strict=True))[place + 1 :]:
-            ours = videos[place]
-            shared = sorted(set(ours) & set(others))
-            near = {video: _near(ours[video], others[video]) for video in shared}
-            near = {video: pairs for video, pairs in near.items() if pairs}
-            frames = [part[video] for video in near for part in (ours, others)]
-            if near and _is_video(frames, (home, looked)):
-                examples = [
-                    _example(video, pairs, home, ours[video], looked, others[video])
-                    for video, pairs in near.items()
-                ]
-                fix = (
-                    "Neighbouring frames show nearly the same, so scores across this border "
-                    "flatter. Where the split is official, say so beside the score; where it is "
-                    "your own, keep each video in one split."
-                )
-                names = f"{home.split}, {looked.split}"
-                kind = "frames of one video in two splits"
-                found.append(finding("warning", kind, names, fix, examples))
+    videos = [(looked, _videos(looked)) for looked in splits]
+    for (home, ours), (looked, others) in itertools.combinations(videos, 2):
+        shared = sorted(set(ours) & set(others))
+        near = {video: _near(ours[video], others[video]) for video in shared}
+        near = {video: pairs for video, pairs in near.items() if pairs}
+        frames = [part[video] for video in near for part in (ours, others)]
+        if near and _is_video(frames, (home, looked)):
+            examples = [
+                _example(video, pairs, home, ours[video], looked, others[video])
+                for video, pairs in near.items()
+            ]
+            fix = (
+                "Neighbouring frames show nearly the same, so scores across this border flatter. "
+                "Where the split is official, say so beside the score; where it is your own, keep "
+                "each video in one split."
+            )
+            names, kind = f"{home.split}, {looked.split}", "frames of one video in two splits"
+            found.append(finding("warning", kind, names, fix, examples))
     return found
 
 
