@@ -49,10 +49,7 @@ class ADE20K(Benchmark):
     title = "ADE20K"
     layouts = (
         Layout(
-            "annotations/{}",
-            ("images/{}",),
-            {"train": "training", "val": "validation"},
-            ".jpg",
+            "annotations/{}", ("images/{}",), {"train": "training", "val": "validation"}, ".jpg"
         ),
         Layout(
             "annotations", ("images",), {"train": "train", "val": "val"}, ".jpg", start="ADE_{}_"

@@ -81,7 +81,7 @@ class _CamVid(PairSource):
         for part, (folders, images, masks) in found.items():
             if by_heart and part != "all":
                 names = [("", frame) for frame in split_frames(part)]
-                check_frames({*images, *masks}, [part], folders[0])
+                check_frames({*images, *masks}, part, folders[0])
             elif part in lists:
                 names = copies.read_list(lists[part], ending)
             elif kind == "listed" and part == "train":  # fastai lists the others alone
@@ -365,10 +365,7 @@ def open_camvid(root: str | Path, split: str = "train", **options: Any) -> Sourc
 def camvid_splits(root: str | Path) -> tuple[str, ...]:
     """The splits that `open_camvid` can open there, single names."""
     found = copies.find(root, tuple(copies.COPIES))
-    opener = next(
-        (c for c in (CamVid, CamVidCopy, CamVid720) if found and found[0] in c.kinds), None
-    )
-    return opener.splits(root) if opener else ()
+    return next((c.splits(root) for c in _SOURCES if found and found[0] in c.kinds), ())
 
 
 def recognises_camvid(root: str | Path) -> bool:

@@ -81,8 +81,8 @@ def holds_frames(folder: Path) -> bool:
         return False
 
 
-def check_frames(on_disk: Iterable[str], parts: Sequence[str], folder: Path) -> None:
-    """Refuse frames that are not CamVid's, and splits of which frames are missing."""
+def check_frames(on_disk: Iterable[str], split: str, folder: Path) -> None:
+    """Refuse frames that are not CamVid's, and a split of which frames are missing."""
     there, every = set(on_disk), every_frame()
     if foreign := sorted(there - every):
         raise DataError(
@@ -92,24 +92,20 @@ def check_frames(on_disk: Iterable[str], parts: Sequence[str], folder: Path) -> 
             file=folder,
             fix="Move them away, or give them their original names.",
         )
-    for part in parts:
-        # The author's order runs over all frames, so a subset would have another one.
-        wanted = every if part in _AUTHOR else set(split_frames(part))
-        if missing := sorted(wanted - there):
-            raise DataError(
-                f"split {part!r} needs {len(wanted)} frames, and {len(missing)} of them are "
-                f"missing: {some(missing)}. {len(there)} frames were found there",
-                kind="split of which frames are missing",
-                file=folder,
-                fix="Restore them from the archive.",
-            )
+    # The author's order runs over all frames, so a subset would have another one.
+    wanted = every if split in _AUTHOR else set(split_frames(split))
+    if missing := sorted(wanted - there):
+        raise DataError(
+            f"split {split!r} needs {len(wanted)} frames, and {len(missing)} of them are "
+            f"missing: {some(missing)}. {len(there)} frames were found there",
+            kind="split of which frames are missing",
+            file=folder,
+            fix="Restore them from the archive.",
+        )
 
 
 def choose_sequences(
-    pairs: list[Pair],
-    sequences: Sequence[str] | None,
-    exclude_sequences: Sequence[str],
-    split: str,
+    pairs: list[Pair], sequences: Sequence[str] | None, exclude_sequences: Sequence[str], split: str
 ) -> list[Pair]:
     """The pairs whose sequence is wanted: `sequences` alone, or all if that is None, without
     `exclude_sequences`; each may be a single name.
@@ -122,12 +118,8 @@ def choose_sequences(
             f"CamVid split {split!r} has no sequence {some(unknown)}; it has {some(present, 10)}",
             kind=kind,
         )
-    kept = [
-        pair
-        for pair in pairs
-        if (wanted is None or sequence_of(pair[0]) in wanted)
-        and sequence_of(pair[0]) not in unwanted
-    ]
+    chosen = set(present if wanted is None else wanted) - set(unwanted)
+    kept = [pair for pair in pairs if sequence_of(pair[0]) in chosen]
     if not kept:
         raise DataError(
             f"CamVid split {split!r}: no frame is left with sequences={wanted} and "

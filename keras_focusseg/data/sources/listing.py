@@ -154,19 +154,15 @@ class Names:
         Raises:
             DataError: if it is a link out of the root, or a folder cannot be read.
         """
-        *folders, last = PurePosixPath(composed(str(name))).parts
-        for part in folders:
-            entry = self._listed(folder).get(part)
-            if entry is None or not is_folder(entry):
+        path, parts = folder, PurePosixPath(composed(str(name))).parts
+        for number, part in enumerate(parts, 1):
+            entry = self._listed(path).get(part)
+            if entry is None or is_folder(entry) != (number < len(parts)):
                 return None
-            folder = Path(entry.path)
+            path = Path(entry.path)
             if entry.is_symlink():
-                inside(folder, self.root)
-        entry = self._listed(folder).get(last)
-        if entry is None or is_folder(entry):
-            return None
-        path = Path(entry.path)
-        return inside(path, self.root) if entry.is_symlink() else path
+                inside(path, self.root)
+        return path
 
     def folders(self, folder: Path) -> dict[str, Path]:
         """The folders in a folder, by name."""

@@ -12,12 +12,7 @@ from keras_focusseg.data.sources.base import Sample, Source, some
 from keras_focusseg.data.sources.listing import entries
 from keras_focusseg.errors import DataError, Place, printable
 from keras_focusseg.label_spaces import Grouping, LabelSpace, UnknownLabels
-from keras_focusseg.pictures.readers import (
-    lies_on_its_side,
-    read_color_mask,
-    read_image,
-    read_mask,
-)
+from keras_focusseg.pictures.readers import lies_on_its_side, read_color_mask, read_image, read_mask
 
 Pair = tuple[str, Path, Path]
 """Name of a sample, its image and its mask."""

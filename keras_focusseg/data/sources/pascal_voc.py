@@ -116,13 +116,10 @@ class PascalVOC(PairSource):
         files = pictures_below(folders[0], self.root), pictures_below(folders[1], self.root)
         collected = None if strict else left_out
         if lists:
-            self.pairs = [
-                pair
-                for part in parts
-                for pair in listed_pairs(
-                    _names(lists[part]), *files, folders, lists[part], collected
-                )
-            ]
+            self.pairs = []
+            for part in parts:
+                names = _names(lists[part])
+                self.pairs += listed_pairs(names, *files, folders, lists[part], collected)
         else:
             self.pairs = paired(*files, folders, _RESTORE, collected)
         if not self.pairs:

@@ -13,12 +13,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from keras_focusseg.errors import DataError
-from keras_focusseg.pictures.readers import (
-    open_mask,
-    palette_colors,
-    read_color_mask,
-    read_mask,
-)
+from keras_focusseg.pictures.readers import open_mask, palette_colors, read_color_mask, read_mask
 
 Color = tuple[int, int, int]
 Progress = Callable[[int, int], None]
@@ -143,11 +138,8 @@ def _look(path: str) -> MaskContent:
     if picture.mode == "P":
         numbers = np.bincount(np.asarray(picture).ravel(), minlength=256)
         counts = {int(index): int(numbers[index]) for index in np.flatnonzero(numbers)}
-        table = palette_colors(picture)
-        palette = {
-            index: _color(table[index]) if index < len(table) else (0, 0, 0)
-            for index in sorted(counts)
-        }
+        table = [(red, green, blue) for red, green, blue in palette_colors(picture).tolist()]
+        palette = {i: table[i] if i < len(table) else (0, 0, 0) for i in sorted(counts)}
         colors: Counter[Color] = Counter()
         for index, count in counts.items():
             colors[palette[index]] += count
@@ -186,8 +178,3 @@ def _too_many(colors: Counter[Color], what: str, file: Path | None = None) -> Da
         fix="Resizing with blending, JPEG compression and smoothed outlines make them: restore the "
         "original masks, or give the colours of the classes in a class_dict.csv.",
     )
-
-
-def _color(row: np.ndarray) -> Color:
-    red, green, blue = row.tolist()
-    return red, green, blue

@@ -41,12 +41,8 @@ _SPREAD = 50  # so far beyond their number, ids beside a 255 are grey levels, an
 
 
 class Reading(NamedTuple):
-    """How masks are read.
-
-    Attributes:
-        label_space: what the train ids mean.
-        encoding: the same, or the way from colours.
-        said: what was decided, and from what, in a few words.
+    """How masks are read: what the train ids mean, that or the way from colours as encoding, and
+    in a few words what was decided, and from what.
     """
 
     label_space: LabelSpace
@@ -258,7 +254,8 @@ def _chosen(
         return "colors"
     for content in probes:
         for index, color in content.palette.items():
-            one, other = _id_of(space, index), _color_of(by_color, color)
+            one = space.ids.index(index) if index in space.ids else IGNORE
+            other = by_color.train_ids[by_color.colors.index(color)]
             if one != other:
                 raise DataError(
                     f"the masks are palette files that can be read in two ways, and {named} allows "
@@ -349,17 +346,9 @@ def _by_grey(space: LabelSpace, by_color: Grouping | None) -> LabelSpace | None:
     """The label space in which grey colours are ids, if all colours are grey."""
     if by_color is None or any(len(set(color)) > 1 for color in by_color.colors):
         return None
-    level = {color: color[0] for color in by_color.colors}
-    rows = list(zip(by_color.colors, by_color.train_ids, strict=True))
-    return LabelSpace(
-        name=space.name,
-        classes=space.classes,
-        colors=space.colors,
-        ids=tuple(level[color] for color in space.colors),
-        ignored_ids=tuple(level[color] for color, train_id in rows if train_id == IGNORE),
-        ignore_name=space.ignore_name,
-        ignore_color=space.ignore_color,
-    )
+    rows = zip(by_color.colors, by_color.train_ids, strict=True)
+    ignored = tuple(grey for (grey, _, _), train_id in rows if train_id == IGNORE)
+    return replace(space, ids=tuple(grey for grey, _, _ in space.colors), ignored_ids=ignored)
 
 
 def _common_palette(contents: Sequence[MaskContent]) -> dict[int, Color] | None:
@@ -388,14 +377,6 @@ def _fits_rows(probes: Sequence[MaskContent], table: ClassTable, space: LabelSpa
 def _fits_colors(probes: Sequence[MaskContent], groups: Grouping) -> bool:
     known = set(groups.colors)
     return all(known.issuperset(content.colors) for content in probes)
-
-
-def _id_of(space: LabelSpace, number: int) -> int:
-    return space.ids.index(number) if number in space.ids else IGNORE
-
-
-def _color_of(groups: Grouping, color: Color) -> int:
-    return groups.train_ids[groups.colors.index(color)]
 
 
 def _class_name(space: LabelSpace, train_id: int) -> str:

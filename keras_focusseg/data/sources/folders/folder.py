@@ -28,6 +28,7 @@ from keras_focusseg.data.sources.folders.layout import (
     no_split,
     parted_by_ending,
     split_of,
+    without,
 )
 from keras_focusseg.data.sources.listing import pictures_below
 from keras_focusseg.data.sources.pairs import PairSource, pair_count, paired
@@ -188,7 +189,8 @@ def open_folder(
         inside(other.masks, base)
     chosen = None if table is None else base / table  # named by the caller: may lie anywhere
     if label_space is None and chosen is None:
-        chosen = label_spaces.find_table(_between(part.masks, base))
+        around = [folder for folder in part.masks.parents if folder.is_relative_to(base)]
+        chosen = label_spaces.find_table([part.masks, *around])
         chosen = chosen and inside(chosen, base)
     return Folder(
         part.images,
@@ -202,14 +204,8 @@ def open_folder(
 
 
 def folder_splits(root: str | Path) -> tuple[str, ...]:
-    """The splits of your own data that have masks.
-
-    Args:
-        root: see `open_folder`.
-
-    Returns:
-        Of "train", "val" and "test" those that are there; ("all",) if there are images and masks
-        without splits; else the names of other splits, if there are any.
+    """The splits of your own data that have masks: "train", "val" and "test" as far as they are
+    there; ("all",) for images and masks without splits; else the names of other splits.
     """
     try:
         parts = find_parts(Path(root).resolve())
@@ -274,7 +270,7 @@ def _files(part: Part, mask_suffix: str | None) -> tuple[dict[str, Path], dict[s
                 kind="file without partner",
                 file=path,
             )
-    return _without(image_files, image_ending), _without(mask_files, mask_ending)
+    return without(image_files, image_ending), without(mask_files, mask_ending)
 
 
 def _of_one_kind(masks: dict[str, Path]) -> dict[str, Path]:
@@ -300,9 +296,8 @@ def _parted(
     if mask_suffix is None:
         images, masks = parted_by_ending(files)
     else:
-        masks = {name: path for name, path in files.items() if name.endswith(mask_suffix)}
-        images = {name: path for name, path in files.items() if name not in masks}
-        masks = _without(masks, mask_suffix)
+        masks = without(files, mask_suffix)
+        images = {name: path for name, path in files.items() if not name.endswith(mask_suffix)}
     if files and not masks:
         raise DataError(
             "images and masks lie in one folder, but no ending tells the "
@@ -312,12 +307,3 @@ def _parted(
             fix=fix,
         )
     return images, masks
-
-
-def _without(files: dict[str, Path], ending: str) -> dict[str, Path]:
-    return {name[: len(name) - len(ending)]: path for name, path in files.items()}
-
-
-def _between(folder: Path, root: Path) -> list[Path]:
-    """A folder and those around it, up to the root."""
-    return [folder, *(parent for parent in folder.parents if parent.is_relative_to(root))]

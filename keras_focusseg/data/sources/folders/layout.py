@@ -14,35 +14,10 @@ from keras_focusseg.errors import DataError
 from keras_focusseg.label_spaces.text import composed
 from keras_focusseg.pictures.readers import SUFFIXES
 
-IMAGE_FOLDERS = (
-    "images",
-    "image",
-    "imgs",
-    "img",
-    "img_dir",
-    "jpegimages",
-    "rgb",
-    "photos",
-    "frames",
-    "inputs",
-)
-MASK_FOLDERS = (
-    "masks",
-    "mask",
-    "labels",
-    "label",
-    "annotations",
-    "annotation",
-    "ann_dir",
-    "gt",
-    "gts",
-    "ground_truth",
-    "groundtruth",
-    "segmentationclass",
-    "segmentation",
-    "segmentations",
-    "semantic",
-    "targets",
+IMAGE_FOLDERS = tuple("images image imgs img img_dir jpegimages rgb photos frames inputs".split())
+MASK_FOLDERS = tuple(
+    "masks mask labels label annotations annotation ann_dir gt gts ground_truth groundtruth "
+    "segmentationclass segmentation segmentations semantic targets".split()
 )
 """Names of folders that are taken for images and for masks, in any case, the first one first."""
 
@@ -57,20 +32,10 @@ ALL = "all"
 """The split that takes everything."""
 
 # Words in other names of folders: `original_images`, `images_prepped_train`, `TrainGTs`.
-_IMAGE_WORDS = {
-    *IMAGE_FOLDERS,
-    "photo",
-    "picture",
-    "pictures",
-    "frame",
-    "input",
-    "leftimg8bit",
-    "x",
-}
+_IMAGE_WORDS = {*IMAGE_FOLDERS, *"photo picture pictures frame input leftimg8bit x".split()}
 _MASK_WORDS = {
     *MASK_FOLDERS,
-    *("ann", "anns", "anno", "annos", "annot", "annots", "lbl", "lbls", "seg", "segs", "target"),
-    *("gtfine", "y"),
+    *"ann anns anno annos annot annots lbl lbls seg segs target gtfine y".split(),
 }
 _SPLIT_WORDS = {word: split for split, words in SPLITS.items() for word in words}
 _MASK_ENDINGS = ("mask", "masks", "label", "labels", "l", "gt", "seg", "annotation", "segmentation")
@@ -120,19 +85,19 @@ def parted_by_ending(files: dict[str, Path]) -> tuple[dict[str, Path], dict[str,
     """
     best: tuple[dict[str, Path], dict[str, Path]] = (files, {})
     for ending in _written_endings(files, _MASK_ENDINGS):
-        masks = {n[: -len(ending)]: p for n, p in files.items() if n.endswith(ending)}
+        masks = without(files, ending)
         rest = {name: path for name, path in files.items() if not name.endswith(ending)}
         for image_ending in ("", *_written_endings(rest, _IMAGE_ENDINGS[1:])):
-            cut = len(image_ending)
-            images = {
-                name[: len(name) - cut]: path
-                for name, path in rest.items()
-                if name.endswith(image_ending)
-            }
+            images = without(rest, image_ending)
             both = set(images) & set(masks)
             if len(both) > len(set(best[0]) & set(best[1])) and len(images) == len(rest):
                 best = images, masks
     return best
+
+
+def without(files: dict[str, Path], ending: str) -> dict[str, Path]:
+    """The files whose names have an ending, by their names without it."""
+    return {n.removesuffix(ending): path for n, path in files.items() if n.endswith(ending)}
 
 
 def common_endings(images: Sequence[str], masks: Sequence[str]) -> tuple[str, str]:

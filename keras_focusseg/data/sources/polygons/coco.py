@@ -457,7 +457,6 @@ def _is_polygon(part: Any) -> bool:
         isinstance(part, list)
         and len(part) >= 6
         and not len(part) % 2
-        and all(type(number) in (int, float) for number in part)
         and all(map(is_number, part))
     )
 
