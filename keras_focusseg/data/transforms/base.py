@@ -136,11 +136,7 @@ class Mixing(Configured):
     """
 
     probability: float
-
-    @property
-    def needs_partner(self) -> bool:
-        """A mixing step does."""
-        return True
+    needs_partner = True
 
     @abc.abstractmethod
     def mix(self, rng: np.random.Generator, pair: Pair, other: Pair) -> Pair:
@@ -183,22 +179,9 @@ def as_augmentation(augment: Augmentation | Callable[..., Pair]) -> Augmentation
 
 
 def run(
-    steps: Sequence[Configured],
-    canvas: Canvas,
-    rng: np.random.Generator,
-    partner: Partner | None,
+    steps: Sequence[Configured], canvas: Canvas, rng: np.random.Generator, partner: Partner | None
 ) -> None:
-    """Let steps work on a canvas, one after the other.
-
-    Args:
-        steps: what to do.
-        canvas: what to change.
-        rng: where the randomness comes from.
-        partner: what draws second samples.
-
-    Raises:
-        ValueError: if a step mixes and there is no partner, or it has another size.
-    """
+    """Let steps work on a canvas, one after the other; mixing ones need a partner of its size."""
     mixing = [type(step).__name__ for step in steps if isinstance(step, Mixing)]
     if mixing and partner is None:
         raise ValueError(
@@ -239,17 +222,7 @@ def _size(pair: Pair) -> str:
 
 
 def require(step: object, condition: bool, name: str, expected: str) -> None:
-    """Stop if a field of a step is out of range.
-
-    Args:
-        step: the step.
-        condition: what has to hold.
-        name: of the field.
-        expected: what would be right.
-
-    Raises:
-        ValueError: if it does not hold.
-    """
+    """Stop if a condition on the field `name` of a step does not hold; says what was expected."""
     if not condition:
         raise ValueError(
             f"{type(step).__name__}: {name} must be {expected}, got {getattr(step, name)!r}."

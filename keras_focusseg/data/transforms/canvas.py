@@ -43,10 +43,7 @@ class Canvas:
     ) -> None:
         self.target = target
         self.fill = fill
-        self._source: Pair
-        self._view: warp.View
         self._mask: np.ndarray | None  # as the view shows it, once somebody has looked
-        self._edits: list[warp.Edit]
         self.put(image, mask)
 
     @property
@@ -89,13 +86,10 @@ class Canvas:
         self._source = (image, mask)
         self._view = warp.View.of(mask.shape)
         self._mask = mask
-        self._edits = []
+        self._edits: list[warp.Edit] = []
 
     def try_moves(
-        self,
-        draw: Callable[[], np.ndarray],
-        size: tuple[int, int],
-        max_class_share: float | None,
+        self, draw: Callable[[], np.ndarray], size: tuple[int, int], max_class_share: float | None
     ) -> None:
         """Note a change of geometry that no class fills too much of.
 
@@ -119,26 +113,14 @@ class Canvas:
 
 
 def _largest_share(mask: np.ndarray) -> float:
-    """Share of the most frequent class among the labelled pixels; 1 if none is labelled.
-
-    Args:
-        mask: (H, W) uint8.
-    """
+    """Share of the most frequent class among the labelled pixels; 1 if none is labelled."""
     counts = Image.fromarray(mask).histogram()[:IGNORE]
     total = sum(counts)
     return max(counts) / total if total else 1.0
 
 
 def _check_pair(image: np.ndarray, mask: np.ndarray) -> None:
-    """Stop if these are not an image and its mask.
-
-    Args:
-        image: must be uint8 (H, W, 3).
-        mask: must be uint8 (H, W).
-
-    Raises:
-        ValueError: if the arrays are not of these types and shapes.
-    """
+    """Stop if these are not an image and its mask."""
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[-1] != 3:
         raise ValueError(f"image must be uint8 (H, W, 3), got {image.dtype} {image.shape}.")
     if mask.dtype != np.uint8 or mask.shape != image.shape[:2]:

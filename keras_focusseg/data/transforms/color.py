@@ -184,15 +184,7 @@ def mean_luma(image: Image.Image) -> float:
 
 
 def blur(image: Image.Image, sigma: float) -> Image.Image:
-    """Gaussian blur, in whole numbers of 1/256: several times as fast as Pillow's.
-
-    Args:
-        image: RGB.
-        sigma: standard deviation in pixels, at least 0.
-
-    Returns:
-        The blurred picture.
-    """
+    """Gaussian blur of RGB in whole numbers of 1/256: several times as fast as Pillow's."""
     if sigma > _LARGE_BLUR:
         return image.filter(ImageFilter.GaussianBlur(sigma))
     reach = math.ceil(2.5 * sigma)

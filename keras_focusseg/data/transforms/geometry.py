@@ -59,6 +59,7 @@ class ScaleCrop(Step):
     max_class_share: float | None = 0.75
     base_size: tuple[int, int] | None = None
     aspect: float = 1.0
+    takes_target = True
 
     def __post_init__(self) -> None:
         for name in ("size", "base_size", "scale"):
@@ -80,11 +81,6 @@ class ScaleCrop(Step):
     def crop_size(self) -> tuple[int, int] | None:
         """Size of every result; None where it follows the image."""
         return self.size
-
-    @property
-    def takes_target(self) -> bool:
-        """A crop does."""
-        return True
 
     def run(self, canvas: Canvas, rng: np.random.Generator) -> None:
         """Note the crop."""
@@ -348,19 +344,8 @@ def _around(
     scale: tuple[float, float],
     jitter: float,
 ) -> np.ndarray:
-    """The matrix of a crop that holds one of some pixels, drawn at random.
-
-    Args:
-        rng: where the randomness comes from.
-        pixels: flat indices of the pixels to choose from, at least one.
-        source: (H, W).
-        size: (h, w) of the crop.
-        scale: (vertical, horizontal) magnification.
-        jitter: how far from the middle of the crop the pixel may lie, as a share of half its
-            height and width. The crop never leaves the source for it.
-
-    Returns:
-        (2, 3), such that at scale 1 pixels are copied.
+    """The matrix of a crop that holds one of some pixels (flat indices), drawn at random; the crop
+    never leaves the source for it.
     """
     pixel = np.unravel_index(int(pixels[rng.integers(len(pixels))]), source)
     shares = rng.uniform(-jitter, jitter, 2)

@@ -17,12 +17,7 @@ import numpy as np
 
 from keras_focusseg.data.transforms.base import Step
 from keras_focusseg.data.transforms.canvas import Canvas, Pair
-from keras_focusseg.data.transforms.layer_copies import (
-    EagerCopy,
-    TensorFlowCopy,
-    readable,
-    revived,
-)
+from keras_focusseg.data.transforms.layer_copies import EagerCopy, TensorFlowCopy, readable, revived
 from keras_focusseg.data.transforms.layer_proof import prove
 from keras_focusseg.label_spaces import IGNORE
 

@@ -81,13 +81,12 @@ class EagerCopy:
     def __init__(self, layer: keras.Layer) -> None:
         with _building():
             self._layer = _copy(layer)
-        self._generators: list[keras.random.SeedGenerator] = []
-        for part in _all_layers(self._layer):
-            self._generators += [
-                value
-                for value in vars(part).values()
-                if isinstance(value, keras.random.SeedGenerator)
-            ]
+        self._generators = [
+            value
+            for part in _all_layers(self._layer)
+            for value in vars(part).values()
+            if isinstance(value, keras.random.SeedGenerator)
+        ]
 
     def __call__(
         self, image: np.ndarray, mask: np.ndarray, rng: np.random.Generator

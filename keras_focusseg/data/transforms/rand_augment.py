@@ -22,66 +22,6 @@ _LEVELS = 10
 _DEGREES, _SLANT, _SHIFT, _FACTOR = 30.0, 0.3, 0.45, 0.9
 
 
-@dataclass(frozen=True)
-class RandAugment(Step):
-    """A few operations, each drawn from the whole list, all of one strength.
-
-    Cubuk et al., "RandAugment" (2020, arXiv 1909.13719). Operations that move things move the mask
-    along, and new area is ignored; they join the one map of all geometry. The sign of what has
-    one is drawn.
-
-    Args:
-        num_ops: how many operations, drawn with replacement.
-        magnitude: their strength, 0..10.
-        ops: names of the operations to draw from: "identity", "autocontrast", "equalize",
-            "rotate", "solarize", "color", "posterize", "contrast", "brightness", "sharpness",
-            "shear_x", "shear_y", "translate_x", "translate_y". All by default.
-
-    Raises:
-        ValueError: if a value is outside its range, or an operation unknown.
-
-    Example:
-        ```python
-        colors = ("autocontrast", "equalize", "color", "contrast", "brightness", "sharpness")
-        augment = Compose([ScaleCrop((288, 384)), Flip(), RandAugment(2, 9.0, colors)])
-        ```
-    """
-
-    num_ops: int = 2
-    magnitude: float = 9.0
-    ops: tuple[str, ...] = (
-        "identity",
-        "autocontrast",
-        "equalize",
-        "rotate",
-        "solarize",
-        "color",
-        "posterize",
-        "contrast",
-        "brightness",
-        "sharpness",
-        "shear_x",
-        "shear_y",
-        "translate_x",
-        "translate_y",
-    )
-
-    def __post_init__(self) -> None:
-        as_tuple(self, "ops")
-        is_count = isinstance(self.num_ops, int) and not isinstance(self.num_ops, bool)
-        require(self, is_count and self.num_ops >= 0, "num_ops", "a whole number, 0 or more")
-        require_number(self, "magnitude", 0, _LEVELS)
-        is_list = isinstance(self.ops, tuple) and len(self.ops) > 0
-        known = is_list and all(name in _OPERATIONS for name in self.ops)
-        require(self, known, "ops", f"names among {', '.join(_OPERATIONS)}")
-
-    def run(self, canvas: Canvas, rng: np.random.Generator) -> None:
-        """Note the operations."""
-        for number in rng.integers(len(self.ops), size=self.num_ops):
-            sign = 1.0 if rng.random() < 0.5 else -1.0
-            _OPERATIONS[self.ops[number]](canvas, self.magnitude / _LEVELS, sign)
-
-
 def _recolored(name: str, canvas: Canvas, strength: float, sign: float) -> None:
     """Brightness, contrast or saturation."""
     canvas.edit(jitter(**{name: 1 + sign * _FACTOR * strength}))
@@ -132,3 +72,48 @@ _OPERATIONS: dict[str, Callable[[Canvas, float, float], None]] = {
     "translate_x": partial(_translated, 0, 1),
     "translate_y": partial(_translated, 1, 0),
 }
+
+
+@dataclass(frozen=True)
+class RandAugment(Step):
+    """A few operations, each drawn from the whole list, all of one strength.
+
+    Cubuk et al., "RandAugment" (2020, arXiv 1909.13719). Operations that move things move the mask
+    along, and new area is ignored; they join the one map of all geometry. The sign of what has
+    one is drawn.
+
+    Args:
+        num_ops: how many operations, drawn with replacement.
+        magnitude: their strength, 0..10.
+        ops: names of the operations to draw from: "identity", "autocontrast", "equalize",
+            "rotate", "solarize", "color", "posterize", "contrast", "brightness", "sharpness",
+            "shear_x", "shear_y", "translate_x", "translate_y". All by default.
+
+    Raises:
+        ValueError: if a value is outside its range, or an operation unknown.
+
+    Example:
+        ```python
+        colors = ("autocontrast", "equalize", "color", "contrast", "brightness", "sharpness")
+        augment = Compose([ScaleCrop((288, 384)), Flip(), RandAugment(2, 9.0, colors)])
+        ```
+    """
+
+    num_ops: int = 2
+    magnitude: float = 9.0
+    ops: tuple[str, ...] = tuple(_OPERATIONS)
+
+    def __post_init__(self) -> None:
+        as_tuple(self, "ops")
+        is_count = isinstance(self.num_ops, int) and not isinstance(self.num_ops, bool)
+        require(self, is_count and self.num_ops >= 0, "num_ops", "a whole number, 0 or more")
+        require_number(self, "magnitude", 0, _LEVELS)
+        is_list = isinstance(self.ops, tuple) and len(self.ops) > 0
+        known = is_list and all(name in _OPERATIONS for name in self.ops)
+        require(self, known, "ops", f"names among {', '.join(_OPERATIONS)}")
+
+    def run(self, canvas: Canvas, rng: np.random.Generator) -> None:
+        """Note the operations."""
+        for number in rng.integers(len(self.ops), size=self.num_ops):
+            sign = 1.0 if rng.random() < 0.5 else -1.0
+            _OPERATIONS[self.ops[number]](canvas, self.magnitude / _LEVELS, sign)

@@ -51,12 +51,7 @@ class View:
         return cls(np.eye(2, 3), (int(size[0]), int(size[1])))
 
     def then(self, matrix: np.ndarray, size: tuple[int, int]) -> View:
-        """The view of what this view shows: two maps become one.
-
-        Args:
-            matrix: (2, 3), from the new result to the result of this view.
-            size: (h, w) of the new result.
-        """
+        """The view of what this view shows, by a matrix from the new result to this one's."""
         linear = self.matrix[:, :2] @ matrix[:, :2]
         offset = self.matrix[:, :2] @ matrix[:, 2] + self.matrix[:, 2]
         return View(np.column_stack([linear, offset]), size)
@@ -74,15 +69,7 @@ class View:
 
 
 def see_mask(view: View, mask: np.ndarray) -> np.ndarray:
-    """The mask as a view shows it, by nearest neighbour.
-
-    Args:
-        view: the map.
-        mask: (H, W) uint8.
-
-    Returns:
-        (h, w) uint8, 255 where the view leaves the source.
-    """
+    """The mask as a view shows it, by nearest neighbour; 255 where the view leaves the source."""
     read = read_straight if view.is_straight else read_general
     return read(view, mask, Image.Resampling.NEAREST, IGNORE)
 
@@ -90,17 +77,8 @@ def see_mask(view: View, mask: np.ndarray) -> np.ndarray:
 def see_image(view: View, image: np.ndarray, fill: Fill, edits: Sequence[Edit] = ()) -> np.ndarray:
     """The image as a view shows it, recoloured.
 
-    Where the content shrinks it is averaged, so nothing aliases. Edits run at the coarser of the
-    two resolutions, before the fill is added, which they leave as it is.
-
-    Args:
-        view: the map.
-        image: (H, W, 3) uint8.
-        fill: RGB where the view leaves the source.
-        edits: what to do to the colours, in this order.
-
-    Returns:
-        (h, w, 3) uint8.
+    Where the content shrinks it is averaged, so nothing aliases. Edits run one after the other at
+    the coarser of the two resolutions, before the fill is added, which they leave as it is.
     """
     if not edits and view.size == image.shape[:2] and np.allclose(view.matrix, np.eye(2, 3)):
         return image
