@@ -8,8 +8,10 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from keras_focusseg.data.feeds.plan import Plan
 from keras_focusseg.data.feeds.statistics import count_classes
 from keras_focusseg.data.sources.base import Source
+from keras_focusseg.data.transforms.base import as_augmentation
 from keras_focusseg.errors import DataError, printable
 from keras_focusseg.label_spaces import LabelSpace
 from keras_focusseg.visualization.pictures import overlay
@@ -74,7 +76,8 @@ def contact_sheet(
     across = min(1 if width < 1000 else 2 if len(chosen) <= 12 else 3, len(chosen))
     pair_width = (width - _GAP * (across + 1)) // across
     box = ((pair_width - 2) // 2, pair_width * 3 // 8)
-    cells = [_cell(source, int(i), seed, augment, box, opacity) for i in chosen]
+    plan = Plan(source, 1, None if augment is None else as_augmentation(augment), seed=seed)
+    cells = [_cell(plan, int(i), box, opacity) for i in chosen]
     row_heights = [
         max(
             cell.pictures[0].height if cell.pictures else _BROKEN
@@ -134,27 +137,18 @@ def fitted(size: tuple[int, int], box: tuple[int, int]) -> tuple[int, int]:
     return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
 
 
-def _cell(
-    source: Source,
-    index: int,
-    seed: int,
-    augment: Callable[..., tuple[np.ndarray, np.ndarray]] | None,
-    box: tuple[int, int],
-    opacity: float,
-) -> _Cell:
-    space = source.label_space
+def _cell(plan: Plan, index: int, box: tuple[int, int], opacity: float) -> _Cell:
+    source, space = plan.source, plan.source.label_space
     try:
-        image, mask, name = source.load(index)
+        image, mask = plan.sample(0, index)
     except DataError as error:
         name = printable(source.files(index)[0].name) if source.files(index) else f"sample {index}"
         return _Cell(None, name, str(error), np.zeros(space.num_classes + 1, "int64"))
-    if augment is not None:
-        image, mask = augment(image, mask, np.random.default_rng([seed, index]))
     counts = count_classes(mask, space.num_classes)
     pictures = thumbnails(image, mask, space, box, opacity)
     return _Cell(
         pictures,
-        f"{printable(name)}, {image.shape[1]} x {image.shape[0]}",
+        f"{printable(source.sample_name(index))}, {image.shape[1]} x {image.shape[0]}",
         _most(counts, space),
         counts,
     )

@@ -72,6 +72,12 @@ def test_what_is_broken_has_its_place_and_augmentation_is_shown() -> None:
         contact_sheet(Halves(2), count=0)
 
 
+def test_a_policy_that_mixes_samples_gets_its_partner() -> None:
+    source = Halves(3)
+    contact_sheet(source, count=1, augment=data.Compose([data.ClassMix(probability=1.0)]))
+    assert len(source.loaded) == 2
+
+
 def test_thumbnails_keep_shape_and_ids() -> None:
     image, mask, _ = Halves(1).load(0)
     small, classes = thumbnails(image, mask, Halves.label_space, (10, 10), opacity=1.0)
