@@ -124,6 +124,8 @@ def as_pyramid(
         return build(backbone, weights=weights, **options)
     if weights is not None:
         raise ValueError("backbone_weights goes with a backbone's name; load a model's yourself.")
+    if isinstance(backbone, Backbone):  # which has KerasHub's attribute too
+        return backbone
     if is_keras_hub(backbone):
         backbone = from_keras_hub(backbone)
     elif is_keras_cv(backbone):

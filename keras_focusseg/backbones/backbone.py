@@ -108,7 +108,7 @@ class ChannelsLastRescaling(keras.layers.Rescaling):
         **kwargs: `name`, `dtype` and the like, for `keras.layers.Layer`.
 
     Example:
-        >>> ChannelsLastRescaling([1.0, 0.5, 0.25])(keras.ops.ones((1, 4, 6, 3))).shape
+        >>> tuple(ChannelsLastRescaling([1.0, 0.5, 0.25])(keras.ops.ones((1, 4, 6, 3))).shape)
         (1, 4, 6, 3)
     """
 

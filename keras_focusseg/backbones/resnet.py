@@ -235,7 +235,7 @@ def torchvision_variables(model: ResNet) -> dict[str, keras.Variable]:
     """Return {key in torchvision's state dict: variable of the model}.
 
     Example:
-        >>> torchvision_variables(ResNet(18))["layer1.0.conv1.weight"].shape
+        >>> tuple(torchvision_variables(ResNet(18))["layer1.0.conv1.weight"].shape)
         (3, 3, 64, 64)
     """
     plan = {}

@@ -25,6 +25,11 @@ SMALL = [
 ]
 
 
+def test_a_backbone_of_ours_is_taken_as_it_is() -> None:
+    backbone = backbones.build("mobilenet_v2", alpha=0.35, attention_boosting=True)
+    assert backbones.as_pyramid(backbone) is backbone
+
+
 def test_names() -> None:
     assert backbones.names() == [
         "mobilenet_v2",

@@ -85,7 +85,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("train syntax.py", "syntax.py, line 1: is not Python: '(' was never closed."),
         ("train unknown.py", "unknown.py, line 2: TypeError: "),
         ("train kind.py", "kind.py, line 2: epochs must be a whole number, got 'many'."),
-        ("train network.py", "There is no network 'Net'; there are FoRNet, SCRNet, SERNetFormer."),
+        ("train network.py", "There is no network 'Net'; there are FoRNet, SCRNet, SERNetFormer"),
         ("train config.py", "FoRNet cannot be built from network_config: "),
         ("train weights.py", "There is no file nowhere.safetensors"),
         ("train good.py --backbone-weights no.pth", "There is no file no.pth"),
