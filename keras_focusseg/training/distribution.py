@@ -56,6 +56,10 @@ class Distribution:
         """Whether this is the process that writes and prints."""
         return self.process == 0
 
+    def devices(self) -> dict[str, Any]:
+        """What a run notes of the devices that it was trained on."""
+        return {"strategy": self.kind, "replicas": self.replicas}
+
     @contextlib.contextmanager
     def scope(self) -> Iterator[None]:
         """Where a network has to be built, compiled and trained.

@@ -9,7 +9,7 @@ import shutil
 import sys
 import textwrap
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
@@ -121,7 +121,19 @@ class RunFolder(keras.callbacks.Callback):
                 "or start in another folder."
             ) from error
         self._checkpoint = newest
+        self._warn_of_other_devices(state.get("devices"))
         return self.epoch
+
+    def _warn_of_other_devices(self, before: dict[str, Any] | None) -> None:
+        """Says that a run goes on on other devices than the epoch before was trained on."""
+        now = self.spread.devices()
+        if before not in (None, now) and self.spread.is_chief:  # None: not noted then
+            warnings.warn(
+                f"This run was trained by {_named(before)} and goes on by {_named(now)}: the "
+                "same training but for the order of sums, random draws inside the network, and "
+                "the losses that a strategy computes per replica.",
+                stacklevel=3,
+            )
 
     def _write_checkpoint(self, epochs_done: int) -> None:
         parent = self.folder / CHECKPOINTS
@@ -131,6 +143,7 @@ class RunFolder(keras.callbacks.Callback):
             "best": self.best,
             "best_epoch": self.best_epoch,
             "history": self.history,
+            "devices": self.spread.devices(),
         }
         try:
             parent.mkdir(parents=True, exist_ok=True)
@@ -239,6 +252,11 @@ def _check_sums(folder: Path) -> None:
             raise ValueError(
                 f"{line[66:]} is damaged: its SHA-256 is {line[:16]}..., and {SUMS} says another."
             )
+
+
+def _named(devices: Mapping[str, Any]) -> str:
+    """What `Distribution.devices` says, in words."""
+    return f"strategy {devices['strategy']!r} of {devices['replicas']}"
 
 
 def _listed(folder: Path) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import socket
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +75,23 @@ def test_a_batch_has_to_be_divided():
         spread.check_batch(6, "val_batch_size")
     with pytest.raises(ValueError, match="batch_size=3 .* use 4"):
         spread.check_batch(3)
+
+
+def test_a_run_says_that_it_goes_on_on_other_devices(tmp_path: Path):
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    spreads = training.Distribution("mirrored", replicas=4), training.Distribution()
+    four, one = (training.RunFolder(tmp_path, lambda *_: None, spread=s) for s in spreads)
+    for folder in (four, one):
+        folder.set_model(model)
+    four._write_checkpoint(1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        four.restore()
+    with pytest.warns(
+        UserWarning, match="by strategy 'mirrored' of 4 and goes on by .*'none' of 1"
+    ):
+        one.restore()
 
 
 @only("tensorflow")
