@@ -53,6 +53,9 @@ _CONSTRUCTORS: dict[str, Callable[..., Backbone]] = {
     "mobilenet_edgetpu_stages": partial(
         MobileNetEdgeTPU, features="stages", name="mobilenet_edgetpu_stages"
     ),
+    "mobilenet_edgetpu_small": partial(
+        MobileNetEdgeTPU, last_stride=16, name="mobilenet_edgetpu_small"
+    ),
     **{f"efficientnet_lite{size}": partial(EfficientNetLite, size) for size in SIZES},
     "resnet18": partial(ResNet, 18),
     "resnet34": partial(ResNet, 34),

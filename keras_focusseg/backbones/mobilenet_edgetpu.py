@@ -16,7 +16,12 @@ import keras
 import numpy as np
 from keras import KerasTensor, layers
 
-from keras_focusseg.backbones.backbone import Backbone, StrideBudget, check_output_stride
+from keras_focusseg.backbones.backbone import (
+    PYRAMID_LEVELS,
+    Backbone,
+    StrideBudget,
+    check_output_stride,
+)
 from keras_focusseg.backbones.folded import load_folded
 from keras_focusseg.backbones.mobile import ConvNorms
 
@@ -52,10 +57,31 @@ _BLOCKS = (
     *_stage("depthwise", 5, 2, (576, 480), 120, 3),
     *_stage("depthwise", 3, 1, (960, 480), 144, 0),
 )
-_LAST_BLOCKS = (4, 8, 16, 21)  # of the strides 4, 8, 16 and 32
-# Where each level is read, as (block, part), for either choice of features.
-_STAGES = {"P2": (4, "project"), "P3": (8, "project"), "P4": (16, "project"), "P5": (21, "project")}
-_WIDE = {"P2": (4, "project"), "P3": (9, "expand"), "P4": (17, "expand")}
+
+
+class _Form(NamedTuple):
+    """How far the network goes and what is read from it.
+
+    ``levels`` are the blocks whose outputs are P2 to P5, and which have the gates. The wide choice
+    reads ``wide`` in place of the first three, as (block, part), and P5 from the convolution
+    ``top``, by name and channels.
+    """
+
+    levels: tuple[int, int, int, int]
+    wide: tuple[tuple[int, str], tuple[int, str], tuple[int, str]]
+    top: tuple[str, int]
+
+
+_FORMS = {
+    32: _Form((4, 8, 16, 21), ((4, "project"), (9, "expand"), (17, "expand")), ("Conv_1", 1280)),
+    # Of the whole network's level at stride 16 an earlier block, of half the width, is the last
+    # here; half-way to it there is a narrow output, which costs nothing.
+    16: _Form(
+        (4, 8, 12, 15),
+        ((4, "project"), (9, "expand"), (12, "project")),
+        ("expanded_conv_16_expand", 288),
+    ),
+}
 
 
 @keras.saving.register_keras_serializable(package="keras_focusseg")
@@ -68,20 +94,26 @@ class MobileNetEdgeTPU(Backbone):
     stride 16) and at the 1x1 convolution to 1280 channels that follows the last block. Only the
     finest level is a block's output there as well.
 
+    ``last_stride=16`` ends the network in the stage of stride 16, after 15 of 21 blocks: less than
+    half of the weights remain. P4 is then read half-way through that stage, P5 at the expansion of
+    its last block, which is not built any further.
+
     Args:
         features: ``"wide"`` for levels of 24, 320, 576 and 1280 channels, ``"stages"`` for the
-            outputs of the last block at each stride, with 24, 40, 72 and 144.
-        output_stride: Stride of the coarsest level: 8, 16 or 32. Below 32, strides are replaced
-            by dilation.
+            outputs of the last block at each stride, with 24, 40, 72 and 144. At
+            ``last_stride=16`` the levels have 24, 320, 72 and 288, or 24, 40, 72 and 72.
+        output_stride: Stride of the coarsest level: 8, 16 or 32, at most ``last_stride``. Below
+            that, strides are replaced by dilation.
         include_rescaling: Map images in 0..255 to [-1, 1) by (x - 128) / 128 inside the network.
             If False, the input must be in that range already.
         batch_norm_momentum: Share of the old value that the moving statistics keep at a step.
         dilate: Put dilation in place of strides that are taken out.
-        attention_boosting: Add SERNet-Former's gates to the first convolution and to the last block
-            at each of the strides 4, 8, 16 and 32, as in ``MobileNetV2``.
+        attention_boosting: Add SERNet-Former's gates to the first convolution and to the four
+            blocks whose outputs are levels of ``features="stages"``, as in ``MobileNetV2``.
         dtype: Dtype policy of the layers; None takes the global policy.
         name: Name of the model.
         trainable: Whether the weights can be trained.
+        last_stride: Stride of the last stage that is built: 32, or 16 for the small form.
 
     Example:
         >>> from keras_focusseg.backbones.mobilenet_edgetpu import MobileNetEdgeTPU
@@ -100,10 +132,19 @@ class MobileNetEdgeTPU(Backbone):
         dtype: str | Mapping[str, Any] | keras.DTypePolicy | None = None,
         name: str = "mobilenet_edgetpu",
         trainable: bool = True,
+        last_stride: int = 32,
     ) -> None:
+        if last_stride not in _FORMS:
+            raise ValueError(f"last_stride must be 32 or 16, received {last_stride!r}.")
         if features not in FEATURES:
             raise ValueError(f"features must be one of {FEATURES}, received {features!r}.")
         check_output_stride(output_stride)
+        if output_stride > last_stride:
+            raise ValueError(
+                f"output_stride must be at most last_stride={last_stride}, "
+                f"received {output_stride}."
+            )
+        form = _FORMS[last_stride]
         policy = keras.dtype_policies.get(dtype)
         build = ConvNorms(policy, batch_norm_momentum)
         budget = StrideBudget(output_stride)
@@ -119,21 +160,22 @@ class MobileNetEdgeTPU(Backbone):
             x = build.boost(x, b)
         x = build.conv(x, "expanded_conv_project", 16, relu=False)
         taps = {}
-        for number, block in enumerate(_BLOCKS, start=1):
+        for number, block in enumerate(_BLOCKS[: form.levels[-1]], start=1):
             stride, dilation = budget.take(block.stride)
             rate = dilation if dilate else 1
             x, b, expanded = _inverted_residual(build, x, number, block, stride, rate)
-            if attention_boosting and number in _LAST_BLOCKS:
+            if attention_boosting and number in form.levels:
                 x = build.boost(x, b)
             taps[number, "expand"], taps[number, "project"] = expanded, x
-        places = _WIDE if features == "wide" else _STAGES
-        pyramid = {level: taps[place] for level, place in places.items()}
+        pyramid = [taps[number, "project"] for number in form.levels]
         if features == "wide":
-            pyramid["P5"] = build.conv(x, "Conv_1", 1280, relu=True)
+            name_of_top, channels = form.top
+            top = build.conv(x, name_of_top, channels, relu=True)
+            pyramid = [*(taps[place] for place in form.wide), top]
 
         super().__init__(
             inputs,
-            {**pyramid, **build.boosts},
+            {**dict(zip(PYRAMID_LEVELS, pyramid, strict=True)), **build.boosts},
             output_stride,
             policy,
             name,
@@ -143,6 +185,7 @@ class MobileNetEdgeTPU(Backbone):
             dilate=dilate,
             attention_boosting=attention_boosting,
             trainable=trainable,
+            last_stride=last_stride,
         )
 
 
@@ -169,13 +212,14 @@ def _inverted_residual(
     return build.add([inputs, b], f"{prefix}add") if block.residual else b, b, expanded
 
 
-def conv_names(features: str) -> list[str]:
+def conv_names(features: str, last_stride: int = 32) -> list[str]:
     """Names of every convolution of the network, in the order of the graph."""
+    form = _FORMS[last_stride]
     names = ["Conv", "expanded_conv_project"]
-    for number, block in enumerate(_BLOCKS, start=1):
+    for number, block in enumerate(_BLOCKS[: form.levels[-1]], start=1):
         parts = ["expand", *["depthwise"] * (block.kind == "depthwise"), "project"]
         names += [f"expanded_conv_{number}_{part}" for part in parts]
-    return [*names, "Conv_1"] if features == "wide" else names
+    return [*names, form.top[0]] if features == "wide" else names
 
 
 def load_mobilenet_edgetpu_folded(
@@ -186,8 +230,8 @@ def load_mobilenet_edgetpu_folded(
 ) -> None:
     """Load DeepLab's MobileNet-EdgeTPU with folded batch norm, and put the norms back.
 
-    The file's last four convolutions are DeepLab's head and are left aside, and so is ``Conv_1``
-    by a model that has none.
+    The file's last four convolutions are DeepLab's head and are left aside, and so are those
+    behind the last that the model has.
 
     Args:
         model: Changed in place.
@@ -203,7 +247,7 @@ def load_mobilenet_edgetpu_folded(
     Example:
         >>> load_mobilenet_edgetpu_folded(backbone, "edgetpu.npz", images)  # doctest: +SKIP
     """
-    pairs = [(name, f"{name}_BN") for name in conv_names(model.features)]
+    pairs = [(name, f"{name}_BN") for name in conv_names(model.features, model.last_stride)]
     load_folded(
         model,
         path,

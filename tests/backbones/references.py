@@ -331,7 +331,7 @@ def edgetpu_arrays(seed: int = 3) -> Arrays:
 
 
 def torch_edgetpu(arrays: Arrays, images: np.ndarray, output_stride: int) -> dict[str, Arrays]:
-    """Both pyramids, "stages" and "wide", for images in 0..255, channels last."""
+    """The pyramids "stages" and "wide", and both of the small form, for images in 0..255."""
     import torch
 
     by_name = {key.split("_", 1)[1]: torch.from_numpy(array) for key, array in arrays.items()}
@@ -364,6 +364,8 @@ def torch_edgetpu(arrays: Arrays, images: np.ndarray, output_stride: int) -> dic
     pyramids = {
         "stages": (found[4], found[8], found[16], found[21]),
         "wide": (found[4], expansions[9], expansions[17], top),
+        "small stages": (found[4], found[8], found[12], found[15]),
+        "small wide": (found[4], expansions[9], found[12], expansions[16]),
     }
     return {
         name: {level: x.permute(0, 2, 3, 1).numpy() for level, x in zip(LEVELS, maps, strict=True)}

@@ -35,6 +35,7 @@ def test_names() -> None:
         "mobilenet_v2",
         "mobilenet_edgetpu",
         "mobilenet_edgetpu_stages",
+        "mobilenet_edgetpu_small",
         *(f"efficientnet_lite{size}" for size in range(3)),
         *(f"resnet{depth}" for depth in (18, 34, 50, 101, 152)),
         *(f"mscan_{size}" for size in "tsbl"),

@@ -18,12 +18,13 @@ def arrays() -> references.Arrays:
 
 
 @pytest.mark.parametrize(
-    ("features", "output_stride", "height", "width"),
-    [("wide", 16, 64, 81), ("stages", 32, 97, 66)],
+    ("features", "output_stride", "last_stride", "height", "width"),
+    [("wide", 16, 32, 64, 81), ("stages", 32, 32, 97, 66), ("wide", 16, 16, 97, 66)],
 )
 def test_parity_with_an_independent_network(
     features: str,
     output_stride: int,
+    last_stride: int,
     height: int,
     width: int,
     arrays: references.Arrays,
@@ -36,9 +37,11 @@ def test_parity_with_an_independent_network(
         calibration_images=references.noise(48, 64, batch=2, seed=1),
         features=features,
         output_stride=output_stride,
+        last_stride=last_stride,
     )
     images = references.noise(height, width)
-    expected = references.torch_edgetpu(arrays, images, output_stride)[features]
+    pyramids = references.torch_edgetpu(arrays, images, output_stride)
+    expected = pyramids[features if last_stride == 32 else f"small {features}"]
     references.assert_close(references.run(model, images), expected)
 
 
@@ -53,6 +56,23 @@ def test_channels_strides_and_parameters() -> None:
     assert trainable == [1_520_280, 1_520_280 + 144 * 1280 + 2 * 1280]
     with pytest.raises(ValueError, match=r"features must be one of \('wide', 'stages'\)"):
         MobileNetEdgeTPU(features="narrow")
+
+
+def test_the_small_form() -> None:
+    small = backbones.build("mobilenet_edgetpu_small")
+    assert small.pyramid_channels == {"P2": 24, "P3": 320, "P4": 72, "P5": 288}
+    assert small.pyramid_strides == {"P2": 4, "P3": 8, "P4": 16, "P5": 16}
+    assert references.trainable_parameters(small) == 714_408
+    stages = backbones.build("mobilenet_edgetpu_small", features="stages")
+    assert stages.pyramid_channels == {"P2": 24, "P3": 40, "P4": 72, "P5": 72}
+    # The expansion of the 16th block is the difference.
+    assert references.trainable_parameters(stages) == 714_408 - 72 * 288 - 2 * 288
+    gated = backbones.build("mobilenet_edgetpu_small", attention_boosting=True)
+    assert {f"boost{n}" for n in range(1, 6)} < set(gated.output)
+    with pytest.raises(ValueError, match="at most last_stride=16, received 32"):
+        backbones.build("mobilenet_edgetpu_small", output_stride=32)
+    with pytest.raises(ValueError, match="last_stride must be 32 or 16, received 8"):
+        MobileNetEdgeTPU(last_stride=8)
 
 
 def test_dilated_network_reads_as_the_strided_one() -> None:
@@ -72,20 +92,27 @@ def test_files_that_do_not_fit(arrays: references.Arrays, tmp_path: Path) -> Non
         backbones.load_weights(model, path)
     with pytest.raises(ValueError, match="an .npz file; received 'imagenet'"):
         backbones.load_weights(model, "imagenet", calibration_images=images)
+    np.savez(path, **{k: v for k, v in arrays.items() if k != "39_expanded_conv_16_expand/bias"})
+    small = backbones.build("mobilenet_edgetpu_small")
+    with pytest.raises(ValueError, match=r"small'.* missing: 39 \(expanded_conv_16_expand\)"):
+        backbones.load_weights(small, path, calibration_images=images)
     np.savez(path, **{k: v for k, v in arrays.items() if k != "57_Conv_1/bias"})
     with pytest.raises(ValueError, match=r"'mobilenet_edgetpu'.* missing: 57 \(Conv_1\)"):
         backbones.load_weights(model, path, calibration_images=images)
 
 
 @pytest.mark.shared
-def test_real_weights(shared_dir: Path) -> None:
+@pytest.mark.parametrize(("last_stride", "pyramid"), [(32, "wide"), (16, "small wide")])
+def test_real_weights(shared_dir: Path, last_stride: int, pyramid: str) -> None:
     from PIL import Image
 
     frames = sorted((shared_dir / "data" / "camvid" / "train").glob("*.png"))[::90]
     images = np.stack([np.asarray(Image.open(f).convert("RGB").resize((160, 120))) for f in frames])
     images = images.astype("float32")
     path = shared_dir / "weights" / "mobilenet_edgetpu_slim_cityscapes.npz"
-    model = backbones.build("mobilenet_edgetpu", weights=path, calibration_images=images)
+    model = backbones.build(
+        "mobilenet_edgetpu", weights=path, calibration_images=images, last_stride=last_stride
+    )
     with np.load(path) as archive:
-        expected = references.torch_edgetpu(dict(archive), images[:1], 16)["wide"]
+        expected = references.torch_edgetpu(dict(archive), images[:1], 16)[pyramid]
     references.assert_close(references.run(model, images[:1]), expected)

@@ -124,6 +124,12 @@ def test_shipped_recipes_build_their_network(path: Path) -> None:
     assert model.num_classes == 11 and model.backbone.trainable_variables
 
 
+def test_the_small_network_has_fewer_than_a_million_parameters() -> None:
+    recipe = load_recipe(SHIPPED[0].with_name("fornet_mobilenet_edgetpu_small_camvid.py"))
+    model = models.FoRNet(num_classes=11, **recipe.network_config)
+    assert model.count_params() == 989_162  # moving statistics included
+
+
 HEAD = "from keras_focusseg.training import Recipe\nrecipe = Recipe(name='a', network='FoRNet', "
 
 
