@@ -9,10 +9,15 @@ Three lines from a picture to its classes:
 
 from __future__ import annotations
 
+from keras_focusseg._program import end_at_ctrl_c, is_command_line
+
+if is_command_line():
+    end_at_ctrl_c()  # before anything that takes time
+
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from keras_focusseg._backend import choose_backend, is_command_line
+from keras_focusseg._backend import choose_backend
 
 __version__ = "0.1.0"
 

@@ -6,17 +6,9 @@ import importlib.util
 import json
 import os
 import sys
-from pathlib import Path, PurePath
+from pathlib import Path
 
 BACKENDS = ("tensorflow", "jax", "torch")
-
-
-def is_command_line() -> bool:
-    """Whether this process is `focusseg ...` or `python -m keras_focusseg.cli ...`."""
-    program = sys.argv[0] if sys.argv else ""
-    if program == "-m":  # what Python puts there until it has found the module
-        return "keras_focusseg.cli" in sys.orig_argv
-    return PurePath(program).name.lower() in ("focusseg", "focusseg.exe")
 
 
 def choose_backend() -> None:

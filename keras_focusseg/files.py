@@ -8,6 +8,7 @@ leave the temporary file; its name starts with `.writing-`.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import errno
 import hashlib
 import json
@@ -16,6 +17,7 @@ import os
 import secrets
 import shutil
 import stat
+import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -73,8 +75,10 @@ def written(path: str | Path) -> Iterator[Path]:
 def written_folder(path: str | Path) -> Iterator[Path]:
     """Gives an empty folder to fill; it takes the place of `path` at the end, or goes on an error.
 
-    A folder that was there before is put aside until the new one is in its place, then removed
-    with all that is in it.
+    A folder that was there before goes out of its place in the same step, where the system can
+    (Linux, on most of its file systems), and is then removed with all that is in it. Elsewhere it
+    is put aside until the new one is in its place: a process that is killed in between leaves it
+    there under its temporary name.
 
     Args:
         path: Folder to write or replace; its parent must be there.
@@ -97,14 +101,15 @@ def written_folder(path: str | Path) -> Iterator[Path]:
             for name in names:
                 _sync(Path(folder, name))
             _sync(Path(folder))
-        try:
-            if path.exists():
-                os.replace(path, aside)
-            os.replace(temporary, path)
-        except BaseException:
-            if aside.exists() and not path.exists():
-                os.replace(aside, path)
-            raise
+        if not _exchanged(temporary, path):  # else the old one has the temporary name now
+            try:
+                if path.exists():
+                    os.replace(path, aside)
+                os.replace(temporary, path)
+            except BaseException:
+                if aside.exists() and not path.exists():
+                    os.replace(aside, path)
+                raise
         _sync(path.parent)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -229,6 +234,19 @@ def _finite(value: Any) -> Any:
 def _temporary(path: Path) -> Path:
     """A name beside the path, short whatever the path's own name is."""
     return path.with_name(f"{TEMPORARY}{secrets.token_hex(6)}{path.suffix[:16]}")
+
+
+def _exchanged(one: Path, other: Path) -> bool:
+    """Whether two folders have got each other's name, in one step, as some systems can.
+
+    Python has no function for it.
+    """
+    if sys.platform != "linux":
+        return False
+    rename = getattr(ctypes.CDLL(None), "renameat2", None)  # glibc 2.28 and newer
+    here, exchange = -100, 2  # AT_FDCWD, RENAME_EXCHANGE
+    paths = os.fsencode(one), os.fsencode(other)
+    return rename is not None and rename(here, paths[0], here, paths[1], exchange) == 0
 
 
 def _sync(path: Path) -> None:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from keras_focusseg._backend import choose_backend, is_command_line
+from keras_focusseg._backend import choose_backend
+from keras_focusseg._program import is_command_line
 
 
 @pytest.fixture

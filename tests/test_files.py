@@ -79,6 +79,22 @@ def test_a_folder_replaces_the_old_one_as_a_whole(tmp_path: Path) -> None:
     assert everything(tmp_path) == ["best", "best/deeper", "best/deeper/two"]
 
 
+def test_a_folder_is_replaced_in_one_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that is killed finds the old folder or the new one in its place, never none."""
+    target = tmp_path / "best"
+    (target / "old").mkdir(parents=True)
+    if not files._exchanged(target, target):
+        pytest.skip("this system cannot exchange two folders in one step")
+
+    def never(*_: object) -> None:
+        raise AssertionError("a step in which the place is empty")
+
+    monkeypatch.setattr(os, "replace", never)
+    with files.written_folder(target) as temporary:
+        (temporary / "new").write_text("")
+    assert everything(tmp_path) == ["best", "best/new"]
+
+
 def test_a_folder_that_fails_leaves_the_old_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -90,6 +106,7 @@ def test_a_folder_that_fails_leaves_the_old_one(
         raise ValueError
     assert everything(tmp_path) == ["best", "best/old"]
 
+    monkeypatch.setattr(files, "_exchanged", lambda one, other: False)
     replace, calls = os.replace, []
 
     def second_fails(source: Path, place: Path) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import os
+import signal
 import sys
 from typing import NoReturn
 
@@ -21,7 +22,10 @@ def main(arguments: list[str] | None = None) -> None:
     for stream in (sys.stdout, sys.stderr):  # names of files need not be what a terminal can show
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+    silent = signal.getsignal(signal.SIGINT) is signal.SIG_DFL  # as `_program` leaves it
     try:
+        if silent:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
         from keras_focusseg.cli.app import build_app
 
         build_app()(arguments, prog_name="focusseg")
@@ -36,6 +40,9 @@ def main(arguments: list[str] | None = None) -> None:
             raise
         print(f"focusseg: {_sentence(error)}", file=sys.stderr)
         sys.exit(2)
+    finally:
+        if silent:
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def _interrupted() -> NoReturn:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -109,3 +110,17 @@ def test_ctrl_c_is_one_line_during_the_imports_too(
             cli.main(["profile", "nope"])
         assert end.value.code == 130
         assert capsys.readouterr().err == "focusseg: interrupted\n"
+
+
+def test_ctrl_c_is_silent_before_the_program_has_begun(program: Path) -> None:
+    press = "import os, signal; os.kill(os.getpid(), signal.SIGINT)"
+    program.write_text(f"import keras_focusseg\n{press}")
+    done = run(program)
+    assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, "", "")
+    # Once it has, the word is its own; and at the very end it is silent again.
+    text = "import typer, os, signal; typer.Typer.__call__ = lambda *a, **k: {}"
+    program.write_text(f"{text.format('os.kill(os.getpid(), signal.SIGINT)')}\n{PROGRAM}")
+    done = run(program)
+    assert (done.returncode, done.stderr) == (130, "focusseg: interrupted\n")
+    program.write_text(f"{text.format('None')}\nimport keras_focusseg.cli as c; c.main()\n{press}")
+    assert run(program).returncode == -signal.SIGINT
