@@ -75,10 +75,11 @@ def _results(path: Path, output: Path) -> list[Path]:
 
 def _pictures(images: list[Path]) -> list[Path]:
     """The pictures that were named, and those in folders that are no results of ours."""
+    from keras_focusseg.label_spaces.text import as_on_disk
     from keras_focusseg.pictures.readers import SUFFIXES
 
     paths: list[Path] = []
-    for image in images:
+    for image in map(as_on_disk, images):
         if image.is_dir():
             inside = sorted(p for p in image.iterdir() if p.suffix.lower() in SUFFIXES)
             own = [p for p in inside if p.stem.endswith(_KINDS) and outputs.is_result(p)]

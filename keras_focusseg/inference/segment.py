@@ -14,6 +14,7 @@ from PIL import Image
 
 from keras_focusseg.inference.memory import check_memory
 from keras_focusseg.label_spaces import LabelSpace, from_names
+from keras_focusseg.label_spaces.text import as_on_disk
 from keras_focusseg.models.batch_checks import check_image_shape
 from keras_focusseg.models.segmenter import Segmenter
 from keras_focusseg.pictures.readers import SUFFIXES, read_image
@@ -178,8 +179,7 @@ def _check(model: Segmenter, image: np.ndarray, name: str) -> None:
 
 def _pictures(images: Any) -> Iterator[tuple[str, Callable[[], np.ndarray]]]:
     """Names of whatever was given, and what reads each as an RGB array."""
-    if isinstance(images, (str, Path)) and Path(images).is_dir():
-        folder = Path(images)
+    if isinstance(images, (str, Path)) and (folder := as_on_disk(images)).is_dir():
         images = sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES)
         if not images:
             raise ValueError(f"{folder} holds no picture ({', '.join(SUFFIXES)}).")
@@ -191,7 +191,7 @@ def _pictures(images: Any) -> Iterator[tuple[str, Callable[[], np.ndarray]]]:
         raise ValueError(f"Expected paths, arrays or a folder, got {type(images).__name__}.")
     for i, image in enumerate(images):
         if isinstance(image, (str, Path)):
-            yield Path(image).name, partial(read_image, image)
+            yield Path(image).name, partial(read_image, as_on_disk(image))
         else:
             yield f"image_{i:03d}", partial(_rgb, image, f"image {i}")
 

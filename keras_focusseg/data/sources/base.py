@@ -11,6 +11,7 @@ import numpy as np
 
 from keras_focusseg.errors import OUTSIDE, DataError
 from keras_focusseg.label_spaces import IGNORE, LabelSpace
+from keras_focusseg.label_spaces.text import as_on_disk
 
 
 class Sample(NamedTuple):
@@ -147,7 +148,7 @@ def check_sample(sample: Sample, source: Source) -> Sample:
 
 def existing_folder(path: str | Path, what: str, fix: str = "") -> Path:
     """The folder, if it is there; the error calls it `what` and names what lies beside it."""
-    folder = Path(path)
+    folder = as_on_disk(path)
     parent = folder.parent
     try:
         there = folder.is_dir()

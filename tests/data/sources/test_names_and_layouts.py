@@ -129,6 +129,39 @@ class TestAccents:
         with refused("two files of one name", match="form of its accents"):
             data.open_folder(tmp_path, "all")
 
+    @pytest.mark.parametrize("on_disk", ["NFC", "NFD"])
+    def test_typed_in_another_form_than_on_disk(self, tmp_path, on_disk):
+        """Each path that a source is given: roots, folders, files, and the name of a split."""
+        there, typed = (
+            [unicodedata.normalize(form, word) for word in ("Übung", "bilder/é", "ö", "pré.json")]
+            for form in (on_disk, "NFD" if on_disk == "NFC" else "NFC")
+        )
+        root = tmp_path / there[0]
+        pair(root / there[1] / there[2] / "a.png", root / "masks" / there[2] / "a.png")
+        (root / f"{there[2]}.txt").write_text("a\nb\nc")
+        write_labelme(root / "labelme" / there[2] / "a.json", "a.png")
+        layouts.save(root / "labelme" / there[2] / "a.png", PHOTO)
+        images = [{"id": 1, "file_name": "a.png", "height": 3, "width": 4}]
+        content = {"images": images, "categories": [{"id": 1, "name": "car"}], "annotations": []}
+        (root / there[3]).write_text(json.dumps(content))
+        folders = {"images": typed[1], "masks": "masks"}
+        opened = tmp_path / typed[0]
+        assert (opened != root) and not opened.exists()
+        for split in ("all", typed[2]):
+            assert len(data.open_source("folder", opened, split, **folders)) == 1
+        paths = {"images": f"{typed[1]}/{typed[2]}", "annotations": typed[3]}
+        assert len(data.COCO(opened, "all", **paths)) == 1
+        assert len(data.Labelme(opened / "labelme", typed[2])) == 1
+        pairs = opened / typed[1], opened / "masks"
+        assert data.Folder(*pairs, table=opened / f"{typed[2]}.txt").label_space.num_classes == 3
+        with refused("folder that is not there", match="Übüng: the root folder is not there"):
+            data.recognise(tmp_path / "Übüng")
+
+    def test_the_home_folder(self, tmp_path, monkeypatch):
+        monkeypatch.setenv("HOME", str(tmp_path))
+        pair(tmp_path / "own" / "images" / "a.png", tmp_path / "own" / "masks" / "a.png")
+        assert len(data.open_source("auto", "~/own", "all")) == 1
+
     def test_labelme(self, tmp_path):
         apart, one = (unicodedata.normalize(form, "é") for form in ("NFD", "NFC"))
         (tmp_path / "labels.txt").write_text(f"__ignore__\n{apart}\n", "utf-8")

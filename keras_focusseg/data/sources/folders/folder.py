@@ -36,6 +36,7 @@ from keras_focusseg.data.sources.tables import as_label_space, load_table
 from keras_focusseg.errors import DataError
 from keras_focusseg.label_spaces import VOID_NAMES
 from keras_focusseg.label_spaces.class_tables import ClassTable
+from keras_focusseg.label_spaces.text import as_on_disk
 from keras_focusseg.pictures.readers import SUFFIXES
 
 _FIX = (
@@ -249,7 +250,7 @@ def _reading(
 def _table(
     given: str | Path | None, folders: Sequence[Path], ignored: Collection[str]
 ) -> ClassTable | None:
-    path = Path(given) if given is not None else label_spaces.find_table(folders)
+    path = as_on_disk(given) if given is not None else label_spaces.find_table(folders)
     return None if path is None else load_table(path, ignored)
 
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from keras_focusseg.data.sources.base import inside, some
 from keras_focusseg.data.sources.listing import entries, folders_in
 from keras_focusseg.errors import DataError
-from keras_focusseg.label_spaces.text import composed
+from keras_focusseg.label_spaces.text import as_on_disk, composed
 from keras_focusseg.pictures.readers import SUFFIXES
 
 IMAGE_FOLDERS = tuple("images image imgs img img_dir jpegimages rgb photos frames inputs".split())
@@ -65,16 +65,16 @@ def find_parts(root: Path, images: str | None = None, masks: str | None = None) 
 
 def split_of(parts: dict[str, Part], split: str) -> Part | None:
     """The part of a split, whatever its folder is called."""
-    wanted = canonical(composed(split))
+    wanted = canonical(split)
     return parts.get(split) or next(
         (part for name, part in parts.items() if canonical(name) == wanted), None
     )
 
 
 def canonical(name: str) -> str:
-    """What a split is called here: "train" for a folder `training`; other names stay."""
-    lower = name.casefold()
-    return next((split for split, others in SPLITS.items() if lower in others), name)
+    """What a split is called here: "train" for a folder `training`; other names stay, composed."""
+    lower = composed(name).casefold()
+    return next((split for split, others in SPLITS.items() if lower in others), composed(name))
 
 
 def parted_by_ending(files: dict[str, Path]) -> tuple[dict[str, Path], dict[str, Path]]:
@@ -166,8 +166,8 @@ def _images_and_masks(
     found = []
     for given, usual, role in ((images, IMAGE_FOLDERS, "image"), (masks, MASK_FOLDERS, "mask")):
         if given is not None:  # may name a folder further below
-            path = base / given
-            found.append(inside(path, base) if path.is_dir() else folders.get(composed(given)))
+            path = as_on_disk(base / given)
+            found.append(inside(path, base) if path.is_dir() else None)
             continue
         lower = {name.casefold(): path for name, path in folders.items()}
         named = next((lower[word] for word in usual if word in lower), None)

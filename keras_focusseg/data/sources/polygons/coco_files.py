@@ -19,7 +19,7 @@ from keras_focusseg.data.sources.json_files import (
 )
 from keras_focusseg.data.sources.listing import Names, entries, is_folder
 from keras_focusseg.errors import DataError, Place
-from keras_focusseg.label_spaces.text import composed
+from keras_focusseg.label_spaces.text import as_on_disk, composed
 
 _INSTANCES = re.compile(r"^instances_(?P<split>.+?)(?P<year>\d{4})?\.json$")
 _PLAIN = re.compile(r"^(?P<split>[A-Za-z]+)(?P<year>\d{4})?\.json$")
@@ -38,7 +38,7 @@ class Found(NamedTuple):
 def find_annotations(root: Path, split: str, annotations: str | Path | None) -> Found:
     """The annotation file of a split, or the one that is named."""
     if annotations is not None:
-        path = root / annotations
+        path = as_on_disk(root / annotations)
         if not path.is_file():
             raise DataError(
                 "the annotation file is not there", kind="file that is not there", file=path
@@ -46,7 +46,7 @@ def find_annotations(root: Path, split: str, annotations: str | Path | None) -> 
         return Found(path, (split, path.stem))
     files = annotation_files(root)
     for name, found in files.items():
-        if split == name or canonical(name) == canonical(split):
+        if canonical(name) == canonical(split):
             return found
     if split == ALL and len(files) == 1:
         return next(iter(files.values()))
