@@ -35,6 +35,7 @@ BACKEND_FREE = (
     "metrics/test_boundary.py",
     "metrics/test_confusion.py",
     "pictures/",
+    "presets/test_hub.py",
     "streets/",
     "test_docs.py",
     "test_errors.py",

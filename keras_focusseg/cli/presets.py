@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 from typing import Annotated
 
 import typer
@@ -10,18 +11,20 @@ from rich.table import Table
 
 
 def presets(
-    pattern: Annotated[str, typer.Argument(help="Name or wildcard, such as 'fornet*'.")] = "*",
+    pattern: Annotated[
+        str, typer.Argument(help="Name, folder, hf://owner/name, or wildcard: 'fornet*'.")
+    ] = "*",
 ) -> None:
-    """List the presets; with the name of one, print its whole card.
+    """List the presets; with the name of one, or its place, print its whole card.
 
     Example: focusseg presets fornet_mobilenet_v2_camvid
     """
     from keras_focusseg import presets as library
 
     found = library.names(pattern)
-    if not found:
+    if not found and glob.has_magic(pattern):
         raise ValueError(f"No preset matches {pattern!r}; there are {', '.join(library.names())}.")
-    if found == [pattern]:
+    if found in ([], [pattern]):
         print(library.record(pattern))
         return
     table = Table("preset", "network", "classes", "weights", "mIoU", "measured on")

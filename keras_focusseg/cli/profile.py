@@ -15,7 +15,8 @@ from keras_focusseg.cli import outputs
 
 def profile(
     preset: Annotated[
-        str, typer.Argument(help="Name of a preset, or a folder such as runs/x/best.")
+        str,
+        typer.Argument(help="Name of a preset, hf://owner/name, or a folder such as runs/x/best."),
     ],
     size: Annotated[str, typer.Option(help="Height and width of the image.")] = "512x1024",
     runs: Annotated[int, typer.Option(help="Timed forward passes, after warm-up.")] = 10,

@@ -18,7 +18,8 @@ _KINDS = ("overlay", "labels")
 def segment(
     images: Annotated[list[Path], typer.Argument(help="Pictures, or folders of pictures.")],
     preset: Annotated[
-        str, typer.Option(help="Name of a preset, or a folder such as runs/x/best.")
+        str,
+        typer.Option(help="Name of a preset, hf://owner/name, or a folder such as runs/x/best."),
     ] = "fornet_mobilenet_v2_camvid",
     output: Annotated[Path, typer.Option(help="Folder to write into.")] = Path("segmented"),
     opacity: Annotated[float, typer.Option(help="Strength of the colours, 0..1.")] = 0.55,

@@ -231,8 +231,8 @@ class Segmenter(MaskTrainer):
         """Builds a network from a preset and gives it its weights.
 
         Args:
-            preset: A name of `presets.names()`, or a folder that `save_to_preset` or training
-                wrote.
+            preset: A name of `presets.names()`, a folder that `save_to_preset` or training
+                wrote, or `hf://owner/name[@revision]`, see `presets.load`.
             load_weights: `False` builds the network with random weights, and only then.
             **changes: `num_classes`, `dtype` and `name`, see `presets.load`.
 

@@ -8,6 +8,7 @@ from keras_focusseg.presets.record import PresetRecord, check_name, names, recor
 
 if TYPE_CHECKING:
     from keras_focusseg.presets.registry import load, network_class, save
+    from keras_focusseg.presets.sharing import push
 else:
 
     def __getattr__(name: str) -> Any:
@@ -16,7 +17,20 @@ else:
             from keras_focusseg.presets import registry
 
             return getattr(registry, name)
+        if name == "push":
+            from keras_focusseg.presets import sharing
+
+            return sharing.push
         raise AttributeError(f"module 'keras_focusseg.presets' has no attribute {name!r}")
 
 
-__all__ = ["PresetRecord", "check_name", "load", "names", "network_class", "record", "save"]
+__all__ = [
+    "PresetRecord",
+    "check_name",
+    "load",
+    "names",
+    "network_class",
+    "push",
+    "record",
+    "save",
+]

@@ -14,6 +14,8 @@ from typing import Any
 
 from keras_focusseg.files import json_text, read_json, write_text
 from keras_focusseg.label_spaces import LabelSpace
+from keras_focusseg.presets import hub
+from keras_focusseg.presets.retired import RETIRED
 
 HERE = Path(__file__).resolve().parent
 CATALOG = HERE / "catalog"
@@ -31,6 +33,7 @@ class PresetRecord:
         config: Its constructor arguments.
         label_space: Classes, ids and colours, as `LabelSpace.to_config` gives them.
         weights: `{"file", "sha256", "bytes", "dtype"}`, or `None` where no public weights exist.
+            With `"address"`, a pinned `hf://owner/name@revision`, the file lies there.
         recipe: The recipe it was trained with.
         training: What was done: data, epochs, hours, machine.
         scores: One dict a measurement, with split, resolution, classes, void rule, test-time
@@ -129,10 +132,13 @@ def record(name: str | Path) -> PresetRecord:
     """The record of a preset: what it is, what it scored, its terms.
 
     Args:
-        name: A name of `names()`, or a folder with `preset.json`, as training writes it.
+        name: A name of `names()`, a folder with `preset.json`, as training writes it, or
+            `hf://owner/name[@revision]` for one on the Hugging Face Hub.
 
     Raises:
         ValueError: There is no such preset.
+        ImportError: It lies on the Hub, and `huggingface_hub` is not installed.
+        ConnectionError: It lies on the Hub, which cannot be reached.
 
     Example:
         ```python
@@ -143,19 +149,29 @@ def record(name: str | Path) -> PresetRecord:
 
 
 def record_path(name: str | Path) -> Path:
-    """The file of a record: that of a folder, or that of a name of the package.
+    """The file of a record: that of a folder, of a name of the package, or of an address.
 
     Raises:
         ValueError: There is no such preset.
+        ImportError: It lies on the Hub, and `huggingface_hub` is not installed.
+        ConnectionError: It lies on the Hub, which cannot be reached.
     """
+    if hub.is_address(name):
+        return hub.fetch_record(str(name))
     folder = Path(name)
     if (folder / "preset.json").is_file():
         return folder / "preset.json"
     if str(name) in names():
         return CATALOG / f"{name}.json"
+    if str(name) in RETIRED:
+        successor, version = RETIRED[str(name)]
+        raise ValueError(
+            f"The preset {str(name)!r} is not shipped since version {version}: {successor!r} took "
+            "its place and scores higher. An earlier version of the package still has it."
+        )
     raise ValueError(
         f"There is no preset {str(name)!r}: neither one of {', '.join(names())} nor a folder with "
-        "preset.json."
+        "preset.json, nor an address hf://owner/name."
     )
 
 
@@ -222,13 +238,17 @@ def _check_record(values: Any, path: str | Path) -> None:
     weights = values.get("weights")
     if weights is not None:
         file, digest, size = (weights.get(key) for key in ("file", "sha256", "bytes"))
-        plain = isinstance(file, str) and re.fullmatch(r"\w[\w.-]{0,229}", file)
-        expect(bool(plain), "field 'weights.file'", file, "a name without folders")
+        plain = isinstance(file, str) and re.fullmatch(r"\w[\w.-]{0,229}\.safetensors", file)
+        expected = "a name without folders, *.safetensors"
+        expect(bool(plain), "field 'weights.file'", file, expected)
         hexadecimal = isinstance(digest, str) and re.fullmatch("[0-9a-f]{64}", digest)
         expect(bool(hexadecimal), "field 'weights.sha256'", digest, "64 hexadecimal digits")
         expect(_is_whole(size) and size > 0, "field 'weights.bytes'", size, "a number above 0")
         dtype = weights.get("dtype")
         expect(isinstance(dtype, str), "field 'weights.dtype'", dtype, "text")
+        address = weights.get("address", "hf://o/n@r")
+        pinned = isinstance(address, str) and re.fullmatch(r"hf://[^@]+@[^@]+", address)
+        expect(bool(pinned), "field 'weights.address'", address, "hf://owner/name@revision")
     recipe = values.get("recipe", {})
     for key, kind, expected in (
         ("dataset", str, "text"),

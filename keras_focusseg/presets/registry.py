@@ -10,6 +10,7 @@ import keras
 
 from keras_focusseg.files import check_folder, sha256
 from keras_focusseg.label_spaces import LabelSpace
+from keras_focusseg.presets import hub
 from keras_focusseg.presets.record import (
     CATALOG,
     WEIGHTS,
@@ -37,8 +38,9 @@ def load(
     """Builds the network of a preset and gives it its weights.
 
     Args:
-        preset: A name of `names()`, or a folder with `preset.json`, as training and
-            `save_to_preset` write it.
+        preset: A name of `names()`, a folder with `preset.json`, as training and
+            `save_to_preset` write it, or `hf://owner/name[@revision]` for one on the Hugging Face
+            Hub: a revision, a commit at best, makes it the same one tomorrow.
         num_classes: Number of classes of your own: all weights but those of the classifier are
             loaded, for fine-tuning. By default the preset's classes.
         load_weights: `False` builds the network with random weights, and only then.
@@ -51,6 +53,8 @@ def load(
     Raises:
         ValueError: There is no such preset, it has no public weights, or the weights file is
             missing or is not the one of the record.
+        ImportError: The preset lies on the Hub, and `huggingface_hub` is not installed.
+        ConnectionError: The Hub cannot be reached; `HF_HUB_OFFLINE=1` uses what was fetched before.
 
     Example:
         ```python
@@ -66,6 +70,8 @@ def load(
             f"presets.load({found.name!r}, load_weights=False) builds the network with random "
             f"weights; presets.names() lists what else there is."
         )
+    if load_weights and hub.is_address(preset):
+        _fetch_weights(str(preset), found, path)
     weights = checked_weights(found, path) if load_weights else None
     if weights is not None:
         _check_widths(found.config, weight_shapes(weights), path)
@@ -213,10 +219,16 @@ def checked_weights(preset: PresetRecord, record_path: Path) -> Path:
 
     Raises:
         ValueError: The file is missing, damaged, or another one.
+        ImportError: It lies on the Hub, and `huggingface_hub` is not installed.
+        ConnectionError: It lies on the Hub, which cannot be reached.
     """
     assert preset.weights is not None  # the caller looked
     folder = WEIGHTS if record_path.parent == CATALOG else record_path.parent
     path = folder / preset.weights["file"]
+    if not path.is_file() and "address" in preset.weights:
+        address = preset.weights["address"]
+        _, revision = hub.parse(address)
+        path = hub.fetch_weights(address, revision, path.name, preset.weights["bytes"])
     if not path.is_file():
         raise ValueError(f"The weights of {preset.name!r} are missing: no file {path}.")
     found = sha256(path)
@@ -227,6 +239,14 @@ def checked_weights(preset: PresetRecord, record_path: Path) -> Path:
             "install the package anew or train again."
         )
     return path
+
+
+def _fetch_weights(address: str, preset: PresetRecord, record_path: Path) -> None:
+    """Brings the weights beside a record of the Hub, from the same commit."""
+    assert preset.weights is not None  # the caller looked
+    if "address" not in preset.weights:
+        commit = record_path.parent.name
+        hub.fetch_weights(address, commit, preset.weights["file"], preset.weights["bytes"])
 
 
 def _present_weights(folder: Path) -> str | None:

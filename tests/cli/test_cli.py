@@ -30,7 +30,7 @@ def test_presets_lists_and_shows_cards(run: Callable[..., Done]) -> None:
     card = run("presets", "fornet_resnet101_cityscapes")
     assert "none are public" in card.stdout
     missing = run("presets", "nope")
-    assert missing.returncode == 2 and "No preset matches 'nope'" in missing.stderr
+    assert missing.returncode == 2 and "no preset 'nope'" in missing.stderr
 
 
 def test_segment_writes_overlay_and_labels(

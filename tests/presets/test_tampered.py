@@ -90,7 +90,7 @@ SCORE = {"dataset": "a", "split": "val", "resolution": "1x1", "mean_iou": 0.5}
         (put("weights", None), "No public weights exist"),
         (put("weights.file", "/etc/passwd"), "'weights.file' is '/etc/passwd'; expected a name"),
         (put("weights.file", ".."), "'weights.file' is '..'; expected a name without"),
-        (put("weights.file", "other"), "The weights of 'mine' are missing"),
+        (put("weights.file", "other.safetensors"), "The weights of 'mine' are missing"),
         (put("weights.sha256", 3), "'weights.sha256' is 3; expected 64 hexadecimal digits"),
         (put("weights.sha256", "0" * 64), "is not the file of 'mine': its SHA-256"),
         (put("weights.bytes", "many"), "'weights.bytes' is 'many'; expected a number above 0"),
