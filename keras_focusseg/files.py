@@ -23,6 +23,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+MARK = "written by focusseg"
+"""Stands near the beginning of every file that the program writes, whatever its kind."""
+
 TEMPORARY = ".writing-"
 """What the names of temporary files and folders start with."""
 
@@ -146,9 +149,14 @@ def write_json(path: str | Path, value: Any) -> None:
     write_text(path, json_text(value))
 
 
-def json_text(value: Any) -> str:
-    """The text of a JSON file; NaN and infinity, which JSON does not have, become `null`."""
-    return json.dumps(_finite(value), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+def json_text(value: Any, indent: int | None = 1) -> str:
+    """The text of a JSON file; NaN and infinity, which JSON does not have, become `null`.
+
+    Args:
+        value: As for `write_json`.
+        indent: Spaces a level; `None` puts everything on one line.
+    """
+    return json.dumps(_finite(value), indent=indent, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def read_json(path: str | Path) -> Any:

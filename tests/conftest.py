@@ -31,6 +31,8 @@ BACKEND_FREE = (
     "data/test_opening.py",
     "data/transforms/test_augment.py",
     "data/transforms/test_steps.py",
+    "inference/test_results.py",
+    "inference/test_windows.py",
     "label_spaces/",
     "metrics/test_boundary.py",
     "metrics/test_confusion.py",

@@ -48,6 +48,7 @@ def show(
     from keras_focusseg.data import checkup
     from keras_focusseg.errors import printable
     from keras_focusseg.visualization.contact_sheet import contact_sheet
+    from keras_focusseg.visualization.pictures import png_mark
 
     name, root = data_source.place(source, data_root)
     chosen = split or next(iter(data.splits(name, root)), "train")
@@ -60,5 +61,5 @@ def show(
     with files.written(out) as temporary:
         kind = Image.registered_extensions().get(out.suffix.lower(), "PNG")
         # The mark of a result, as PNG and as JPEG have it; other kinds leave it out.
-        sheet.save(temporary, kind, pnginfo=outputs.png_mark(), comment=outputs.MARK)
+        sheet.save(temporary, kind, pnginfo=png_mark(), comment=outputs.MARK)
     print(f"Written: {printable(str(out))}")

@@ -4,15 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from keras_focusseg import files
-
-if TYPE_CHECKING:
-    from PIL.PngImagePlugin import PngInfo
-
-MARK = "written by focusseg"
-"""Stands near the beginning of every file that the program writes, whatever its kind."""
+from keras_focusseg.files import MARK
 
 _NEAR = 4096
 
@@ -57,12 +52,3 @@ def write_json(path: Path, values: Mapping[str, Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     files.write_json(path, {"origin": MARK, **values})
     print(f"Written: {path}")
-
-
-def png_mark() -> PngInfo:
-    """The mark, for `PIL.Image.Image.save(..., pnginfo=)`."""
-    from PIL.PngImagePlugin import PngInfo
-
-    info = PngInfo()
-    info.add_text("Software", MARK)
-    return info

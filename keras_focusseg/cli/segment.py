@@ -2,27 +2,72 @@
 
 from __future__ import annotations
 
+import re
 import sys
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
 import typer
+from rich.console import Console
+from rich.progress import Progress
 
 from keras_focusseg import files
 from keras_focusseg.cli import outputs
 
-_KINDS = ("overlay", "labels")
+RUN = "segment.json"
+"""Name of the file of a run's settings, in its folder."""
 
 
 def segment(
-    images: Annotated[list[Path], typer.Argument(help="Pictures, or folders of pictures.")],
+    images: Annotated[
+        list[str],
+        typer.Argument(
+            help="Pictures, folders of pictures, patterns such as 'trip/**/*.jpg'; - for a list of "
+            "them on the standard input, one a line.",
+            show_default=False,
+        ),
+    ],
     preset: Annotated[
         str,
         typer.Option(help="Name of a preset, hf://owner/name, or a folder such as runs/x/best."),
     ] = "fornet_mobilenet_v2_camvid",
     output: Annotated[Path, typer.Option(help="Folder to write into.")] = Path("segmented"),
+    write: Annotated[
+        str,
+        typer.Option(
+            help="What to write, with commas: overlay, labels, probabilities, coco, geojson, areas."
+        ),
+    ] = "overlay,labels",
+    ids: Annotated[
+        str,
+        typer.Option(help="Numbers in the labels: train (0, 1, 2, ...), or the dataset's own."),
+    ] = "train",
     opacity: Annotated[float, typer.Option(help="Strength of the colours, 0..1.")] = 0.55,
+    window: Annotated[
+        str,
+        typer.Option(
+            help="Overlapping windows of this side or HEIGHTxWIDTH; auto: for pictures that do not "
+            "fit into memory; none: these are refused."
+        ),
+    ] = "auto",
+    overlap: Annotated[float, typer.Option(help="Share that neighbouring windows share.")] = 0.25,
+    flip: Annotated[
+        bool, typer.Option("--flip", help="Average with the mirrored picture.")
+    ] = False,
+    scales: Annotated[
+        str, typer.Option(help="Average over these multiples of the size, with commas.")
+    ] = "1",
+    batch_size: Annotated[
+        int, typer.Option(help="Pictures of one size, or windows, at a time.")
+    ] = 1,
+    precision: Annotated[
+        str | None, typer.Option(help="mixed_bfloat16, mixed_float16 or float32.")
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Leave out pictures whose results are there.")
+    ] = False,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace files that focusseg did not write.")
     ] = False,
@@ -35,83 +80,189 @@ def segment(
 
     Example: focusseg segment street.jpg holiday/ --preset fornet_mobilenet_v2_camvid
     """
+    kinds = tuple(kind.strip() for kind in write.split(",") if kind.strip())
+    settings = {
+        "window": parsed_window(window),
+        "overlap": overlap,
+        "flip": flip,
+        "scales": parsed_scales(scales),
+    }
     if not 0 <= opacity <= 1:
         raise ValueError(f"--opacity must be in 0..1, got {opacity}.")
-    paths = _pictures(images)
+    if ids not in ("train", "dataset"):
+        raise ValueError(f"--ids must be train or dataset, got {ids!r}.")
     files.check_folder(output)
-    _check_results(paths, output, overwrite)
-    from PIL import Image
-
     from keras_focusseg import inference, presets
+    from keras_focusseg.inference.results import result_names
 
-    model = presets.load(preset)
+    inference.Procedure(**settings, batch_size=batch_size)  # refuses what is not possible
+    result_names("", kinds)
+    paths = _pictures(images)
+    _check_results(paths, output, kinds, overwrite)
+    weights = presets.record(preset).weights or {}
+    run = {"preset": preset, "weights": weights.get("sha256"), "precision": precision}
+    run |= {**settings, "write": list(kinds), "ids": ids, "opacity": opacity}
+    asked = len(paths)
+    if resume:
+        _check_same_run(output, run)
+        paths = [path for path in paths if not _is_done(path, output, kinds)]
+        print(f"{asked - len(paths)} of {asked} pictures are done already.")
+        if not paths:
+            return
+    model = presets.load(preset, dtype=precision)
+    left_out: list[str] = []
+    by_name = {path.name: path for path in paths}
+
+    def leave_out(name: str, error: Exception) -> None:
+        left_out.append(str(by_name[name]))
+        print(f"focusseg: left out: {error}", file=sys.stderr)
+
     written = 0
-    for path in paths:
-        try:
-            result = next(inference.segment(model, path))
-        except (ValueError, OSError) as error:
-            print(f"focusseg: left out: {error}", file=sys.stderr)
-            continue
-        labels = Image.fromarray(result.labels).convert("P")
-        labels.putpalette(result.label_space.palette().tobytes())
-        output.mkdir(parents=True, exist_ok=True)
-        pictures = (result.overlay(opacity), labels)
-        for place, picture in zip(_results(path, output), pictures, strict=True):
-            with files.written(place) as temporary:
-                picture.save(temporary, "PNG", pnginfo=outputs.png_mark())
-            written += 1
-        shares = list(result.shares().items())[:4]
-        print(f"{path}: " + ", ".join(f"{name} {100 * share:.0f} %" for name, share in shares))
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("pictures", total=len(paths))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # windows are told beside each picture
+            found = inference.segment(
+                model,
+                paths,
+                on_error=leave_out,
+                **settings,
+                batch_size=batch_size,
+                probabilities="probabilities" in kinds,
+            )
+            for result in found:
+                if not written:
+                    output.mkdir(parents=True, exist_ok=True)
+                    files.write_json(output / RUN, {"origin": files.MARK, **run})
+                written += len(
+                    inference.write_results(result, output, kinds, ids=_ids(ids), opacity=opacity)
+                )
+                print(_line(by_name[result.name], result))
+                progress.update(task, completed=written // len(kinds) + len(left_out))
     print(f"Written: {written} files in {output}")
-    left_out = len(paths) - written // len(_KINDS)
     if left_out:
-        print(f"{left_out} of {len(paths)} pictures left out.", file=sys.stderr)
+        print(f"{len(left_out)} of {len(paths)} pictures left out:", file=sys.stderr)
+        print("\n".join(f"  {name}" for name in left_out), file=sys.stderr)
         raise typer.Exit(1)
 
 
-def _results(path: Path, output: Path) -> list[Path]:
-    """The files that are written for a picture."""
-    return [output / f"{path.stem}_{kind}.png" for kind in _KINDS]
+def parsed_window(text: str) -> Any:
+    """The window that a word of the command line means: auto, none, a side, HEIGHTxWIDTH.
+
+    Raises:
+        ValueError: None of them.
+    """
+    if text in ("auto", "none"):
+        return None if text == "none" else text
+    sides = re.fullmatch(r"(\d+)(?:x(\d+))?", text)
+    if sides is None:
+        raise ValueError(
+            f"--window must be auto, none, a side such as 1024, or HEIGHTxWIDTH; got {text!r}."
+        )
+    return int(sides[1]), int(sides[2] or sides[1])
 
 
-def _pictures(images: list[Path]) -> list[Path]:
+def parsed_scales(text: str) -> tuple[float, ...]:
+    """Numbers with commas between them.
+
+    Raises:
+        ValueError: One is no number.
+    """
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError:
+        raise ValueError(f"--scales must be numbers, such as 0.75,1,1.25; got {text!r}.") from None
+
+
+def _ids(text: str) -> Literal["train", "dataset"]:
+    return "dataset" if text == "dataset" else "train"
+
+
+def _line(path: Path, result: Any) -> str:
+    """What is said of a picture: its largest classes, and its windows."""
+    shares = list(result.shares().items())[:4]
+    text = ", ".join(f"{name} {100 * share:.0f} %" for name, share in shares)
+    windows = " (in windows of {}x{})".format(*result.window) if result.window else ""
+    return f"{path}: {text}{windows}"
+
+
+def _pictures(images: list[str]) -> list[Path]:
     """The pictures that were named, and those in folders that are no results of ours."""
+    from keras_focusseg.inference.inputs import find_pictures
     from keras_focusseg.label_spaces.text import as_on_disk
-    from keras_focusseg.pictures.readers import SUFFIXES
 
+    if images == ["-"]:
+        images = [line for line in sys.stdin.read().splitlines() if line.strip()]
+        if not images:
+            raise ValueError("The standard input names no picture; it needs one path a line.")
     paths: list[Path] = []
-    for image in map(as_on_disk, images):
-        if image.is_dir():
-            inside = sorted(p for p in image.iterdir() if p.suffix.lower() in SUFFIXES)
-            own = [p for p in inside if p.stem.endswith(_KINDS) and outputs.is_result(p)]
-            inside = [p for p in inside if p not in own]
+    for image in images:
+        found = find_pictures(image)
+        if found[0] != as_on_disk(image):  # a folder, or a pattern
+            own = [p for p in found if "_" in p.stem or p.name == "legend.png"]
+            own = [p for p in own if outputs.is_result(p)]
             if own:
                 print(f"{image}: {len(own)} results of an earlier run are left out.")
-            if not inside:
-                raise ValueError(f"{image} holds no picture ({', '.join(SUFFIXES)}).")
-            paths += inside
-        elif image.exists():
-            paths.append(image)
-        else:
+            found = [p for p in found if p not in set(own)]
+            if not found:
+                raise ValueError(f"{image} holds no picture but results of an earlier run.")
+        elif not found[0].exists():
             raise ValueError(f"There is no picture {image}.")
+        paths += found
     return paths
 
 
-def _check_results(paths: Sequence[Path], output: Path, overwrite: bool) -> None:
+def _check_results(
+    paths: Sequence[Path], output: Path, kinds: tuple[str, ...], overwrite: bool
+) -> None:
     """Refuses to write over a picture of this run, another result of it, or a foreign file."""
+    from keras_focusseg.inference.results import LEGEND, result_names
+
     inputs = {path.resolve() for path in paths}
     seen: dict[str, Path] = {}
+    outputs.check_output(output / RUN, overwrite)
+    shared = [LEGEND] if "overlay" in kinds else []
     for path in paths:
+        names = result_names(path.stem, kinds)
         if path.stem in seen:
             raise ValueError(
-                f"{seen[path.stem]} and {path} would both be written as {path.stem}_overlay.png; "
+                f"{seen[path.stem]} and {path} would both be written as {names[0]}; "
                 "segment them into different --output folders."
             )
         seen[path.stem] = path
-        for place in _results(path, output):
+        for place in (output / name for name in (*names, *shared)):
             if place.resolve() in inputs:
                 raise ValueError(
                     f"The result of {path} would be written over {place}, which is to be segmented "
                     "too. Name another --output."
                 )
             outputs.check_output(place, overwrite)
+        shared = []
+
+
+def _check_same_run(output: Path, run: dict[str, Any]) -> None:
+    """Refuses to go on with other settings: the results of a folder are of one kind."""
+    if not (output / RUN).exists():
+        return
+    before = files.read_json(output / RUN)
+    now = {name: list(x) if isinstance(x, tuple) else x for name, x in run.items()}
+    for name, value in now.items():
+        if before.get(name) != value:
+            raise ValueError(
+                f"{output} was segmented with {name} {before.get(name)!r}, now it is {value!r}: go "
+                "on with the same, or name another --output."
+            )
+
+
+def _is_done(path: Path, output: Path, kinds: tuple[str, ...]) -> bool:
+    """Whether all results are there, by their marks, and no older than the picture."""
+    from keras_focusseg.inference.results import result_names
+
+    places = [output / name for name in result_names(path.stem, kinds)]
+    return all(
+        place.is_file()
+        and place.stat().st_size
+        and outputs.is_result(place)
+        and place.stat().st_mtime >= path.stat().st_mtime
+        for place in places
+    )

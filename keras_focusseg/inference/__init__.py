@@ -2,13 +2,16 @@
 
 from keras_focusseg.inference.class_shifts import class_shifts, shift_classes
 from keras_focusseg.inference.evaluate import Evaluation, evaluate
+from keras_focusseg.inference.procedure import Procedure
 from keras_focusseg.inference.profile import Latency, Part, Profile, profile
+from keras_focusseg.inference.results import write_results
 from keras_focusseg.inference.segment import Segmentation, predict_logits, segment
 
 __all__ = [
     "Evaluation",
     "Latency",
     "Part",
+    "Procedure",
     "Profile",
     "Segmentation",
     "class_shifts",
@@ -17,4 +20,5 @@ __all__ = [
     "profile",
     "segment",
     "shift_classes",
+    "write_results",
 ]

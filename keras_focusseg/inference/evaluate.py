@@ -11,7 +11,8 @@ import numpy as np
 
 from keras_focusseg import metrics
 from keras_focusseg.data import Source
-from keras_focusseg.inference.segment import OnError, error_handler, predict_labels
+from keras_focusseg.inference.procedure import Procedure
+from keras_focusseg.inference.segment import OnError, error_handler
 from keras_focusseg.label_spaces import LabelSpace
 from keras_focusseg.models.segmenter import Segmenter
 
@@ -127,7 +128,7 @@ def evaluate(
         try:
             sample = source.load(i)
             start = time.perf_counter()
-            prediction, _ = predict_labels(model, sample.image, sample.name)
+            prediction = Procedure(window=None).class_maps(model, sample.image[None])[0].labels
             seconds.append(time.perf_counter() - start)
         except (ValueError, OSError) as error:
             left_out.append(_name(source, i))

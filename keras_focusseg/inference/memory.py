@@ -49,18 +49,27 @@ def available_memory(
     return min(found, default=None)
 
 
-def check_memory(model: Segmenter, height: int, width: int) -> None:
+def check_memory(
+    needed: int, size: tuple[int, int], network: str, window: tuple[int, int] | None = None
+) -> None:
     """Refuses a picture for which there is not enough memory, before the process is killed by it.
+
+    Args:
+        needed: Bytes that it needs at least.
+        size: Its height and width.
+        network: Name of the network.
+        window: Height and width of the windows that it is cut into, `None` if it is taken whole.
 
     Raises:
         ValueError: With what it needs and what is free.
     """
-    if height * width < SMALL:
+    free = available_memory()
+    if free is None or needed <= free:
         return
-    needed, free = needed_memory(model, height, width), available_memory()
-    if free is not None and needed > free:
-        raise ValueError(
-            f"A picture of {height}x{width} (height x width) needs at least {needed / 1e9:.1f} GB "
-            f"of memory in {model.name}, and {free / 1e9:.1f} GB are free. Scale it down, or cut "
-            "it into overlapping parts."
-        )
+    how = f" in windows of {window[0]}x{window[1]}" if window else ""
+    fix = "Take smaller windows" if window else "Cut it into overlapping windows: --window 1024"
+    raise ValueError(
+        f"A picture of {size[0]}x{size[1]} (height x width) needs at least {needed / 1e9:.1f} GB "
+        f"of memory in {network}{how}, and {free / 1e9:.1f} GB are free. {fix} (window=1024 in "
+        "Python), or scale it down."
+    )

@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import warnings
-from collections.abc import Callable, Iterable, Iterator
-from functools import partial
-from pathlib import Path
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal
 
 import numpy as np
 from PIL import Image
 
-from keras_focusseg.inference.memory import check_memory
+from keras_focusseg.inference.inputs import named_pictures
+from keras_focusseg.inference.procedure import Procedure, Window, told_size
 from keras_focusseg.label_spaces import LabelSpace, from_names
-from keras_focusseg.label_spaces.text import as_on_disk
 from keras_focusseg.models.batch_checks import check_image_shape
 from keras_focusseg.models.segmenter import Segmenter
-from keras_focusseg.pictures.readers import SUFFIXES, read_image
 from keras_focusseg.visualization import colorize, overlay
 
 
@@ -31,6 +28,8 @@ class Segmentation:
         labels: Class of each pixel, (H, W) uint8.
         confidence: Softmax probability of that class, (H, W) float32 in 0..1.
         label_space: Names and colours of the classes.
+        probabilities: Those of all classes, (H, W, classes) float16, where they were asked for.
+        window: Height and width of the windows that the picture was cut into, if it was.
     """
 
     name: str
@@ -38,6 +37,8 @@ class Segmentation:
     labels: np.ndarray
     confidence: np.ndarray
     label_space: LabelSpace
+    probabilities: np.ndarray | None = None
+    window: tuple[int, int] | None = None
 
     def overlay(self, opacity: float = 0.55) -> Image.Image:
         """The picture under its class colours; `opacity` 0 shows the picture, 1 the colours."""
@@ -66,18 +67,36 @@ def segment(
     images: Any,
     label_space: LabelSpace | None = None,
     on_error: OnError = "raise",
+    *,
+    window: Window = "auto",
+    overlap: float = 0.25,
+    flip: bool = False,
+    scales: Sequence[float] = (1.0,),
+    batch_size: int = 1,
+    probabilities: bool = False,
 ) -> Iterator[Segmentation]:
-    """Segments pictures one by one, each at its own size.
+    """Segments pictures of any size.
 
     Args:
         model: A network of this library.
-        images: A path, an array (H, W, 3) of RGB in 0..255, a folder of pictures, or a list of
-            paths and arrays.
+        images: A path, a pattern such as `trip/*.jpg`, an array (H, W, 3) of RGB in 0..255, a
+            folder of pictures, or a list of paths and arrays.
         label_space: Names and colours; by default those the preset brought (`model.label_space`),
             else made-up ones.
         on_error: What a picture does that cannot be read or segmented: `"raise"` ends with its
             error, `"skip"` leaves it out with a warning, and a function of its name and the error
             is called and it is left out.
+        window: Cuts pictures into overlapping windows of this side, or height and width, and blends
+            their probabilities by a Gaussian: memory is bounded by the window and one row of
+            windows. `None` takes every picture whole, and refuses those for which there is no
+            memory; "auto" cuts these alone, with a warning, since the result is another one.
+        overlap: Least share of a window that the next one covers as well, 0 or more, below 1.
+        flip: Averages the probabilities with those of the mirrored picture.
+        scales: Averages them over the picture at these multiples of its size; in windows, over each
+            window.
+        batch_size: Pictures of one size that follow each other, or windows side by side, that go to
+            the network at once.
+        probabilities: Keeps the probabilities of all classes.
 
     Yields:
         A `Segmentation` a picture, in order; nothing is kept in memory between them.
@@ -85,7 +104,7 @@ def segment(
     Raises:
         DataError: A file is missing or is not a readable picture.
         ValueError: A picture is too small, or too large for the memory that is free; an array is
-            not RGB in 0..255; or `on_error` is something else.
+            not RGB in 0..255; or an argument is out of its range.
 
     Example:
         ```python
@@ -96,6 +115,50 @@ def segment(
             result.overlay().save("street_overlay.png")
         ```
     """
+    procedure = Procedure(window, overlap, flip, tuple(scales), batch_size, probabilities)
+    space = known_classes(model, label_space)
+    tell = error_handler(on_error)
+
+    def segmented(batch: list[tuple[str, np.ndarray]]) -> Iterator[Segmentation]:
+        """The pictures of a batch, one by one where they do not go through together."""
+        try:
+            maps = procedure.class_maps(model, np.stack([image for _, image in batch]))
+        except (ValueError, OSError) as error:
+            if len(batch) > 1:
+                for one in batch:
+                    yield from segmented([one])
+            else:
+                tell(batch[0][0], _about(batch[0][0], error))
+            return
+        for (name, image), found in zip(batch, maps, strict=True):
+            if found.window and window == "auto":
+                _tell_of_windows(name, image, found.window)
+            yield Segmentation(name, image, found[0], found[1], space, *found[2:])
+
+    waiting: list[tuple[str, np.ndarray]] = []
+    for name, read in named_pictures(images):
+        try:
+            image = read()
+        except (ValueError, OSError) as error:
+            tell(name, error)
+            continue
+        if waiting and waiting[0][1].shape != image.shape:
+            yield from segmented(waiting)
+            waiting = []
+        waiting.append((name, image))
+        if len(waiting) == batch_size:
+            yield from segmented(waiting)
+            waiting = []
+    if waiting:
+        yield from segmented(waiting)
+
+
+def known_classes(model: Segmenter, label_space: LabelSpace | None = None) -> LabelSpace:
+    """The classes that were given, or those of the network, or made-up ones.
+
+    Raises:
+        ValueError: They are another number than the network has.
+    """
     space = label_space or model.label_space
     if space is None:
         space = from_names([f"class {i}" for i in range(model.num_classes)])
@@ -104,15 +167,7 @@ def segment(
             f"The network has {model.num_classes} classes, label space {space.name!r} "
             f"{space.num_classes}."
         )
-    tell = error_handler(on_error)
-    for name, read in _pictures(images):
-        try:
-            image = read()
-            labels, confidence = predict_labels(model, image, name)
-        except (ValueError, OSError) as error:
-            tell(name, error)
-            continue
-        yield Segmentation(name, image, labels, confidence, space)
+    return space
 
 
 def error_handler(on_error: OnError) -> Callable[[str, Exception], None]:
@@ -138,77 +193,27 @@ def _warn(name: str, error: Exception) -> None:
     warnings.warn(f"{name} is left out: {error}", stacklevel=3)
 
 
+def _about(name: str, error: Exception) -> Exception:
+    return ValueError(f"{name}: {error}").with_traceback(error.__traceback__)
+
+
+def _tell_of_windows(name: str, image: np.ndarray, window: tuple[int, int]) -> None:
+    warnings.warn(
+        f"{name} of {told_size(image.shape[:2])} (height x width) has no room in memory as a whole "
+        f"and was cut into windows of {told_size(window)}; window={window} does the same anywhere.",
+        stacklevel=4,
+    )
+
+
 def predict_logits(model: Segmenter, image: np.ndarray, name: str = "image") -> np.ndarray:
-    """Logits (H, W, classes) of one RGB picture (H, W, 3); `name` is for the error message.
-
-    Raises:
-        ValueError: The picture is too small, or holds values outside 0..255.
-    """
-    _check(model, image, name)
-    return np.asarray(model.logits_model.predict_on_batch(image[None]))[0]
-
-
-def predict_labels(
-    model: Segmenter, image: np.ndarray, name: str = "image"
-) -> tuple[np.ndarray, np.ndarray]:
-    """Class and confidence of each pixel of one RGB picture, found where the network runs.
-
-    Args:
-        model: A network of this library.
-        image: RGB picture (H, W, 3), uint8.
-        name: For the error message.
-
-    Returns:
-        Labels (H, W) uint8, and the softmax probability of these classes, (H, W) float32.
+    """Logits (H, W, classes) of one RGB picture (H, W, 3), whole; `name` is for error messages.
 
     Raises:
         ValueError: The picture is too small, or too large for the memory that is free.
     """
-    _check(model, image, name)
-    found = model.labels_model.predict_on_batch(image[None])
-    return np.asarray(found["labels"])[0], np.asarray(found["confidence"])[0]
-
-
-def _check(model: Segmenter, image: np.ndarray, name: str) -> None:
     try:
         check_image_shape((1, *image.shape))
-        check_memory(model, *image.shape[:2])
+        Procedure(window=None).window_of(model, image.shape[:2])
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from error
-
-
-def _pictures(images: Any) -> Iterator[tuple[str, Callable[[], np.ndarray]]]:
-    """Names of whatever was given, and what reads each as an RGB array."""
-    if isinstance(images, (str, Path)) and (folder := as_on_disk(images)).is_dir():
-        images = sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES)
-        if not images:
-            raise ValueError(f"{folder} holds no picture ({', '.join(SUFFIXES)}).")
-    elif isinstance(images, (str, Path, Image.Image)):
-        images = [images]
-    elif isinstance(images, np.ndarray):
-        images = [images] if images.ndim == 3 else images
-    if not isinstance(images, Iterable):
-        raise ValueError(f"Expected paths, arrays or a folder, got {type(images).__name__}.")
-    for i, image in enumerate(images):
-        if isinstance(image, (str, Path)):
-            yield Path(image).name, partial(read_image, as_on_disk(image))
-        else:
-            yield f"image_{i:03d}", partial(_rgb, image, f"image {i}")
-
-
-def _rgb(image: Any, name: str) -> np.ndarray:
-    """An RGB array, or a Pillow image, as uint8."""
-    image = np.asarray(image)
-    if image.ndim != 3 or image.shape[2] != 3:
-        raise ValueError(f"{name} has shape {image.shape}; expected (height, width, 3), RGB.")
-    if image.dtype == np.uint8:
-        return image
-    values = image.astype("float32")
-    low, high = float(values.min(initial=0.0)), float(values.max(initial=0.0))
-    if not np.isfinite([low, high]).all() or low < 0 or high > 255:
-        raise ValueError(f"{name} holds values {low:g}..{high:g}; expected RGB in 0..255.")
-    if np.issubdtype(image.dtype, np.floating) and 0 < high <= 1.0:
-        raise ValueError(
-            f"{name} holds values {low:g}..{high:g}; expected RGB in 0..255. Multiply by 255."
-        )
-    return values.round().astype("uint8")
+    return np.asarray(model.logits_model.predict_on_batch(image[None]))[0]

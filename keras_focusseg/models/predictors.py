@@ -61,6 +61,11 @@ def class_map(logits: keras.KerasTensor) -> dict[str, keras.KerasTensor]:
     }
 
 
+def probability_map(logits: keras.KerasTensor) -> dict[str, keras.KerasTensor]:
+    """What `class_map` gives, and the softmax over the classes, float32."""
+    return {**class_map(logits), "probabilities": ops.softmax(logits, axis=-1)}
+
+
 def predict(network: Any, part: Part, x: Any, *args: Any, **kwargs: Any) -> Any:
     """`part.predict` after a look at the first batch of images, run as the network was compiled."""
     (images, _, _), x = first_batch(x, None, None, args[0] if args else kwargs.get("batch_size"))

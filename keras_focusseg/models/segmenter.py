@@ -15,7 +15,7 @@ from keras_focusseg.label_spaces import LabelSpace, from_names
 from keras_focusseg.models.batch_checks import check_image_shape, check_images
 from keras_focusseg.models.mask_trainer import MaskTrainer
 from keras_focusseg.models.panels import Panel
-from keras_focusseg.models.predictors import Part, class_map, part_of, predict
+from keras_focusseg.models.predictors import Part, class_map, part_of, predict, probability_map
 from keras_focusseg.presets import PresetRecord
 
 
@@ -86,6 +86,9 @@ class Segmenter(MaskTrainer):
             signals=dict(signals),
             logits_model=part_of(inputs, logits, f"{self.name}_logits"),
             labels_model=part_of(inputs, class_map(logits), f"{self.name}_labels"),
+            probabilities_model=part_of(
+                inputs, probability_map(logits), f"{self.name}_probabilities"
+            ),
         )
 
     def classifier_layers(self) -> list[str]:
@@ -122,6 +125,11 @@ class Segmenter(MaskTrainer):
     def labels_model(self) -> Part:
         """Images to `{"labels", "confidence"}`, see `predict_labels`."""
         return self._plain.labels_model
+
+    @property
+    def probabilities_model(self) -> Part:
+        """Images to what `labels_model` gives and `"probabilities"` (B, H, W, classes) float32."""
+        return self._plain.probabilities_model
 
     def predict(self, x: Any, *args: Any, **kwargs: Any) -> np.ndarray:
         """Logits of images; `model(images)` gives what the loss needs as well.
@@ -287,8 +295,10 @@ class _Untracked:
         signals: dict[str, Any],
         logits_model: Part,
         labels_model: Part,
+        probabilities_model: Part,
     ) -> None:
         self.signals = signals
         self.logits_model, self.labels_model = logits_model, labels_model
+        self.probabilities_model = probabilities_model
         self.inspector: Part | None = None
         self.label_space: LabelSpace | None = None

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
+from PIL.PngImagePlugin import PngInfo
 
+from keras_focusseg import files
 from keras_focusseg.label_spaces import LabelSpace
 
 # Twelve stops of a dark-to-light map whose brightness rises evenly: black, violet, orange, cream.
@@ -16,6 +18,7 @@ _HEAT = np.array(
     ],
     "float32",
 )  # fmt: skip
+_ROWS = 256
 
 
 def colorize(labels: np.ndarray, label_space: LabelSpace) -> np.ndarray:
@@ -49,13 +52,17 @@ def overlay(
         raise ValueError(f"image is {image.shape[:2]}, labels are {labels.shape}; sizes differ.")
     if not 0 <= opacity <= 1:
         raise ValueError(f"opacity must be in 0..1, got {opacity}.")
-    strength = np.where(labels == 255, 0.0, opacity)[..., None]
-    mixed = image * (1 - strength) + colorize(labels, label_space) * strength
     edge = np.zeros(labels.shape, bool)
     edge[:, 1:] |= labels[:, 1:] != labels[:, :-1]
     edge[1:] |= labels[1:] != labels[:-1]
-    mixed = np.where(edge[..., None], mixed + 0.5 * opacity * (255 - mixed), mixed)
-    return Image.fromarray(mixed.round().clip(0, 255).astype("uint8"))
+    mixed = np.empty_like(image)
+    for top in range(0, len(image), _ROWS):  # in float64 a large photograph would be huge
+        rows = slice(top, top + _ROWS)
+        strength = np.where(labels[rows] == 255, 0.0, opacity)[..., None]
+        part = image[rows] * (1 - strength) + colorize(labels[rows], label_space) * strength
+        part = np.where(edge[rows, :, None], part + 0.5 * opacity * (255 - part), part)
+        mixed[rows] = part.round().clip(0, 255)
+    return Image.fromarray(mixed)
 
 
 def heatmap(values: np.ndarray, size: tuple[int, int]) -> Image.Image:
@@ -107,3 +114,10 @@ def legend(label_space: LabelSpace, columns: int = 4) -> Image.Image:
         draw.rectangle((x + 4, y + 4, x + 24, y + 20), fill=tuple(color), outline="black")
         draw.text((x + 30, y + 4), name, fill="black", font=font)
     return picture
+
+
+def png_mark() -> PngInfo:
+    """What says that this library wrote a picture, for `PIL.Image.Image.save(..., pnginfo=)`."""
+    info = PngInfo()
+    info.add_text("Software", files.MARK)
+    return info

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -34,9 +35,11 @@ def test_one_broken_picture_does_not_end_the_rest(run: Run, preset: Path, tmp_pa
     out = tmp_path / "out"
     done = run("segment", tmp_path / "in", "--preset", preset, "--output", out)
     assert done.returncode == 1
-    assert names(out) == ["a_labels.png", "a_overlay.png", "c_labels.png", "c_overlay.png"]
+    results = ["a_labels.png", "a_overlay.png", "c_labels.png", "c_overlay.png"]
+    assert names(out) == [*results, "legend.png", "segment.json"]
     assert done.stderr.startswith("focusseg: left out: ") and "b.png" in done.stderr
-    assert done.stderr.endswith("1 of 3 pictures left out.\n") and "Traceback" not in done.stderr
+    end = f"1 of 3 pictures left out:\n  {tmp_path / 'in' / 'b.png'}\n"
+    assert done.stderr.endswith(end) and "Traceback" not in done.stderr
     alone = run("segment", tmp_path / "in" / "b.png", "--preset", preset, "--output", out / "no")
     assert alone.returncode == 1 and not (out / "no").exists()
 
@@ -46,10 +49,10 @@ def test_a_second_run_knows_its_own_results(run: Run, preset: Path, tmp_path: Pa
     words = ("segment", tmp_path, "--preset", preset, "--output", tmp_path)
     assert run(*words).returncode == 0
     first = names(tmp_path)
-    assert first == ["a.png", "a_labels.png", "a_overlay.png"]
+    assert first == ["a.png", "a_labels.png", "a_overlay.png", "legend.png", "segment.json"]
     again = run(*words)
     assert again.returncode == 0 and names(tmp_path) == first
-    assert "2 results of an earlier run are left out" in again.stdout
+    assert "3 results of an earlier run are left out" in again.stdout
 
 
 def test_segment_never_writes_over_what_it_did_not_write(
@@ -67,6 +70,43 @@ def test_segment_never_writes_over_what_it_did_not_write(
     assert done.returncode == 2 and "a_labels.png is there already" in done.stderr
     assert by_hand.read_bytes() == before and names(tmp_path) == ["a.png", "a_labels.png"]
     assert run(*one, "--overwrite").returncode == 0 and by_hand.read_bytes() != before
+
+
+def test_a_run_goes_on_where_it_stopped(
+    run: Run, preset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a.png", "b.png", "c.png"):
+        picture(tmp_path / "in" / name)
+    out = tmp_path / "out"
+    words = ("segment", tmp_path / "in" / "*.png", "--preset", preset, "--output", out)
+    words = (*words, "--write", "labels,areas", "--window", "24x32", "--flip")
+    assert run(*words, "--resume").returncode == 0  # nothing there yet
+    assert names(out) == sorted(
+        [f"{stem}_{kind}" for stem in "abc" for kind in ("areas.json", "labels.png")]
+        + ["segment.json"]
+    )
+    (out / "b_areas.json").unlink()
+    before = (out / "a_labels.png").stat().st_mtime_ns
+    again = run(*words, "--resume")
+    assert again.returncode == 0, again.stderr
+    assert "2 of 3 pictures are done" in again.stdout and "b.png: " in again.stdout
+    assert "in windows of 24x32" in again.stdout and (out / "b_areas.json").exists()
+    assert (out / "a_labels.png").stat().st_mtime_ns == before
+    assert "3 of 3 pictures are done" in run(*words, "--resume").stdout
+    other = run(*words[:-1], "--resume")
+    assert other.returncode == 2 and "was segmented with flip True, now it is False" in other.stderr
+
+
+def test_a_list_on_the_standard_input(
+    run: Run, preset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = [picture(tmp_path / name) for name in ("a.png", "b c.png")]
+    monkeypatch.setattr("sys.stdin", io.StringIO("".join(f"{path}\n" for path in paths)))
+    done = run("segment", "-", "--preset", preset, "--output", tmp_path / "out", "--write", "areas")
+    assert done.returncode == 0, done.stderr
+    assert names(tmp_path / "out") == ["a_areas.json", "b c_areas.json", "segment.json"]
+    monkeypatch.setattr("sys.stdin", io.StringIO(""))
+    assert "names no picture" in run("segment", "-", "--preset", preset).stderr
 
 
 def test_figures_are_replaced_only_if_they_are_ours(run: Run, preset: Path, tmp_path: Path) -> None:

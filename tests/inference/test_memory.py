@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from keras_focusseg import inference, segment
-from keras_focusseg.inference import memory
+from keras_focusseg.inference import memory, procedure
+from keras_focusseg.inference.procedure import Procedure
 from keras_focusseg.models import predictors
 from tests.testers import tiny_fornet
 
@@ -18,11 +19,32 @@ def test_a_picture_without_room_is_refused_beforehand(monkeypatch: pytest.Monkey
     assert needed == pytest.approx(100 * costs.peak_activation_bytes, rel=0.05)
     monkeypatch.setattr(memory, "available_memory", lambda: needed - 1)
     picture = np.broadcast_to(np.uint8(7), (2000, 3000, 3))
-    with pytest.raises(ValueError, match=r"image_000: A picture of 2000x3000 .* needs at least .*"):
-        next(segment(model, [picture]))
-    memory.check_memory(model, 1000, 1000)
+    told = r"image_000: A picture of 2000x3000 .* needs at least .* GB are free.*--window 1024"
+    with pytest.raises(ValueError, match=told):
+        next(segment(model, [picture], window=None))
+    whole, windows = Procedure(window=None), Procedure()
+    assert whole.window_of(model, (1000, 1000)) is None  # small ones are not asked about
+    assert windows.window_of(model, (2000, 3000)) == (1024, 1024)
+    monkeypatch.setattr(memory, "available_memory", lambda: 1000)
+    with pytest.raises(ValueError, match="in windows of 256x256, .* Take smaller windows"):
+        windows.window_of(model, (2000, 3000))
     monkeypatch.setattr(memory, "available_memory", lambda: None)
-    memory.check_memory(model, 2000, 3000)  # not known: tried
+    for one in (whole, windows):  # not known: tried
+        assert one.window_of(model, (2000, 3000)) is None
+
+
+def test_a_picture_without_room_is_cut_into_windows(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = tiny_fornet()
+    monkeypatch.setattr(memory, "SMALL", 1000)
+    monkeypatch.setattr(procedure, "AUTOMATIC", (64, 32))
+    room = 2 * Procedure()._needed(model, (80, 90), (32, 32))
+    monkeypatch.setattr(memory, "available_memory", lambda: room)
+    picture = np.random.default_rng(0).integers(0, 256, (80, 90, 3)).astype("uint8")
+    with pytest.warns(UserWarning, match=r"80x90 .* cut into windows of 32x32"):
+        found = next(segment(model, picture))
+    asked = next(segment(model, picture, window=32))
+    assert found.window == asked.window == (32, 32)
+    np.testing.assert_array_equal(found.labels, asked.labels)
 
 
 def test_free_memory_is_that_of_the_machine_or_the_container(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from PIL import Image
 
 from keras_focusseg import data, label_spaces
 from keras_focusseg.data.sources.camvid_frames import split_frames
+from keras_focusseg.inference.procedure import ClassMap
 from tests.data.conftest import refused
 
 OFFICIAL = ("train", "val", "test")
@@ -120,7 +121,8 @@ class TestSource:
     def test_the_warning_is_in_the_record_of_a_score(self, val, monkeypatch):
         module = importlib.import_module("keras_focusseg.inference.evaluate")
         labels = np.zeros((4, 8), "uint8")
-        monkeypatch.setattr(module, "predict_labels", lambda *_: (labels, labels))
+        found = ClassMap(labels, np.ones((4, 8), "float32"))
+        monkeypatch.setattr(module.Procedure, "class_maps", lambda *_: [found])
         source = data.CamVid720(val, "val")
         score = module.evaluate(
             SimpleNamespace(num_classes=11, label_space=None, ignore_class=255), source
