@@ -112,12 +112,15 @@ class MaskTrainer(ConfiguredModel):
         steps.look = FirstLook(self)
 
     def make_train_function(self, force: bool = False) -> Any:
-        """Keras' compiled step; before it, replicas and averages start from the same weights."""
+        """Keras' compiled step; before it, replicas and averages start from the same weights.
+
+        The optimizer is built here: TensorFlow traces a step that creates variables twice.
+        """
         _replicas.join(self)
+        if not self.optimizer.built:
+            self.optimizer.build(self.trainable_variables)
         own = own_optimizer(self.optimizer)
         if own is not None and own.ema:
-            if not self.optimizer.built:
-                self.optimizer.build(self.trainable_variables)
             own.start_averages()
         return super().make_train_function(force)
 
