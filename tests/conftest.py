@@ -20,31 +20,51 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 # Real CamVid frames and ImageNet weights cannot be part of the project; whoever has them points
 # here. The default is a folder named "shared" beside the repository.
 SHARED = Path(os.environ.get("FOCUSSEG_SHARED", REPOSITORY.parent / "shared"))
-# Tests that compute nothing with Keras: `make test` runs them with the first backend alone.
+# Tests for which one backend is enough: they compute nothing with Keras, or ask how networks are
+# laid out, stored and used, while tests with golden files hold the backends together. `make test`
+# runs them with the first backend alone, but for those marked `each_backend`.
 BACKEND_FREE = (
-    "cli/",  # it has no logic of its own, so one backend is enough
+    "backbones/test_bridges.py",
+    "backbones/test_efficientnet_lite.py",
+    "backbones/test_large_kernel.py",
+    "backbones/test_mobilenet_edgetpu.py",
+    "backbones/test_mobilenet_v2.py",
+    "backbones/test_resnet.py",
+    "cli/",
     "data/checkup/",
-    "data/feeds/test_balance.py",
-    "data/feeds/test_statistics.py",
+    "data/feeds/",
     "data/records/",
     "data/sources/",
     "data/test_opening.py",
-    "data/transforms/test_augment.py",
-    "data/transforms/test_steps.py",
-    "inference/test_results.py",
-    "inference/test_windows.py",
+    "data/transforms/",
+    "inference/",
     "label_spaces/",
     "metrics/test_boundary.py",
     "metrics/test_confusion.py",
+    "models/test_fornet_loss.py",
+    "models/test_fornet_numerics.py",
+    "models/test_fornet_regions.py",
+    "models/test_fornet_structure.py",
+    "models/test_fornet_torch.py",
+    "models/test_fornet_training.py",
+    "models/test_scrnet.py",
+    "models/test_scrnet_training.py",
+    "models/test_sernet_former.py",
+    "models/test_sernet_former_parts.py",
     "pictures/",
-    "presets/test_hub.py",
+    "presets/",
     "streets/",
+    "test_backend.py",
     "test_docs.py",
     "test_errors.py",
+    "test_files.py",
+    "test_image_data_format.py",
     "test_readme.py",
     "test_walls.py",
-    "visualization/test_checkup_page.py",
-    "visualization/test_contact_sheet.py",
+    "training/test_fit.py",
+    "training/test_recipe.py",
+    "visualization/",
+    "keras_focusseg/backbones/",  # the examples in its docstrings
 )
 
 
@@ -62,11 +82,10 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(tryfirst=True)  # before `-m` chooses
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    tests = Path(__file__).parent
     for item in items:
-        if item.path.is_relative_to(tests):
-            if item.path.relative_to(tests).as_posix().startswith(BACKEND_FREE):
-                item.add_marker("backend_free")
+        path = item.path.relative_to(REPOSITORY).as_posix().removeprefix("tests/")
+        if path.startswith(BACKEND_FREE) and "each_backend" not in item.keywords:
+            item.add_marker("backend_free")
     if SHARED.is_dir():
         return
     skip = pytest.mark.skip(reason=f"needs the shared data and weights, absent from {SHARED}")

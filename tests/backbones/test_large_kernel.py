@@ -149,6 +149,7 @@ def test_receptive_field_of_the_attention(kind: str, last: str, span: int) -> No
     assert response.sum() == 25 * spread
 
 
+@pytest.mark.each_backend
 @kinds
 def test_branches_are_dropped_sample_by_sample_in_training_only(kind: str) -> None:
     drop = tiny(kind, drop_path_rate=0.5).get_layer("block4_0_layer_scale_1_drop_path")
@@ -170,11 +171,13 @@ def golden_run(kind: str) -> references.Arrays:
     return {level: np.asarray(x, "float32") for level, x in outputs.items()}
 
 
+@pytest.mark.each_backend
 @kinds
 def test_same_weights_same_pyramid_on_every_backend(kind: str) -> None:
     assert_matches_golden(f"backbone_{kind}_tiny", golden_run(kind))
 
 
+@pytest.mark.each_backend
 def test_mixed_precision_normalises_in_float32(mixed_precision: str) -> None:
     mixed = tiny("mscan")
     assert mixed.get_layer("rescaling").compute_dtype == "float32"
@@ -184,6 +187,7 @@ def test_mixed_precision_normalises_in_float32(mixed_precision: str) -> None:
         references.assert_close(golden_run("mscan"), dict(full), 0.1)
 
 
+@pytest.mark.each_backend
 @kinds
 def test_fit_moves_every_weight(kind: str) -> None:
     backbone = tiny(kind, depths=(1, 1, 1, 1), drop_path_rate=0.3)

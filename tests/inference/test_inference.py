@@ -21,6 +21,7 @@ def picture(height: int = 40, width: int = 57) -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (height, width, 3)).astype("uint8")
 
 
+@pytest.mark.each_backend
 def test_paths_arrays_and_folders_give_the_same(model: models.FoRNet, tmp_path: Path) -> None:
     image = picture()
     Image.fromarray(image).save(tmp_path / "b.png")
@@ -80,6 +81,7 @@ class Painted(data.Source):
         return data.Sample(picture(), mask, f"painted{index}")
 
 
+@pytest.mark.each_backend
 def test_evaluation_counts_what_the_network_says(model: models.FoRNet) -> None:
     source, done = Painted(), []
     scores = inference.evaluate(model, source, on_image=done.append)

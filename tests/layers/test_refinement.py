@@ -142,6 +142,7 @@ def misaligned(count: int = 4, side: int = 32) -> tuple[np.ndarray, np.ndarray, 
     return low.astype("float32"), truth, truth
 
 
+@pytest.mark.backend_free
 def test_srm_beats_bilinear_where_maps_are_misaligned():
     """Item 7: it learns where to read; bilinear upsampling cannot."""
     low, high, target = misaligned()

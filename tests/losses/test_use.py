@@ -149,6 +149,7 @@ def test_logits_of_one_class_and_of_a_wrong_rank_are_refused():
         losses.Dice()(np.zeros((1, 2, 2), "int32"), np.zeros((1, 2, 2), "float32"))
 
 
+@pytest.mark.backend_free
 @pytest.mark.parametrize(
     ("build", "message"),
     [
@@ -169,6 +170,7 @@ def test_arguments_out_of_range_are_refused(build, message):
         build()
 
 
+@pytest.mark.backend_free
 def test_class_weights_of_another_number_are_refused():
     for loss in (losses.CrossEntropy(class_weights=[1, 2]), losses.Focal(class_weights=[1, 2])):
         with pytest.raises(ValueError, match="2 class_weights for logits with 3 classes"):

@@ -117,6 +117,7 @@ def test_shifted_and_stretched_scores_change_nothing_else(opened: Opened):
     np.testing.assert_allclose(outputs["logits"], opened.values["logits"], atol=1e-5)
 
 
+@pytest.mark.each_backend
 def test_branches_see_the_mask_bit_for_bit(opened: Opened):
     """Item 7: X_i is F_ctx where M_i is 1, and exactly 0 elsewhere."""
     f_context, masks = opened.values["context_add"], opened.values["top_k"]
@@ -241,6 +242,7 @@ def test_on_small_maps_the_dilated_branch_is_its_centre_tap(opened: Opened, side
 # Gradients
 
 
+@pytest.mark.each_backend
 def test_segmentation_alone_teaches_the_selector(opened: Opened):
     """Item 13, of the weights: lambda 2 is 0, the selector still gets a gradient."""
     model = tiny.copy(opened.model, selector_weight=0.0)

@@ -67,7 +67,7 @@ def assert_agree(found: np.ndarray, expected: np.ndarray, what: str, tolerance: 
     assert np.abs(found - expected).max() / scale <= tolerance, what
 
 
-@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize("training", [False, pytest.param(True, marks=pytest.mark.each_backend)])
 def test_outputs_losses_and_gradients_agree(training: bool):
     """Logits, z, masks, the three losses, and slopes of the total, also with batch statistics."""
     theirs, ours = reference(), network()

@@ -9,8 +9,9 @@ import keras
 import numpy as np
 import pytest
 
-from keras_focusseg import backbones, models
+from keras_focusseg import models
 from tests.models import tiny
+from tests.models.test_sernet_former_parts import network as sernet_former
 from tests.testers import randomize_weights, tiny_fornet
 
 pytestmark = [
@@ -31,11 +32,6 @@ def scrnet(**options: Any) -> models.SCRNet:
         embedding_filters=4,
         **options,
     )
-
-
-def sernet_former() -> models.SERNetFormer:
-    backbone = backbones.build("mobilenet_v2", alpha=0.35, attention_boosting=True)
-    return models.SERNetFormer(3, backbone, bridge_filters=8, skip_filters=8, decoder_filters=8)
 
 
 @pytest.mark.parametrize(

@@ -117,6 +117,7 @@ SMALL = {
 }
 
 
+@pytest.mark.backend_free
 @pytest.mark.parametrize(
     ("name", "number"), [(name, i) for name in SWITCHES for i in range(len(SWITCHES[name][1]))]
 )
@@ -145,6 +146,7 @@ def sernet_backbone(attention_boosting: bool = False, **options: Any) -> keras.M
     return gated_backbone(4) if attention_boosting else tiny.backbone(4, (4, 2, 2, 1))
 
 
+@pytest.mark.backend_free
 def test_every_argument_has_another_value_somewhere():
     for name, (network, switches) in SWITCHES.items():
         names = set(inspect.signature(network).parameters)

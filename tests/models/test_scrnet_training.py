@@ -38,6 +38,7 @@ def test_overfits_drawings_and_repeats_itself():
     np.testing.assert_allclose(*curves, rtol=1e-4)
 
 
+@pytest.mark.each_backend
 def test_the_contrastive_term_is_zero_during_warm_up():
     """Item 16: steps of training count, validation does not; the same weights before and after."""
     model = network(contrast_warmup=3)
@@ -52,6 +53,7 @@ def test_the_contrastive_term_is_zero_during_warm_up():
     assert int(to_numpy(model.steps)) == 5
 
 
+@pytest.mark.each_backend
 def test_accumulated_gradients_count_as_one_step():
     model = network(contrast_warmup=2)
     model.compile(keras.optimizers.SGD(0.0, gradient_accumulation_steps=2))
@@ -149,6 +151,7 @@ def test_default_width_follows_the_backbone():
         assert model.get_layer("smooth").filters == width
 
 
+@pytest.mark.each_backend
 @pytest.mark.parametrize("name", ["model.keras", "model.weights.h5"])
 def test_files_hold_the_state_of_every_random_generator(tmp_path: Path, name: str) -> None:
     """Of the dropout and of the anchors: otherwise a loaded network repeats its first draws."""

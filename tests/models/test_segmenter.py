@@ -18,7 +18,9 @@ LOGS = {"loss", "cross_entropy", "dice", "selector", "mean_iou"}
 
 
 def network(**options: Any) -> models.FoRNet:
-    return tiny_fornet(4, **options)
+    """FoR-Net with one branch: what is asked here is the same for any network."""
+    one_branch = {"kernel_sizes": (3,), "dilation_rates": (1,), "ratios": (0.3,)}
+    return tiny_fornet(4, **{**one_branch, **options})
 
 
 def batch(height: int = 32, width: int = 48, size: int = 2) -> tuple[np.ndarray, np.ndarray]:
@@ -68,6 +70,7 @@ def test_fit_without_arguments_and_its_logs():
     assert scores["mean_iou"] == pytest.approx(float(metric.result()), rel=1e-5)
 
 
+@pytest.mark.backend_free
 def test_masks_may_have_a_channel_and_any_integer_dtype(model: models.FoRNet):
     model.compile()
     images, labels = batch()
@@ -79,6 +82,7 @@ def test_masks_may_have_a_channel_and_any_integer_dtype(model: models.FoRNet):
         assert other == pytest.approx(found[0])
 
 
+@pytest.mark.skipif(keras.backend.backend() == "jax", reason="JAX compiles for each shape anyway")
 def test_masks_and_weights_may_change_their_rank(model: models.FoRNet):
     """From one call to the next; on TensorFlow one function for both would know no shape."""
     model.compile("sgd")
@@ -113,6 +117,11 @@ def mean_logit(labels: Any, logits: Any) -> Any:
     return keras.ops.mean(logits, axis=-1)
 
 
+def once(value: Any) -> Any:
+    """A parameter that one backend is enough for."""
+    return pytest.param(value, marks=pytest.mark.backend_free)
+
+
 OWN = {
     "object": keras.losses.SparseCategoricalCrossentropy(from_logits=True, ignore_class=255),
     "name": "sparse_categorical_crossentropy",
@@ -122,7 +131,7 @@ OWN = {
 }
 
 
-@pytest.mark.parametrize("form", OWN)
+@pytest.mark.parametrize("form", ["object", *(once(form) for form in OWN if form != "object")])
 def test_own_losses_are_of_masks_and_logits(model: models.FoRNet, form: str, tmp_path: Path):
     """In every form that Keras takes: all of these mean the same; a `.keras` file keeps them."""
     model.compile("adam", loss=OWN[form], metrics=["accuracy", mean_logit])
@@ -160,6 +169,7 @@ def test_a_function_as_loss_and_one_hot_masks(model: models.FoRNet):
     assert scores["mean_squared_error"] == pytest.approx(((one_hot - logits) ** 2).mean(), rel=1e-4)
 
 
+@pytest.mark.backend_free
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -196,7 +206,7 @@ def test_sample_weights_weigh_the_loss_and_not_the_metrics(model: models.FoRNet)
 
 
 def sizes() -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    for height, width, size in [(32, 48, 2), (40, 24, 1), (33, 47, 3)]:
+    for height, width, size in [(32, 48, 2), (33, 47, 1)]:
         yield batch(height, width, size)
 
 
@@ -271,7 +281,7 @@ FORMS: dict[str, Callable[..., tuple[Any, ...]]] = {
 }
 
 
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("form", [once("arrays"), "PyDataset", once("generator"), "tf.data"])
 def test_a_wrong_first_batch_is_told(model: models.FoRNet, form: str):
     """By `fit`, its validation data, `evaluate` and `predict`, before a step is made."""
     model.compile("sgd")
@@ -299,6 +309,7 @@ def test_a_wrong_first_batch_is_told(model: models.FoRNet, form: str):
         assert history.params["steps"] is None
 
 
+@pytest.mark.backend_free
 def test_other_mistakes_with_data_are_told(model: models.FoRNet):
     model.compile("sgd")
     images, labels = batch()
@@ -338,6 +349,7 @@ def assert_same_optimizer(found: models.FoRNet, expected: models.FoRNet) -> None
         np.testing.assert_array_equal(to_numpy(a.value), to_numpy(b.value), err_msg=a.path)
 
 
+@pytest.mark.backend_free
 @pytest.mark.parametrize("part", ["layers", "backbone", "all"])
 def test_a_saved_network_stays_frozen(part: str, tmp_path: Path):
     """Or the optimizer's variables would not fit, and its state be lost."""
@@ -360,6 +372,7 @@ def test_a_saved_network_stays_frozen(part: str, tmp_path: Path):
     assert_same_optimizer(loaded, model)
 
 
+@pytest.mark.backend_free
 def test_files_of_weights_and_files_that_cannot_be(tmp_path: Path):
     model, other = network(), network()
     randomize_weights(model)
@@ -372,6 +385,7 @@ def test_files_of_weights_and_files_that_cannot_be(tmp_path: Path):
     assert not (tmp_path / "model.h5").exists()
 
 
+@pytest.mark.backend_free
 def test_config_of_a_backbone_given_as_a_model():
     model = network(backbone=tiny.backbone(6))
     copy = check_config_round_trip(model)
@@ -383,6 +397,7 @@ def test_config_of_a_backbone_given_as_a_model():
         np.testing.assert_allclose(other.predict(images, verbose=0), expected, atol=1e-6)
 
 
+@pytest.mark.backend_free
 def test_a_clone_of_a_compiled_network():
     """It is a plain functional model with new weights, which takes a loss of its own."""
     model = network()
@@ -406,6 +421,7 @@ class Narrow(models.FoRNet):
         super().__init__(num_classes, filters=width, **kwargs)
 
 
+@pytest.mark.backend_free
 def test_subclasses_keep_their_own_arguments():
     model = Narrow(3, width=6, neck="fpn", name="mine")
     config = model.get_config()
@@ -417,6 +433,7 @@ def test_subclasses_keep_their_own_arguments():
 # Classes and presets
 
 
+@pytest.mark.backend_free
 def test_the_label_space_must_fit():
     model = network()
     assert model.label_space is None and "label_space" not in model.get_config()
@@ -426,6 +443,7 @@ def test_the_label_space_must_fit():
         model.label_space = label_spaces.from_names(["a", "b"])
 
 
+@pytest.mark.backend_free
 def test_presets_as_keras_hub_has_them(tmp_path: Path):
     assert set(models.SCRNet.presets) == set(presets.names("scrnet*"))
     assert models.SCRNet.presets["scrnet_mscan_s_cityscapes"].network == "SCRNet"
@@ -449,6 +467,7 @@ def test_presets_as_keras_hub_has_them(tmp_path: Path):
         models.SCRNet.from_preset(tmp_path / "mine")
 
 
+@pytest.mark.backend_free
 def test_networks_of_others_are_found_by_their_registered_name(tmp_path: Path):
     Narrow(3).save_to_preset(tmp_path / "narrow")
     assert presets.record(tmp_path / "narrow").network == "tests>Narrow"
@@ -458,6 +477,7 @@ def test_networks_of_others_are_found_by_their_registered_name(tmp_path: Path):
             presets.network_class(name)
 
 
+@pytest.mark.backend_free
 def test_two_presets_in_one_functional_model():
     images = keras.Input((None, None, 3))
     name = "fornet_mobilenet_v2_synthetic_streets"
@@ -479,12 +499,12 @@ def test_inspect():
         "importance": (*grid, 1),
         "features": (*grid, 8),
         "context_features": (*grid, 8),
-        **{f"region{i}": (*grid, 8) for i in range(2)},
+        "region0": (*grid, 8),
         "aggregated": (*grid, 8),
         "decoded": (*fine, 4),
         "logits": (2, 64, 96, 4),
         "selector_logits": (*grid, 1),
-        "masks": (*grid, 2),
+        "masks": (*grid, 1),
     }
     assert all(isinstance(value, np.ndarray) for value in signals.values())
     importance = 1 / (1 + np.exp(-signals["selector_logits"]))

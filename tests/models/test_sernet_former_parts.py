@@ -246,6 +246,7 @@ def test_gates_need_a_family_that_has_them(monkeypatch: pytest.MonkeyPatch):
 # Loss and training
 
 
+@pytest.mark.each_backend
 def test_ignored_pixels_have_no_gradient():
     """Item 17: cross-entropy with class weights over the other pixels."""
     weights = [1.0, 2.0, 0.5, 3.0]

@@ -59,6 +59,7 @@ def test_shipped_weights_are_the_recorded_ones(name: str) -> None:
     assert path.stat().st_size == weights["bytes"]
 
 
+@pytest.mark.each_backend
 def test_shipped_presets_have_the_logits_they_had() -> None:
     """Those of the first release, whatever has become of the code that builds the networks."""
     noise = np.random.default_rng(0).integers(0, 256, (1, 64, 96, 3)).astype("uint8")

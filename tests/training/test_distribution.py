@@ -18,6 +18,7 @@ from tests.models import tiny
 from tests.training import replicas
 
 BACKEND = keras.backend.backend()
+QUICK = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
 
 
 def only(backend: str) -> Any:
@@ -68,6 +69,7 @@ def test_strategies_of_other_backends_and_undescribed_jobs_are_refused():
             training.distribution(strategy)
 
 
+@pytest.mark.backend_free
 def test_a_batch_has_to_be_divided():
     spread = training.Distribution("mirrored", replicas=4)
     spread.check_batch(8)
@@ -77,6 +79,7 @@ def test_a_batch_has_to_be_divided():
         spread.check_batch(3)
 
 
+@pytest.mark.backend_free
 def test_a_run_says_that_it_goes_on_on_other_devices(tmp_path: Path):
     model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
     model.compile("sgd", "mse")
@@ -114,6 +117,7 @@ def test_what_trains_another_network_is_refused(monkeypatch: pytest.MonkeyPatch)
         model.make_train_function()
 
 
+@pytest.mark.backend_free
 @pytest.mark.parametrize("feed", ["tensorflow", "pydataset"])
 def test_validation_is_filled_up_with_ignored_images(feed: str):
     """Three images in batches of two, for two processes of two devices each."""
@@ -145,9 +149,9 @@ def test_mirrored(tmp_path: Path):
 
 @only("jax")
 def test_data_parallel(tmp_path: Path):
-    four = {"XLA_FLAGS": "--xla_force_host_platform_device_count=4"}
-    replicas.finish(replicas.child("jax", "one_process", tmp_path))
-    replicas.finish(replicas.child("jax", "data_parallel", tmp_path, **four))
+    four = f"{QUICK} --xla_force_host_platform_device_count=4"
+    replicas.finish(replicas.child("jax", "one_process", tmp_path, XLA_FLAGS=QUICK))
+    replicas.finish(replicas.child("jax", "data_parallel", tmp_path, XLA_FLAGS=four))
     one, four_devices = (replicas.read(tmp_path / f"{n}.npz") for n in ("one", "parallel"))
     replicas.assert_equal_training(four_devices, one)
 
@@ -177,18 +181,27 @@ def test_ranks(tmp_path: Path):
     replicas.assert_equal_training(first, one)
 
 
+@pytest.fixture(scope="module")
+def one_device(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run that others are held to, on TensorFlow."""
+    folder = tmp_path_factory.mktemp("one_device") / "run"
+    replicas.finish(replicas.child("tensorflow", "train", folder, "none"))
+    return folder
+
+
 @only("tensorflow")
-def test_a_mirrored_run_validates_one_by_one_and_goes_on_on_one_device(tmp_path: Path):
+def test_a_mirrored_run_validates_one_by_one_and_goes_on_on_one_device(
+    one_device: Path, tmp_path: Path
+):
     """The default val_batch_size of 1, three images, two replicas; killed after an epoch."""
-    replicas.finish(replicas.child("tensorflow", "train", tmp_path / "one", "none"))
     killed = replicas.child("tensorflow", "train", tmp_path / "two", "mirrored", 2, 1)
     assert killed.wait(400) == 9, killed.communicate()[0][-4000:]
     replicas.finish(replicas.child("tensorflow", "train", tmp_path / "two", "none"))
-    assert_equal_logs(tmp_path / "two", tmp_path / "one")
+    assert_equal_logs(tmp_path / "two", one_device)
 
 
 @only("tensorflow")
-def test_two_workers(tmp_path: Path):
+def test_two_workers(one_device: Path, tmp_path: Path):
     """Each has its half of the batches; the first writes; logs are those of one device."""
     addresses = [f"127.0.0.1:{free_port()}" for _ in range(2)]
     tasks = [
@@ -202,8 +215,7 @@ def test_two_workers(tmp_path: Path):
         for task in tasks
     ]
     replicas.finish(*workers)
-    replicas.finish(replicas.child("tensorflow", "train", tmp_path / "one", "none"))
-    assert_equal_logs(tmp_path / "two", tmp_path / "one")
+    assert_equal_logs(tmp_path / "two", one_device)
 
 
 @only("torch")
@@ -222,9 +234,8 @@ def test_a_rank_that_dies_ends_the_run_which_goes_on_with_one(tmp_path: Path):
 @only("jax")
 def test_two_processes_of_two_devices(tmp_path: Path):
     """Logs are those of one device, with validation of three images one by one."""
-    quick = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
     job = {
-        "XLA_FLAGS": f"{quick} --xla_force_host_platform_device_count=2",
+        "XLA_FLAGS": f"{QUICK} --xla_force_host_platform_device_count=2",
         "KERAS_DISTRIBUTION_JOB_ADDRESSES": f"127.0.0.1:{free_port()}",
         "KERAS_DISTRIBUTION_NUM_PROCESSES": "2",
     }
@@ -240,5 +251,5 @@ def test_two_processes_of_two_devices(tmp_path: Path):
         for index in range(2)
     ]
     replicas.finish(*processes)
-    replicas.finish(replicas.child("jax", "train", tmp_path / "one", "none", XLA_FLAGS=quick))
+    replicas.finish(replicas.child("jax", "train", tmp_path / "one", "none", XLA_FLAGS=QUICK))
     assert_equal_logs(tmp_path / "two", tmp_path / "one")

@@ -136,6 +136,7 @@ NETWORKS = {
 }
 
 
+@pytest.mark.each_backend
 @pytest.mark.parametrize("network", NETWORKS)
 def test_a_resumed_run_is_the_uninterrupted_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, network: str

@@ -215,6 +215,7 @@ class TestBatches:
         with pytest.raises(Exception, match=message):
             epoch(data.batches(ArraySource(2, make), 1, feed=feed))
 
+    @pytest.mark.each_backend
     def test_fit_sees_every_sample_of_every_epoch(self, feed):
         """Keras looks at a batch before it trains: that must not shift or repeat an epoch."""
         if feed == "pydataset" and keras.backend.backend() == "tensorflow":
@@ -544,6 +545,7 @@ class TestPlaceWithinAnEpoch:
         batches.set_state({"epoch": 0, "batch": 9})
         assert len(epoch(batches)) == 1 and sum(source.loads) == 2
 
+    @pytest.mark.each_backend
     @pytest.mark.skipif(
         keras.backend.backend() == "tensorflow", reason="Keras' trainer fetches ahead there"
     )
@@ -631,6 +633,7 @@ def run_python(code: str, backend: str) -> str:
     return done.stdout
 
 
+@pytest.mark.each_backend
 @pytest.mark.skipif(keras.backend.backend() == "tensorflow", reason="Keras itself imports it")
 def test_import_leaves_tensorflow_alone():
     code = """
@@ -642,6 +645,7 @@ def test_import_leaves_tensorflow_alone():
     assert "tensorflow" not in loaded and "keras" in loaded
 
 
+@pytest.mark.each_backend
 @pytest.mark.skipif(keras.backend.backend() == "tensorflow", reason="tests life without it")
 def test_fit_without_tensorflow():
     code = """

@@ -281,6 +281,7 @@ def test_the_size_of_the_result():
     assert KerasAugment(keras.layers.Pipeline([flip, crop])).crop_size == (20, 24)
 
 
+@pytest.mark.each_backend
 @needs_tensorflow
 def test_beside_our_own_in_every_feed():
     source = ArraySource(6, lambda index: train_pair(index, 36, 48))
@@ -306,6 +307,7 @@ def test_in_the_config_of_a_policy_and_in_a_pickle():
         assert_equal(apply(again, range(2)), expected)
 
 
+@pytest.mark.each_backend
 @pytest.mark.skipif(keras.backend.backend() == "tensorflow", reason="tests life without it")
 def test_without_tensorflow():
     """The backend computes, step by step, and keeps the same promises."""
