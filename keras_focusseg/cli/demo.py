@@ -22,15 +22,23 @@ DEMO_SEED = 2026
 def demo(
     out: Annotated[Path, typer.Option(help="Folder of the gallery.")] = Path("demo"),
     count: Annotated[int, typer.Option(help="Number of scenes.")] = 12,
+    preset: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Name of a preset, hf://owner/name, or a folder such as runs/x/best; may be given "
+            "again. By default the best of each network."
+        ),
+    ] = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Write into a folder that holds other files.")
     ] = False,
 ) -> None:
-    """Segment synthetic street scenes with every shipped preset and write an HTML gallery.
+    """Segment synthetic street scenes with the best presets and write an HTML gallery.
 
-    The scenes come from a seed that no training saw. Nothing is downloaded.
+    The scenes come from a seed that no training saw. Nothing is downloaded, unless a preset is
+    named by an address.
 
-    Example: focusseg demo --out demo
+    Example: focusseg demo --out demo --preset fornet_mobilenet_v2_synthetic_streets
     """
     _check_folder(out, overwrite)
     from keras_focusseg import data, inference, presets
@@ -38,21 +46,22 @@ def demo(
 
     console = Console(width=max(100, Console().width))
     source = data.Cached(data.SyntheticStreets(count, seed=DEMO_SEED, split="test"))
-    shipped = [name for name in presets.names() if presets.record(name).weights is not None]
+    places = preset or presets.best()
+    records = [presets.record(place) for place in places]  # before any work: they may be mistyped
     start = time.perf_counter()
     table = Table("preset", "mIoU", "boundary F1", "ms per image", title="Synthetic street scenes")
     columns = []
     with Progress(console=console, transient=True) as progress:
-        for name in shipped:
-            task = progress.add_task(name, total=len(source))
-            model = presets.load(name)
+        for place, record in zip(places, records, strict=True):
+            task = progress.add_task(record.name, total=len(source))
+            model = presets.load(place)
             inference.predict_logits(model, source.load(0).image)  # compiles outside the timing
             scores = inference.evaluate(
                 model, source, on_image=functools.partial(_advance, progress, task)
             )
-            columns.append(gallery.Column(name, model, scores))
+            columns.append(gallery.Column(record.name, model, scores))
             table.add_row(
-                name,
+                record.name,
                 f"{100 * scores.mean_iou:.1f}",
                 f"{100 * scores.boundary['boundary_f1']:.1f}",
                 f"{1000 * scores.seconds_per_image:.0f}",

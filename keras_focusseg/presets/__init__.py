@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from keras_focusseg.presets.record import PresetRecord, check_name, names, record
+from keras_focusseg.presets.record import PresetRecord, best, check_name, names, record
 
 if TYPE_CHECKING:
     from keras_focusseg.presets.registry import load, network_class, save
@@ -26,6 +26,7 @@ else:
 
 __all__ = [
     "PresetRecord",
+    "best",
     "check_name",
     "load",
     "names",

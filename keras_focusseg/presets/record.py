@@ -128,6 +128,28 @@ def names(pattern: str = "*") -> list[str]:
     return sorted(fnmatch.filter((path.stem for path in CATALOG.glob("*.json")), pattern))
 
 
+def best() -> list[str]:
+    """Of each network, the preset of the package whose first score has the highest mean IoU.
+
+    Scores on different data are not comparable; this is a choice of what to look at first.
+
+    Example:
+        ```python
+        from keras_focusseg import presets
+
+        models = [presets.load(name) for name in presets.best()]
+        ```
+    """
+    found: dict[str, PresetRecord] = {}
+    for name in names():
+        preset = record(name)
+        if preset.weights is not None and preset.scores:
+            other = found.get(preset.network)
+            if other is None or preset.scores[0]["mean_iou"] > other.scores[0]["mean_iou"]:
+                found[preset.network] = preset
+    return [preset.name for preset in found.values()]
+
+
 def record(name: str | Path) -> PresetRecord:
     """The record of a preset: what it is, what it scored, its terms.
 

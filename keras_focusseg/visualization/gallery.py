@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import html
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,7 @@ h2 {{ font-size: 1.05rem; margin: 2rem 0 .5rem; }}
 table.scores {{ border-collapse: collapse; margin: 1rem 0; background: white; }}
 .scores th, .scores td {{ padding: .35rem .9rem; border: 1px solid #dde3ea; text-align: right; }}
 .scores th:first-child, .scores td:first-child {{ text-align: left; }}
-.row {{ display: grid; grid-template-columns: repeat(4, 1fr); gap: 8px; margin-bottom: 8px; }}
+.row {{ display: grid; grid-template-columns: repeat(3, 1fr); gap: 8px; margin-bottom: 8px; }}
 figure {{ margin: 0; }} figure img {{ width: 100%; display: block; border-radius: 4px; }}
 figcaption {{ font-size: .8rem; color: #556; padding: .2rem 0 .3rem; }}
 p {{ max-width: 60rem; }}
@@ -48,6 +48,9 @@ p {{ max-width: 60rem; }}
 """
 
 _INTRO = "The scenes were drawn by the synthetic source from a seed that no training saw."
+_REST = "Of a network with more signals, four are shown; <code>model.inspect</code> gives all."
+_MOST_SIGNALS = 4
+"""With the prediction and the errors, six pictures a network and scene: more is not looked at."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,7 +84,7 @@ def write(folder: str | Path, source: Any, columns: Sequence[Column]) -> Path:
     space = source.label_space
     legend(space, columns=6).save(folder / "legend.png")
     scenes = []
-    panels: dict[Panel, None] = {}  # of all networks, in order
+    panels: dict[Panel, None] = {}  # those shown of all networks, in order
     signals: set[str] = set()
     for i in range(len(source)):
         sample = source.load(i)
@@ -93,7 +96,7 @@ def write(folder: str | Path, source: Any, columns: Sequence[Column]) -> Path:
                 {"image": Image.fromarray(sample.image), "truth": truth},
             )
         ]
-        for column in columns:
+        for number, column in enumerate(columns):
             seen = column.model.inspect(sample.image[None])
             labels = seen["logits"][0].argmax(-1).astype("uint8")
             wrong = (labels != sample.mask) & (sample.mask != 255)
@@ -101,10 +104,11 @@ def write(folder: str | Path, source: Any, columns: Sequence[Column]) -> Path:
                 f"{column.name}: prediction": overlay(sample.image, labels, space, 0.75),
                 f"errors ({100 * wrong.mean():.1f} % of the pixels)": _errors(sample.image, wrong),
             }
-            pictures |= signal_pictures(sample.image, seen, column.model.panels)
-            panels |= dict.fromkeys(column.model.panels)
+            shown = _few(column.model.panels, seen)
+            pictures |= signal_pictures(sample.image, seen, shown)
+            panels |= dict.fromkeys(shown)
             signals |= set(seen)
-            rows.append(_row(folder, f"scene{i:02d}_{column.name}", pictures))
+            rows.append(_row(folder, f"scene{i:02d}_network{number}", pictures))
         scenes.append(f"<h2>Scene {i + 1}</h2>\n" + "\n".join(rows))
     notes = [f"<b>{title}</b> {html.escape(text)}" for title, text in signal_notes(signals, panels)]
     wheel = ""
@@ -115,13 +119,25 @@ def write(folder: str | Path, source: Any, columns: Sequence[Column]) -> Path:
     files.write_text(
         page,
         _PAGE.format(
-            intro=" ".join([_INTRO, *notes]),
+            intro=" ".join([_INTRO, *notes, _REST]),
             table=_table(columns),
             wheel=wheel,
             scenes="\n".join(scenes),
         ),
     )
     return page
+
+
+def _few(panels: Sequence[Panel], seen: Collection[str]) -> list[Panel]:
+    """The panels with few of the drawings that are there, spread over all of them."""
+    there = list(drawings_of(seen, panels))
+    places = np.linspace(0, len(there) - 1, min(_MOST_SIGNALS, len(there))).round().astype(int)
+    kept = {there[place] for place in places}
+    few = (
+        dataclasses.replace(panel, drawings=tuple(d for d in panel.drawings if d in kept))
+        for panel in panels
+    )
+    return [panel for panel in few if panel.drawings]
 
 
 def _row(folder: Path, stem: str, pictures: dict[str, Image.Image]) -> str:

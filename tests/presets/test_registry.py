@@ -40,6 +40,14 @@ def test_names_are_sorted_and_take_wildcards() -> None:
     assert presets.names("nothing*") == []
 
 
+def test_the_best_preset_of_each_network() -> None:
+    best = {presets.record(name).network: presets.record(name) for name in presets.best()}
+    shipped = [presets.record(name) for name in SHIPPED]
+    assert set(best) == {record.network for record in shipped} and len(presets.best()) == len(best)
+    for record in shipped:
+        assert best[record.network].scores[0]["mean_iou"] >= record.scores[0]["mean_iou"]
+
+
 @pytest.mark.parametrize("name", presets.names())
 def test_every_record_prints_as_a_card_and_fits_its_classes(name: str) -> None:
     record = presets.record(name)
