@@ -41,6 +41,7 @@ BACKEND_FREE = (
     "label_spaces/",
     "metrics/test_boundary.py",
     "metrics/test_confusion.py",
+    "metrics/test_per_image.py",
     "models/test_fornet_loss.py",
     "models/test_fornet_numerics.py",
     "models/test_fornet_regions.py",

@@ -9,6 +9,9 @@ from typing import Any
 from keras_focusseg import files
 from keras_focusseg.files import MARK
 
+VIDEOS = (".mp4", ".mkv")
+"""Suffixes of the videos that the program writes."""
+
 _NEAR = 4096
 
 
@@ -33,13 +36,18 @@ def check_output(path: Path | None, overwrite: bool) -> None:
 
 
 def is_result(path: Path) -> bool:
-    """Whether the program wrote a file, by its mark; an empty file is nobody's."""
+    """Whether the program wrote a file, by its mark; an empty file is nobody's.
+
+    The mark stands near the beginning, and in videos near the end.
+    """
     try:
         with open(path, "rb") as file:
             start = file.read(_NEAR)
+            file.seek(max(0, path.stat().st_size - _NEAR))
+            end = file.read(_NEAR)
     except OSError:
         return False
-    return not start or MARK.encode() in start
+    return not start or MARK.encode() in start or (path.suffix in VIDEOS and MARK.encode() in end)
 
 
 def write_json(path: Path, values: Mapping[str, Any]) -> None:

@@ -24,8 +24,8 @@ def segment(
     images: Annotated[
         list[str],
         typer.Argument(
-            help="Pictures, folders of pictures, patterns such as 'trip/**/*.jpg'; - for a list of "
-            "them on the standard input, one a line.",
+            help="Pictures, folders of pictures, patterns such as 'trip/**/*.jpg', videos, cameras "
+            "such as /dev/video0; - for a list of them on the standard input, one a line.",
             show_default=False,
         ),
     ],
@@ -65,6 +65,10 @@ def segment(
     precision: Annotated[
         str | None, typer.Option(help="mixed_bfloat16, mixed_float16 or float32.")
     ] = None,
+    smoothing: Annotated[
+        float, typer.Option(help="Videos: weight of the frames before, 0..1; 0 for none.")
+    ] = 0.0,
+    frames: Annotated[int | None, typer.Option(help="Videos: end after so many frames.")] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Leave out pictures whose results are there.")
     ] = False,
@@ -76,7 +80,8 @@ def segment(
 
     NAME_labels.png holds the class of each pixel as its value, with the classes' colours as
     palette. A picture that cannot be read is named and left out, and the end is 1. In a folder,
-    results of an earlier run are left out.
+    results of an earlier run are left out. Of a video it writes NAME_overlay.mp4, with its frame
+    rate and sound, and NAME_video.json.
 
     Example: focusseg segment street.jpg holiday/ --preset fornet_mobilenet_v2_camvid
     """
@@ -91,23 +96,38 @@ def segment(
         raise ValueError(f"--opacity must be in 0..1, got {opacity}.")
     if ids not in ("train", "dataset"):
         raise ValueError(f"--ids must be train or dataset, got {ids!r}.")
+    if not 0 <= smoothing < 1 or (frames is not None and frames < 1):
+        raise ValueError(
+            f"--smoothing must be 0 or more and below 1, --frames 1 or more; got {smoothing} and "
+            f"{frames}."
+        )
     files.check_folder(output)
     from keras_focusseg import inference, presets
     from keras_focusseg.inference.results import result_names
 
-    inference.Procedure(**settings, batch_size=batch_size)  # refuses what is not possible
+    procedure = inference.Procedure(**settings, batch_size=batch_size)
     result_names("", kinds)
     paths = _pictures(images)
+    videos = {path: _video_results(path, output) for path in paths if _is_video(path)}
+    paths = [path for path in paths if path not in videos]
     _check_results(paths, output, kinds, overwrite)
+    for path, places in videos.items():
+        _check_video(path, places, overwrite)
     weights = presets.record(preset).weights or {}
     run = {"preset": preset, "weights": weights.get("sha256"), "precision": precision}
     run |= {**settings, "write": list(kinds), "ids": ids, "opacity": opacity}
-    asked = len(paths)
+    run |= {"smoothing": smoothing, "frames": frames}
+    asked = len(paths) + len(videos)
     if resume:
         _check_same_run(output, run)
-        paths = [path for path in paths if not _is_done(path, output, kinds)]
-        print(f"{asked - len(paths)} of {asked} pictures are done already.")
-        if not paths:
+        paths = [
+            path
+            for path in paths
+            if not _is_done(path, [output / name for name in result_names(path.stem, kinds)])
+        ]
+        videos = {path: places for path, places in videos.items() if not _is_done(path, places)}
+        print(f"{asked - len(paths) - len(videos)} of {asked} pictures are done already.")
+        if not paths and not videos:
             return
     model = presets.load(preset, dtype=precision)
     left_out: list[str] = []
@@ -132,16 +152,29 @@ def segment(
             )
             for result in found:
                 if not written:
-                    output.mkdir(parents=True, exist_ok=True)
-                    files.write_json(output / RUN, {"origin": files.MARK, **run})
+                    _write_run(output, run)
                 written += len(
                     inference.write_results(result, output, kinds, ids=_ids(ids), opacity=opacity)
                 )
                 print(_line(by_name[result.name], result))
                 progress.update(task, completed=written // len(kinds) + len(left_out))
+    if videos:
+        _write_run(output, run)
+    for path, places in videos.items():
+        options = {"procedure": procedure, "smoothing": smoothing, "max_frames": frames}
+        try:
+            faults = _segment_video(model, path, places, {**options, "opacity": opacity})
+        except (ValueError, OSError) as error:
+            faults = [str(error)]
+        else:
+            written += len(places)
+        for fault in faults:
+            print(f"focusseg: {path}: {fault}", file=sys.stderr)
+        left_out += [str(path)] if faults else []
     print(f"Written: {written} files in {output}")
     if left_out:
-        print(f"{len(left_out)} of {len(paths)} pictures left out:", file=sys.stderr)
+        told = f"{len(left_out)} of {len(paths) + len(videos)} pictures left out"
+        print(f"{told}{' or cut short' if videos else ''}:", file=sys.stderr)
         print("\n".join(f"  {name}" for name in left_out), file=sys.stderr)
         raise typer.Exit(1)
 
@@ -254,15 +287,72 @@ def _check_same_run(output: Path, run: dict[str, Any]) -> None:
             )
 
 
-def _is_done(path: Path, output: Path, kinds: tuple[str, ...]) -> bool:
-    """Whether all results are there, by their marks, and no older than the picture."""
-    from keras_focusseg.inference.results import result_names
+def _write_run(output: Path, run: dict[str, Any]) -> None:
+    output.mkdir(parents=True, exist_ok=True)
+    files.write_json(output / RUN, {"origin": files.MARK, **run})
 
-    places = [output / name for name in result_names(path.stem, kinds)]
+
+def _is_done(path: Path, places: Sequence[Path]) -> bool:
+    """Whether all results are there, by their marks, and no older than what they were made of."""
     return all(
         place.is_file()
-        and place.stat().st_size
+        and place.stat().st_size > 0
         and outputs.is_result(place)
         and place.stat().st_mtime >= path.stat().st_mtime
         for place in places
     )
+
+
+# Videos --------------------------------------------------------------------------------------
+
+
+def _is_video(path: Path) -> bool:
+    from keras_focusseg.inference.video import SUFFIXES, is_camera
+
+    return path.suffix.lower() in SUFFIXES or is_camera(path)
+
+
+def _video_results(path: Path, output: Path) -> list[Path]:
+    """The video and the figures that are written for a video, if it can be opened."""
+    from keras_focusseg.inference.video import result_suffix
+
+    try:
+        suffix = result_suffix(path)
+    except ValueError:  # told when its turn comes
+        suffix = ".mp4"
+    return [output / f"{path.stem}_overlay{suffix}", output / f"{path.stem}_video.json"]
+
+
+def _check_video(path: Path, places: Sequence[Path], overwrite: bool) -> None:
+    for place in places:
+        if place.resolve() == path.resolve():
+            raise ValueError(
+                f"The result of {path} would be written over it; name another --output."
+            )
+        outputs.check_output(place, overwrite)
+
+
+def _segment_video(
+    model: Any, path: Path, places: Sequence[Path], options: dict[str, Any]
+) -> list[str]:
+    """Writes a video and its figures; returns what was wrong with it."""
+    import dataclasses
+
+    from keras_focusseg import inference
+
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task(str(path), total=options["max_frames"])
+        report = inference.segment_video(
+            model,
+            path,
+            places[0],
+            on_frame=lambda done: progress.update(task, completed=done),
+            **options,
+        )
+    figures = dataclasses.asdict(report)
+    files.write_json(places[1], {"origin": files.MARK, "video": str(path), **figures})
+    print(
+        f"{path}: {report.frames} frames, {report.rate:.2f} a second, "
+        f"sound {report.sound or 'none'}; {100 * report.flicker:.2f} % of the still pixels flicker"
+    )
+    return list(report.faults)

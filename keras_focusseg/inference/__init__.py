@@ -6,6 +6,7 @@ from keras_focusseg.inference.procedure import Procedure
 from keras_focusseg.inference.profile import Latency, Part, Profile, profile
 from keras_focusseg.inference.results import write_results
 from keras_focusseg.inference.segment import Segmentation, predict_logits, segment
+from keras_focusseg.inference.video import VideoReport, segment_video
 
 __all__ = [
     "Evaluation",
@@ -14,11 +15,13 @@ __all__ = [
     "Procedure",
     "Profile",
     "Segmentation",
+    "VideoReport",
     "class_shifts",
     "evaluate",
     "predict_logits",
     "profile",
     "segment",
+    "segment_video",
     "shift_classes",
     "write_results",
 ]

@@ -14,6 +14,7 @@ from PIL import Image
 from keras_focusseg import data, files
 from keras_focusseg.cli import outputs
 from tests.cli.conftest import Done
+from tests.inference.films import film
 
 Run = Callable[..., Done]
 
@@ -95,6 +96,24 @@ def test_a_run_goes_on_where_it_stopped(
     assert "3 of 3 pictures are done" in run(*words, "--resume").stdout
     other = run(*words[:-1], "--resume")
     assert other.returncode == 2 and "was segmented with flip True, now it is False" in other.stderr
+
+
+def test_videos_are_written_with_their_figures(run: Run, preset: Path, tmp_path: Path) -> None:
+    pytest.importorskip("av")
+    film(tmp_path / "in" / "drive.mp4", frames=3)
+    (tmp_path / "in" / "cut.mp4").write_bytes(b"no video")
+    out = tmp_path / "out"
+    words = ("segment", *(tmp_path / "in").iterdir(), "--preset", preset, "--output", out)
+    words = (*words, "--smoothing", 0.5)
+    done = run(*words)
+    assert done.returncode == 1 and "cut.mp4: the video cannot be opened" in done.stderr
+    assert "1 of 2 pictures left out or cut short:" in done.stderr
+    assert "drive.mp4: 3 frames, 12.50 a second, sound aac; " in done.stdout
+    assert names(out) == ["drive_overlay.mp4", "drive_video.json", "segment.json"]
+    assert all(outputs.is_result(path) for path in out.iterdir())
+    assert "1 of 2 pictures are done" in run(*words, "--resume").stdout
+    (out / "drive_overlay.mp4").write_text("mine")
+    assert "drive_overlay.mp4 is there already" in run(*words).stderr
 
 
 def test_a_list_on_the_standard_input(
