@@ -1,6 +1,6 @@
 """Metrics of segmentation: exact counts first, then the figures that are read off them."""
 
-from keras_focusseg.metrics.boundary import BoundaryScores, trimap
+from keras_focusseg.metrics.boundary import BoundaryScores, boundary_scores, trimap
 from keras_focusseg.metrics.confusion import (
     ConfusionMatrix,
     accuracy_per_class,
@@ -19,6 +19,7 @@ __all__ = [
     "ConfusionMatrix",
     "MeanIoU",
     "accuracy_per_class",
+    "boundary_scores",
     "frequency_weighted_iou",
     "iou_per_class",
     "mean_accuracy",

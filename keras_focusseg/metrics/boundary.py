@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
+import functools
+import itertools
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -103,22 +107,100 @@ def trimap(masks: np.ndarray, width: int, ignore_class: int | None = 255) -> np.
     return _near_other_class(labels, valid, int(labels.max(initial=0)) + 1, width, False)
 
 
-def _within_disc(bits: np.ndarray, radius: float) -> np.ndarray:
-    """Each pixel's bits joined with those of all pixels within Euclidean distance `radius`."""
-    joined = np.zeros_like(bits)
-    for dy in range(math.floor(radius) + 1):
-        row = _widened(bits, math.floor(math.sqrt(radius**2 - dy**2)), 1, np.bitwise_or)
-        for shift in {dy, -dy}:
-            _slid_into(joined, row, shift, 0, np.bitwise_or)
-    return joined
+FAR = np.iinfo(np.int32).max
+"""In place of a squared distance: there is none within reach."""
 
 
-def _bit_type(num_classes: int) -> type[np.unsignedinteger]:
-    """The smallest integer with one bit a class, 64 at most: one pass widens all these classes."""
-    for kind in (np.uint8, np.uint16, np.uint32):
-        if num_classes <= 8 * kind().itemsize:
-            return kind
-    return np.uint64
+def nearest_of_class(
+    labels: np.ndarray, edges: np.ndarray, other: np.ndarray, other_edges: np.ndarray, reach: float
+) -> np.ndarray:
+    """How far the boundary pixels of one map are from those of their class in another.
+
+    Pixel by pixel outwards; few are still looking after the first distances.
+
+    Args:
+        labels: Ids (H, W).
+        edges: Its boundary pixels, (H, W) bool.
+        other: Ids (H, W) of the other map.
+        other_edges: Boundary pixels of that.
+        reach: Largest Euclidean distance in pixels.
+
+    Returns:
+        Squared distances (N,) int32 of the `N` pixels of `edges` in reading order, `FAR` where
+        there is none within reach.
+    """
+    side = math.floor(reach)
+    width = labels.shape[1] + 2 * side
+    targets = np.pad(np.where(other_edges, other, other.dtype.type(-1)), side, constant_values=-1)
+    targets = targets.ravel()
+    y, x = np.nonzero(edges)
+    places, wanted, open_ = (y + side) * width + x + side, labels[edges], np.arange(len(y))
+    nearest = np.full(len(y), FAR, np.int32)
+    for squared, shifts in _offsets(reach):
+        found = np.zeros(len(open_), bool)
+        for dy, dx in shifts:
+            found |= targets[places + (dy * width + dx)] == wanted
+        nearest[open_[found]] = squared
+        left = ~found
+        places, wanted, open_ = places[left], wanted[left], open_[left]
+    return nearest
+
+
+@functools.lru_cache(maxsize=16)
+def _offsets(reach: float) -> tuple[tuple[int, tuple[tuple[int, int], ...]], ...]:
+    """Squared distances up to `reach`, nearest first, with the rows and columns to go for each."""
+    side = range(-math.floor(reach), math.floor(reach) + 1)
+    found: dict[int, list[tuple[int, int]]] = {}
+    for dy, dx in itertools.product(side, side):
+        if dy * dy + dx * dx <= reach * reach:
+            found.setdefault(dy * dy + dx * dx, []).append((dy, dx))
+    return tuple((squared, tuple(shifts)) for squared, shifts in sorted(found.items()))
+
+
+@dataclasses.dataclass(frozen=True)
+class BoundaryCounts:
+    """Counts of boundary pixels, from which the scores are read; of one image or a sum of them.
+
+    Args:
+        bands: Intersection and union of the bands of each class, (2, C) int64.
+        edges: For each tolerance and class, matched and all boundary pixels of the prediction, then
+            of the truth, (T, 4, C) int64.
+    """
+
+    bands: np.ndarray
+    edges: np.ndarray
+
+
+def band_iou(bands: np.ndarray) -> np.ndarray:
+    """Boundary IoU of each class from `BoundaryCounts.bands` (..., 2, C): (..., C), NaN if none."""
+    intersection, union = np.moveaxis(np.asarray(bands, "float64"), -2, 0)
+    return np.divide(intersection, union, out=np.full(union.shape, np.nan), where=union > 0)
+
+
+def edge_f1(edges: np.ndarray) -> np.ndarray:
+    """Boundary F1 of each class from `BoundaryCounts.edges` (..., 4, C): (..., C), NaN if none."""
+    hits, predicted, found, true = np.moveaxis(np.asarray(edges, "float64"), -2, 0)
+    precision = np.divide(hits, predicted, out=np.zeros_like(hits), where=predicted > 0)
+    recall = np.divide(found, true, out=np.zeros_like(found), where=true > 0)
+    total = precision + recall
+    f1 = np.divide(2 * precision * recall, total, out=np.zeros_like(total), where=total > 0)
+    return np.where((predicted == 0) & (true == 0), np.nan, f1)
+
+
+def boundary_scores(
+    counts: BoundaryCounts, ignore_class: int | None = None
+) -> dict[str, float | np.ndarray]:
+    """What `BoundaryScores.result` gives, from counts."""
+    iou, f1 = band_iou(counts.bands), edge_f1(counts.edges)
+    if ignore_class is not None and 0 <= ignore_class < len(iou):
+        iou[ignore_class] = f1[:, ignore_class] = np.nan
+    return {
+        "boundary_iou": nan_mean(iou),
+        "boundary_f1": nan_mean(f1[0]),
+        "boundary_iou_per_class": iou,
+        "boundary_f1_per_class": f1[0],
+        "boundary_f1_at": np.array([nan_mean(one) for one in f1]),
+    }
 
 
 class BoundaryScores:
@@ -142,7 +224,7 @@ class BoundaryScores:
     Args:
         num_classes: Number of classes.
         ignore_class: Truth label that is left out, as are labels outside 0 .. num_classes - 1.
-        tolerance: Of the F1, in pixels, >= 0.
+        tolerance: Of the F1, in pixels, >= 0; or several: the first is that of `"boundary_f1"`.
         band: Width d of the bands as a share of the image's diagonal.
         band_pixels: Width d in pixels; takes the place of `band`.
         image_border: Counts the border of the image as a contour of the bands, as the boundary IoU
@@ -167,19 +249,21 @@ class BoundaryScores:
         self,
         num_classes: int,
         ignore_class: int | None = 255,
-        tolerance: float = 2,
+        tolerance: float | Sequence[float] = 2,
         band: float = 0.02,
         band_pixels: int | None = None,
         image_border: bool = False,
     ) -> None:
-        if tolerance < 0 or not band > 0 or (band_pixels is not None and band_pixels < 1):
+        tolerances = tuple(np.atleast_1d(np.asarray(tolerance, "float64")).tolist())
+        bad = not tolerances or min(tolerances) < 0 or not band > 0
+        if bad or (band_pixels is not None and band_pixels < 1):
             raise ValueError(
                 "BoundaryScores needs tolerance >= 0, band > 0 and band_pixels >= 1 or None, got "
                 f"tolerance={tolerance}, band={band}, band_pixels={band_pixels}."
             )
         self.num_classes = int(num_classes)
         self.ignore_class = ignore_class
-        self.tolerance = float(tolerance)
+        self.tolerances = tolerances
         self.band = float(band)
         self.band_pixels = band_pixels
         self.image_border = image_border
@@ -187,8 +271,10 @@ class BoundaryScores:
 
     def reset(self) -> None:
         """Sets all counts to zero."""
-        # Rows: band intersection and union; matched and all pixels of prediction, then of truth.
-        self._counts = np.zeros((6, self.num_classes), dtype=np.int64)
+        self.counts = BoundaryCounts(
+            np.zeros((2, self.num_classes), np.int64),
+            np.zeros((len(self.tolerances), 4, self.num_classes), np.int64),
+        )
 
     def update(self, truth: np.ndarray, prediction: np.ndarray) -> None:
         """Adds one image, or a batch of images of one size.
@@ -206,6 +292,14 @@ class BoundaryScores:
             for pair in zip(truth, prediction, strict=True):
                 self.update(*pair)
             return
+        found = self.count(truth, prediction)
+        self.counts = BoundaryCounts(
+            self.counts.bands + found.bands, self.counts.edges + found.edges
+        )
+
+    def count(self, truth: np.ndarray, prediction: np.ndarray) -> BoundaryCounts:
+        """The counts of one image (H, W), added to nothing; arguments and errors of `update`."""
+        truth, prediction = checked_pair(truth, prediction, "BoundaryScores")
         if truth.ndim != 2:
             raise ValueError(
                 f"BoundaryScores: expected (height, width) or (batch, height, width), got shape "
@@ -216,13 +310,14 @@ class BoundaryScores:
         )
         kind = np.int16 if self.num_classes < np.iinfo(np.int16).max else np.int32
         truth, prediction = (np.where(valid, x, 0).astype(kind) for x in (truth, prediction))
-        self._count_bands(truth, prediction, valid)
-        self._count_boundaries(truth, prediction, valid)
+        return BoundaryCounts(
+            self._bands(truth, prediction, valid), self._edges(truth, prediction, valid)
+        )
 
     def _bins(self, labels: np.ndarray) -> np.ndarray:
         return np.bincount(labels, minlength=self.num_classes)
 
-    def _count_bands(self, truth: np.ndarray, prediction: np.ndarray, valid: np.ndarray) -> None:
+    def _bands(self, truth: np.ndarray, prediction: np.ndarray, valid: np.ndarray) -> np.ndarray:
         reach = self.band_pixels or max(1, round(self.band * math.hypot(*truth.shape)))
         true_band, predicted_band = (
             _near_other_class(x, valid, self.num_classes, reach, self.image_border)
@@ -230,38 +325,22 @@ class BoundaryScores:
         )
         both = true_band & predicted_band & (truth == prediction)
         intersection = self._bins(truth[both])
-        in_truth, in_prediction = (
-            self._bins(truth[true_band]),
-            self._bins(prediction[predicted_band]),
-        )
-        self._counts[0] += intersection
-        self._counts[1] += in_truth + in_prediction - intersection
+        union = self._bins(truth[true_band]) + self._bins(prediction[predicted_band]) - intersection
+        return np.stack([intersection, union])
 
-    def _count_boundaries(
-        self, truth: np.ndarray, prediction: np.ndarray, valid: np.ndarray
-    ) -> None:
-        edges = [
+    def _edges(self, truth: np.ndarray, prediction: np.ndarray, valid: np.ndarray) -> np.ndarray:
+        true_edges, predicted_edges = (
             _near_other_class(x, valid, self.num_classes, 1, False) for x in (truth, prediction)
-        ]
-        for row, (own, other) in ((2, (1, 0)), (4, (0, 1))):
-            labels = (truth, prediction)[own][edges[own]]
-            matched = self._matched((truth, prediction)[other], edges[other], labels, edges[own])
-            self._counts[row] += self._bins(labels[matched])
-            self._counts[row + 1] += self._bins(labels)
-
-    def _matched(
-        self, other: np.ndarray, other_edges: np.ndarray, labels: np.ndarray, edges: np.ndarray
-    ) -> np.ndarray:
-        """Which of the boundary pixels `edges` with `labels` have a partner in the other map."""
-        kind = _bit_type(self.num_classes)
-        width = 8 * kind().itemsize
-        matched = np.zeros(labels.shape, dtype=bool)
-        for first in range(0, self.num_classes, width):
-            here = other_edges & (other // width == first // width)
-            bits = np.where(here, kind(1) << (other % width).astype(kind), kind(0))
-            reached = _within_disc(bits, self.tolerance)[edges] >> (labels % width).astype(kind)
-            matched |= (labels // width == first // width) & ((reached & kind(1)) == 1)
-        return matched
+        )
+        pairs = ((prediction, predicted_edges), (truth, true_edges))
+        counts = np.zeros((len(self.tolerances), 4, self.num_classes), np.int64)
+        for row, own, other in ((0, *pairs), (2, *pairs[::-1])):
+            labels = own[0][own[1]]
+            squared = nearest_of_class(*own, *other, max(self.tolerances))
+            for number, tolerance in enumerate(self.tolerances):
+                counts[number, row] = self._bins(labels[squared <= tolerance**2])
+            counts[:, row + 1] = self._bins(labels)
+        return counts
 
     def result(self) -> dict[str, float | np.ndarray]:
         """The scores so far, all shares of 1.
@@ -269,21 +348,6 @@ class BoundaryScores:
         Returns:
             `"boundary_iou"` and `"boundary_f1"`, means over classes (float), and
             `"boundary_iou_per_class"`, `"boundary_f1_per_class"`, (C,) float64 with NaN for classes
-            without a boundary.
+            without a boundary; `"boundary_f1_at"`, (T,) float64, the mean F1 at each tolerance.
         """
-        intersection, union, hits, predicted, found, true = self._counts.astype(np.float64)
-        missing = np.full(self.num_classes, np.nan)
-        iou = np.divide(intersection, union, out=missing.copy(), where=union > 0)
-        precision = np.divide(hits, predicted, out=np.zeros_like(hits), where=predicted > 0)
-        recall = np.divide(found, true, out=np.zeros_like(found), where=true > 0)
-        total = precision + recall
-        f1 = np.divide(2 * precision * recall, total, out=np.zeros_like(total), where=total > 0)
-        f1[(predicted == 0) & (true == 0)] = np.nan
-        if self.ignore_class is not None and 0 <= self.ignore_class < self.num_classes:
-            iou[self.ignore_class] = f1[self.ignore_class] = np.nan
-        return {
-            "boundary_iou": nan_mean(iou),
-            "boundary_f1": nan_mean(f1),
-            "boundary_iou_per_class": iou,
-            "boundary_f1_per_class": f1,
-        }
+        return boundary_scores(self.counts, self.ignore_class)
