@@ -55,6 +55,7 @@ def test_two_windows_side_by_side(model: models.FoRNet, picture: np.ndarray) -> 
     np.testing.assert_allclose(batches.confidence, found.confidence, atol=1e-5)
 
 
+@pytest.mark.each_backend
 def test_mirror_images_and_scales_are_averaged(model: models.FoRNet, picture: np.ndarray) -> None:
     mirrored = probabilities(model, np.ascontiguousarray(picture[:, ::-1]))[:, ::-1]
     expected = (probabilities(model, picture) + mirrored) / 2
