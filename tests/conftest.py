@@ -62,8 +62,7 @@ BACKEND_FREE = (
     "test_image_data_format.py",
     "test_readme.py",
     "test_walls.py",
-    "training/test_fit.py",
-    "training/test_recipe.py",
+    "training/",
     "visualization/",
     "keras_focusseg/backbones/",  # the examples in its docstrings
 )

@@ -239,7 +239,6 @@ def test_real_weights_start_training_where_inference_stands(shared_dir: Path) ->
     references.assert_close(training_mode(model, images), references.run(model, images), 1e-3)
 
 
-@pytest.mark.each_backend
 def test_eager_call_takes_uint8_and_float() -> None:
     model = MobileNetV2(alpha=0.35)
     randomize_weights(model)

@@ -7,6 +7,8 @@ import pytest
 from keras_focusseg import optimizers
 from keras_focusseg.training import StopOnNaN, TrainingDiverged, ValidateAverages
 
+pytestmark = pytest.mark.each_backend
+
 
 def small_model(optimizer: keras.optimizers.Optimizer) -> keras.Model:
     inputs = keras.Input((3,))

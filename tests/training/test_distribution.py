@@ -17,6 +17,7 @@ from keras_focusseg import _replicas, data, training
 from tests.models import tiny
 from tests.training import replicas
 
+pytestmark = pytest.mark.each_backend
 BACKEND = keras.backend.backend()
 QUICK = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
 

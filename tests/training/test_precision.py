@@ -9,6 +9,7 @@ import pytest
 from keras_focusseg import training
 from tests.models import tiny
 
+pytestmark = pytest.mark.each_backend
 STEPS = 20
 
 
