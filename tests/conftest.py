@@ -56,6 +56,7 @@ BACKEND_FREE = (
     "presets/",
     "streets/",
     "test_backend.py",
+    "test_comparison.py",
     "test_docs.py",
     "test_errors.py",
     "test_files.py",

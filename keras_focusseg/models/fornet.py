@@ -137,7 +137,7 @@ class FoRNet(Segmenter):
         else:
             f = _top_down(pyramid, filters)
         z = _selector(f, selector_filters)  # Eq. (1), (B, h, w, 1)
-        masks = TopKMasks(ratios, name="top_k")(z)  # Eq. (2), (B, h, w, R)
+        masks = self.choose_cells(z, ratios)  # Eq. (2), (B, h, w, R)
         f_context = _global_context(f, context_filters) if context_filters else f  # Eq. (4)
 
         stride = backbones.pyramid_stride(encoder, "P3" if neck else "P5")
@@ -189,6 +189,19 @@ class FoRNet(Segmenter):
             "dice": dice_weight,
             "selector": selector_weight,
         }
+
+    @staticmethod
+    def choose_cells(z: keras.KerasTensor, ratios: Sequence[float]) -> keras.KerasTensor:
+        """The cells that each branch sees, Eq. (2); a subclass may choose others.
+
+        Args:
+            z: Score logits (B, h, w, 1).
+            ratios: Share of the cells, of each branch.
+
+        Returns:
+            Masks (B, h, w, branches) of zeros and ones.
+        """
+        return TopKMasks(ratios, name="top_k")(z)
 
     def loss_terms(self, y: Any, y_pred: Mapping[str, Any], sample_weight: Any = None) -> dict:
         """Eq. (8): cross-entropy, Dice, and the selector's loss against class boundaries.

@@ -1,0 +1,201 @@
+"""Networks and their parts side by side: one encoder, the same data, steps and augmentation.
+
+    python benchmarks/comparison.py --data-root CamVid \
+        --backbone-weights mobilenet_edgetpu_slim_cityscapes.npz --epochs 20 --seeds 0 1 2
+    python docs/make_comparison.py
+
+Trains the three networks, each with what its paper invented switched off in turn, and DeepLabV3+
+and a plain feature pyramid, all on MobileNet-EdgeTPU, by one recipe's data and rates with the
+schedule fitted to the epochs given. Scores the averaged weights of the last epoch on the whole
+validation split (single scale, no flip) and counts what each costs at 480x360: parameters,
+multiply-accumulates, median latency, the peak of the activations.
+
+Every pair of cell and seed is a folder of its own under `runs/comparison`: what is finished is not
+run again, what was stopped goes on. Writes `benchmarks/results/comparison.csv` after each, with
+all that is finished at this budget. The latency wants a quiet machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import dataclasses
+import fnmatch
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import baselines  # registers its networks
+import keras
+from rich.progress import track
+
+from keras_focusseg import data, files, inference, presets, training
+from keras_focusseg.training.run_folder import newest_checkpoint
+
+RECIPES = Path(__file__).resolve().parents[1] / "recipes"
+RESULTS = Path(__file__).resolve().parent / "results" / "comparison.csv"
+DATA = "fornet_mobilenet_edgetpu_crops_camvid"  # data, augmentation and rates, for all cells
+SCRNET, SERNET = "scrnet_mobilenet_edgetpu_camvid", "sernet_former_mobilenet_edgetpu_camvid"
+SIZE = (360, 480)
+
+
+@dataclasses.dataclass(frozen=True)
+class Cell:
+    """One network of the comparison.
+
+    Args:
+        recipe: The recipe that says its arguments; None for a baseline, which has its own.
+        changes: Arguments in place of those.
+        network: Its class; by default the recipe's.
+        of: The cell that it is a variant of.
+    """
+
+    recipe: str | None
+    changes: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    network: str | None = None
+    of: str | None = None
+
+
+DEEPLAB = {"filters": 128, "dilation_rates": (3, 6, 9)}  # as SERNet-Former's, for small crops
+DEEPLAB_NAME = f"{baselines.PACKAGE}>{baselines.DeepLabV3Plus.__name__}"
+FPN_NAME = f"{baselines.PACKAGE}>{baselines.PlainFPN.__name__}"
+RANDOM_NAME = f"{baselines.PACKAGE}>{baselines.RandomCellsFoRNet.__name__}"
+CELLS = {
+    "DeepLabV3+": Cell(None, DEEPLAB, DEEPLAB_NAME),
+    "DeepLabV3+, Dice": Cell(None, {**DEEPLAB, "dice_weight": 1.0}, DEEPLAB_NAME),
+    "FPN": Cell(None, {}, FPN_NAME),
+    "FPN, Dice": Cell(None, {"dice_weight": 1.0}, FPN_NAME),
+    "FoR-Net": Cell(DATA),
+    "FoR-Net, all cells": Cell(DATA, {"ratios": (1.0, 1.0, 1.0, 1.0)}, of="FoR-Net"),
+    "FoR-Net, random cells": Cell(DATA, network=RANDOM_NAME, of="FoR-Net"),
+    "SCRNet": Cell(SCRNET),
+    "SCRNet, SRM off": Cell(SCRNET, {"upsampling": "bilinear"}, of="SCRNet"),
+    "SCRNet, CRM off": Cell(SCRNET, {"context": "none"}, of="SCRNet"),
+    "SCRNet, contrastive loss off": Cell(SCRNET, {"contrast_weight": 0.0}, of="SCRNet"),
+    "SERNet-Former": Cell(SERNET),
+    "SERNet-Former, AbM off": Cell(SERNET, {"attention_boosting": False}, of="SERNet-Former"),
+    "SERNet-Former, DbN off": Cell(SERNET, {"bridge": False}, of="SERNet-Former"),
+    "SERNet-Former, AfN off": Cell(SERNET, {"afn1": False, "afn2": False}, of="SERNet-Former"),
+}
+
+
+def recipe_of(
+    cell: Cell, epochs: int, crop: tuple[int, int], batch_size: int, seed: int, start: str | None
+) -> training.Recipe:
+    """The run of a cell: the common recipe with its network, fitted to the budget."""
+    common = training.load_recipe(RECIPES / f"{DATA}.py")
+    config: dict[str, Any] = {
+        "backbone": "mobilenet_edgetpu",
+        "output_stride": 16,
+        "class_weights": common.network_config["class_weights"],
+    }
+    network = cell.network
+    share = epochs / common.epochs
+    if cell.recipe is not None:
+        own = training.load_recipe(RECIPES / f"{cell.recipe}.py")
+        config, network = dict(own.network_config), network or own.network
+    config |= cell.changes
+    if "contrast_warmup" in config:
+        config["contrast_warmup"] = round(config["contrast_warmup"] * share)
+    first, *rest = common.augment["steps"]
+    assert network is not None  # a baseline names its own
+    return common.replace(
+        name="comparison",
+        network=network,
+        network_config=config,
+        augment={"steps": [{**first, "size": crop}, *rest]},
+        epochs=epochs,
+        batch_size=batch_size,
+        warmup_steps=round(common.warmup_steps * share),
+        validate_every=epochs,
+        seed=seed,
+        backbone_weights=start,
+    )
+
+
+def run(name: str, recipe: training.Recipe, root: Path, folder: Path) -> None:
+    """Trains a cell, or goes on with it, and writes its figures to `row.json` of its folder."""
+    resume = newest_checkpoint(folder) is not None
+    best = training.train(recipe, root, folder, resume=resume)
+    model = presets.load(best)
+    options = {**recipe.dataset_options, **recipe.val_options}
+    source = data.open_source(recipe.dataset, root, recipe.val_split, **options)
+    steps = iter(track(range(len(source)), description=name))
+    scores = inference.evaluate(model, source, on_image=lambda done: next(steps, None)).to_score()
+    costs = inference.profile(model, SIZE)
+    assert costs.latency is not None
+    crop = recipe.augment["steps"][0]["size"]
+    row = {
+        "cell": name,
+        "of": CELLS[name].of,
+        "seed": recipe.seed,
+        "epochs": recipe.epochs,
+        "batch_size": recipe.batch_size,
+        "crop": f"{crop[0]}x{crop[1]}",
+        "start": "none" if recipe.backbone_weights is None else Path(recipe.backbone_weights).name,
+        "scored_on": f"{scores['dataset']} {scores['split']}, {scores['frames']} frames of "
+        f"{scores['resolution']}",
+        "mean_iou": scores["mean_iou"],
+        "boundary_f1": scores["boundary_f1"],
+        "parameters": costs.parameters,
+        "gmac": round(costs.macs / 1e9, 3),
+        "ms": round(1000 * costs.latency.seconds, 1),
+        "peak_mb": round(costs.peak_activation_bytes / 1e6, 1),
+        "device": f"{costs.latency.backend} on {costs.latency.device}",
+        **{f"iou {label}": iou for label, iou in scores["iou_per_class"].items()},
+    }
+    files.write_json(folder / "row.json", row)
+    keras.utils.clear_session()
+
+
+def write_table(folder: Path) -> None:
+    """Gathers the rows of every finished run below a folder, in the order of the cells."""
+    rows = [files.read_json(path) for path in folder.glob("*/row.json")]
+    order = list(CELLS)
+    rows.sort(key=lambda row: (order.index(row["cell"]), row["seed"]))
+    RESULTS.parent.mkdir(exist_ok=True)
+    with files.written(RESULTS) as temporary, open(temporary, "w", newline="") as file:
+        writer = csv.DictWriter(file, rows[0], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def main() -> None:
+    """Runs what is not finished yet; writes the table after each run."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--data-root", type=Path, required=True, help="folder of CamVid")
+    parser.add_argument("--backbone-weights", help="where every encoder starts")
+    parser.add_argument("--epochs", type=int, default=20)
+    parser.add_argument("--crop", default="240x320", help="HEIGHTxWIDTH")
+    parser.add_argument("--batch-size", type=int, default=8)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--cells", nargs="+", default=["*"], help="names or wildcards")
+    arguments = parser.parse_args()
+
+    height, width = (int(side) for side in arguments.crop.split("x"))
+    chosen = [n for n in CELLS if any(fnmatch.fnmatch(n, p) for p in arguments.cells)]
+    if not chosen:
+        raise SystemExit(f"No cell is called {arguments.cells}; there are {', '.join(CELLS)}.")
+    budget = f"{arguments.epochs}_epochs_{arguments.crop}_batch_{arguments.batch_size}"
+    start = arguments.backbone_weights
+    folder = Path("runs") / "comparison" / f"{budget}_{Path(start).stem if start else 'random'}"
+    for seed in arguments.seeds:
+        for name in chosen:
+            own = folder / f"{re.sub(r'[^a-z0-9]+', '_', name.lower())}_{seed}"
+            if not (own / "row.json").is_file():
+                recipe = recipe_of(
+                    CELLS[name],
+                    arguments.epochs,
+                    (height, width),
+                    arguments.batch_size,
+                    seed,
+                    start,
+                )
+                run(name, recipe, arguments.data_root, own)
+            write_table(folder)
+    print(RESULTS.read_text())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,120 @@
+"""The comparison of the networks: cells build, baselines train, the page says what is so."""
+
+from __future__ import annotations
+
+import csv
+import importlib
+import inspect
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+
+from keras_focusseg import data, presets
+from tests.conftest import REPOSITORY
+from tests.testers import check_config_round_trip, tiny_backbone
+
+
+@pytest.fixture(scope="module")
+def scripts() -> Iterator[dict[str, Any]]:
+    """The scripts, which are not part of the package."""
+    with pytest.MonkeyPatch.context() as patch:
+        for folder in ("benchmarks", "docs"):
+            patch.syspath_prepend(str(REPOSITORY / folder))
+        names = ("baselines", "comparison", "make_comparison")
+        yield {name: importlib.import_module(name) for name in names}
+
+
+def test_every_cell_is_a_recipe_with_arguments_of_its_network(scripts: dict[str, Any]) -> None:
+    comparison = scripts["comparison"]
+    for name, cell in comparison.CELLS.items():
+        recipe = comparison.recipe_of(cell, 2, (160, 208), 4, 1, None)
+        network = presets.network_class(recipe.network)
+        inspect.signature(network.__init__).bind(None, 11, **recipe.network_config)
+        assert data.augmentation(recipe.augment).crop_size == (160, 208)
+        assert (recipe.epochs, recipe.batch_size, recipe.seed) == (2, 4, 1)
+        assert cell.of is None or name.startswith(f"{cell.of}, ")
+
+
+def test_baselines_train_and_come_back(scripts: dict[str, Any], tmp_path: Path) -> None:
+    baselines = scripts["baselines"]
+    images = np.random.default_rng(0).uniform(0, 255, (2, 32, 48, 3)).astype("float32")
+    masks = np.random.default_rng(1).integers(0, 3, (2, 32, 48))
+    for network, options in (
+        (baselines.DeepLabV3Plus, {"dice_weight": 0.5}),
+        (baselines.PlainFPN, {}),
+    ):
+        model = network(3, tiny_backbone(), filters=8, **options)
+        model.compile()
+        loss = model.fit(images, masks, batch_size=2, verbose=0).history["loss"][0]
+        assert np.isfinite(loss)
+        assert set(model.loss_term_weights()) == {"cross_entropy", *(["dice"] if options else [])}
+        check_config_round_trip(model)
+        model.save_to_preset(tmp_path / model.name)
+        again = presets.load(tmp_path / model.name)
+        expected = model.predict(images, verbose=0)
+        np.testing.assert_allclose(again.predict(images, verbose=0), expected, atol=1e-5)
+
+
+def test_random_cells_are_as_many_and_others(scripts: dict[str, Any]) -> None:
+    z = keras.Input((None, None, 1))
+    model = keras.Model(z, scripts["baselines"].RandomCellsFoRNet.choose_cells(z, (0.1, 0.5)))
+    scores = np.zeros((2, 8, 10, 1), "float32")
+    masks = model.predict(scores, verbose=0)
+    assert masks.sum((1, 2)).tolist() == [[8, 40], [8, 40]]
+    assert (masks[0] != masks[1]).any() and (masks != model.predict(scores, verbose=0)).any()
+
+
+@pytest.mark.parametrize(
+    ("gains", "expected"),
+    [
+        ([], "not compared, no seed was run for both."),
+        ([0.9], "no finding: +0.9 points, from one run."),
+        ([-0.9], "no finding: -0.9 points, from one run."),
+        ([1.2], "helps: +1.2 points, from one run."),
+        ([-1.2], "does not help: -1.2 points, from one run."),
+        ([0.4, 0.2], "helps: +0.3 points (+0.2 to +0.4, 2 seeds)."),
+        ([3.0, -0.2], "no finding: +1.4 points (-0.2 to +3.0, 2 seeds)."),
+        ([-3.0, -1.0], "does not help: -2.0 points (-3.0 to -1.0, 2 seeds)."),
+    ],
+)
+def test_what_differences_allow_to_say(
+    gains: list[float], expected: str, scripts: dict[str, Any]
+) -> None:
+    assert scripts["make_comparison"].verdict(gains, "helps", "does not help") == expected
+
+
+def test_the_page(scripts: dict[str, Any], tmp_path: Path) -> None:
+    common = {
+        "epochs": 2, "batch_size": 8, "crop": "160x208", "start": "none", "scored_on": "a val",
+        "boundary_f1": 0.4, "parameters": 1000, "gmac": 2.5, "ms": 30, "peak_mb": 10,
+        "device": "numpy on paper", "iou sky": 0.9, "iou pole": "",
+    }  # fmt: skip
+    figures = (
+        ("FPN", "", 0, 0.50), ("FoR-Net", "", 0, 0.52), ("FoR-Net", "", 1, 0.54),
+        ("FoR-Net, all cells", "FoR-Net", 0, 0.525), ("FoR-Net, random cells", "FoR-Net", 1, 0.5),
+        ("SCRNet, SRM off", "SCRNet", 0, 0.5),
+    )  # fmt: skip
+    rows = [
+        {"cell": cell, "of": of, "seed": seed, "mean_iou": iou, **common}
+        for cell, of, seed, iou in figures
+    ]
+    with open(tmp_path / "comparison.csv", "w", newline="") as file:
+        writer = csv.DictWriter(file, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+    script = scripts["make_comparison"]
+    runs = script.read_runs(tmp_path / "comparison.csv")
+    page = script.page(runs)
+    assert "| FoR-Net | 53.0 (52.0 to 54.0) | 40.0 | 1,000 | 2.50 | 30 | 10 |" in page
+    assert "- FoR-Net and FPN: ahead: +2.0 points, from one run." in page
+    assert "Top-K selection against all cells: no finding: -0.5 points, from one run." in page
+    assert "Top-K selection against random cells: helps: +4.0 points, from one run." in page
+    assert "SRM:" not in page  # the whole network was not run
+    pytest.importorskip("matplotlib")
+    script.draw(runs, tmp_path)
+    assert (tmp_path / "comparison_cost.png").is_file()
+    assert (tmp_path / "comparison_classes.png").is_file()
