@@ -80,9 +80,31 @@ CELLS = {
 }
 
 
-def recipe_of(
-    cell: Cell, epochs: int, crop: tuple[int, int], batch_size: int, seed: int, start: str | None
-) -> training.Recipe:
+@dataclasses.dataclass(frozen=True)
+class Budget:
+    """What every cell is given.
+
+    Args:
+        epochs: Passes over the training split.
+        steps_per_epoch: Steps of one.
+        crop: Height and width of what is trained on.
+        batch_size: Crops a step.
+        start: Weights of the encoder; None for random ones.
+    """
+
+    epochs: int
+    steps_per_epoch: int
+    crop: tuple[int, int]
+    batch_size: int
+    start: str | None
+
+    def __str__(self) -> str:
+        height, width = self.crop
+        start = "random" if self.start is None else Path(self.start).stem
+        return f"{self.epochs}_epochs_{height}x{width}_batch_{self.batch_size}_{start}"
+
+
+def recipe_of(cell: Cell, budget: Budget, seed: int) -> training.Recipe:
     """The run of a cell: the common recipe with its network, fitted to the budget."""
     common = training.load_recipe(RECIPES / f"{DATA}.py")
     config: dict[str, Any] = {
@@ -91,26 +113,26 @@ def recipe_of(
         "class_weights": common.network_config["class_weights"],
     }
     network = cell.network
-    share = epochs / common.epochs
     if cell.recipe is not None:
         own = training.load_recipe(RECIPES / f"{cell.recipe}.py")
         config, network = dict(own.network_config), network or own.network
     config |= cell.changes
+    steps = budget.epochs * budget.steps_per_epoch
     if "contrast_warmup" in config:
-        config["contrast_warmup"] = round(config["contrast_warmup"] * share)
+        config["contrast_warmup"] = steps // 8  # as in SCRNet's recipe
     first, *rest = common.augment["steps"]
     assert network is not None  # a baseline names its own
     return common.replace(
         name="comparison",
         network=network,
         network_config=config,
-        augment={"steps": [{**first, "size": crop}, *rest]},
-        epochs=epochs,
-        batch_size=batch_size,
-        warmup_steps=round(common.warmup_steps * share),
-        validate_every=epochs,
+        augment={"steps": [{**first, "size": budget.crop}, *rest]},
+        epochs=budget.epochs,
+        batch_size=budget.batch_size,
+        warmup_steps=steps // 15,  # as in the common recipe
+        validate_every=budget.epochs,
         seed=seed,
-        backbone_weights=start,
+        backbone_weights=budget.start,
     )
 
 
@@ -173,26 +195,21 @@ def main() -> None:
     parser.add_argument("--cells", nargs="+", default=["*"], help="names or wildcards")
     arguments = parser.parse_args()
 
-    height, width = (int(side) for side in arguments.crop.split("x"))
     chosen = [n for n in CELLS if any(fnmatch.fnmatch(n, p) for p in arguments.cells)]
     if not chosen:
         raise SystemExit(f"No cell is called {arguments.cells}; there are {', '.join(CELLS)}.")
-    budget = f"{arguments.epochs}_epochs_{arguments.crop}_batch_{arguments.batch_size}"
-    start = arguments.backbone_weights
-    folder = Path("runs") / "comparison" / f"{budget}_{Path(start).stem if start else 'random'}"
+    height, width = (int(side) for side in arguments.crop.split("x"))
+    root, batch = arguments.data_root, arguments.batch_size
+    frames = len(data.open_source("camvid", root, "train"))
+    budget = Budget(
+        arguments.epochs, frames // batch, (height, width), batch, arguments.backbone_weights
+    )
+    folder = Path("runs") / "comparison" / str(budget)
     for seed in arguments.seeds:
         for name in chosen:
             own = folder / f"{re.sub(r'[^a-z0-9]+', '_', name.lower())}_{seed}"
             if not (own / "row.json").is_file():
-                recipe = recipe_of(
-                    CELLS[name],
-                    arguments.epochs,
-                    (height, width),
-                    arguments.batch_size,
-                    seed,
-                    start,
-                )
-                run(name, recipe, arguments.data_root, own)
+                run(name, recipe_of(CELLS[name], budget, seed), root, own)
             write_table(folder)
     print(RESULTS.read_text())
 

@@ -31,11 +31,13 @@ def scripts() -> Iterator[dict[str, Any]]:
 def test_every_cell_is_a_recipe_with_arguments_of_its_network(scripts: dict[str, Any]) -> None:
     comparison = scripts["comparison"]
     for name, cell in comparison.CELLS.items():
-        recipe = comparison.recipe_of(cell, 2, (160, 208), 4, 1, None)
+        recipe = comparison.recipe_of(cell, comparison.Budget(2, 45, (160, 208), 4, None), seed=1)
         network = presets.network_class(recipe.network)
         inspect.signature(network.__init__).bind(None, 11, **recipe.network_config)
         assert data.augmentation(recipe.augment).crop_size == (160, 208)
         assert (recipe.epochs, recipe.batch_size, recipe.seed) == (2, 4, 1)
+        assert recipe.warmup_steps == 6 and recipe.backbone_weights is None
+        assert recipe.network_config.get("contrast_warmup", 11) == 11
         assert cell.of is None or name.startswith(f"{cell.of}, ")
 
 

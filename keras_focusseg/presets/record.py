@@ -93,6 +93,8 @@ class PresetRecord:
                 f"  weights   {self.weights['file']}, {size:.1f} MB {self.weights['dtype']}, "
                 f"SHA-256 {self.weights['sha256'][:16]}..."
             )
+            if "address" in self.weights:
+                lines.append(f"            at {self.weights['address']}")
         for score in self.scores:
             settings = ", ".join(
                 str(score[key])

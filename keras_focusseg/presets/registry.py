@@ -236,7 +236,7 @@ def checked_weights(preset: PresetRecord, record_path: Path) -> Path:
         raise ValueError(
             f"{path} is not the file of {preset.name!r}: its SHA-256 is {found[:16]}..., the "
             f"record says {preset.weights['sha256'][:16]}.... It is damaged or has been replaced; "
-            "install the package anew or train again."
+            "install the package anew, train again, or remove what was fetched, to fetch it anew."
         )
     return path
 

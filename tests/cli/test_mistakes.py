@@ -86,6 +86,8 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("profile PRESET --runs 0", "--runs must be 1 or more"),
         ("profile PRESET --output empty", "empty is a folder; name a file"),
         ("presets nothing", "There is no preset 'nothing'"),
+        ("presets hf://nothing", "'hf://nothing' is no address of a preset"),
+        ("segment a.png --preset hf://nothing", "'hf://nothing' is no address of a preset"),
         ("presets nothing*", "No preset matches 'nothing*'"),
         ("demo --out file", "file is a file; name a folder"),
         ("demo --out two", "two holds files, and is no gallery"),

@@ -179,6 +179,7 @@ def test_weights_that_lie_elsewhere(server: Hub, folder: Path, tmp_path: Path) -
     files = content(folder, address=f"{ADDRESS}@{commit}")
     (tmp_path / "preset.json").write_bytes(files["preset.json"])
     assert isinstance(presets.load(tmp_path), models.FoRNet)
+    assert f"at {ADDRESS}@{commit}" in str(presets.record(tmp_path))
     (tmp_path / "preset.json").write_bytes(content(folder, address=ADDRESS)["preset.json"])
     with pytest.raises(ValueError, match="'weights.address' is .*; expected hf://owner/name@rev"):
         presets.load(tmp_path)
