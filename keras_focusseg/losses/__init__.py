@@ -1,6 +1,7 @@
 """Losses on integer masks and logits: all take `ignore_class`, all are float32 inside."""
 
 from keras_focusseg.losses.boundary import BoundaryTargetBCE, boundary_target
+from keras_focusseg.losses.channel_distillation import ChannelDistillation
 from keras_focusseg.losses.contrastive import PixelContrast
 from keras_focusseg.losses.cross_entropy import CrossEntropy
 from keras_focusseg.losses.dice import Dice
@@ -10,6 +11,7 @@ from keras_focusseg.losses.tversky import Tversky
 
 __all__ = [
     "BoundaryTargetBCE",
+    "ChannelDistillation",
     "CrossEntropy",
     "Dice",
     "Focal",

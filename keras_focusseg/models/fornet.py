@@ -168,13 +168,14 @@ class FoRNet(Segmenter):
                 "aggregated": f_sum,
                 "decoded": y,
             },
+            pyramid=pyramid,
             num_classes=num_classes,
             ignore_class=ignore_class,
             name=name,
         )
         self.backbone = encoder
+        self.cross_entropy = CrossEntropy(ignore_class=ignore_class, class_weights=class_weights)
         self._terms: dict[str, Any] = {
-            "cross_entropy": CrossEntropy(ignore_class=ignore_class, class_weights=class_weights),
             "dice": Dice(ignore_class=ignore_class),
             "selector": BoundaryTargetBCE(
                 num_classes,
@@ -219,7 +220,7 @@ class FoRNet(Segmenter):
             name: loss(y, y_pred["logits"], sample_weight)
             if name in of_logits
             else loss(y, y_pred["selector_logits"])
-            for name, loss in self._terms.items()
+            for name, loss in {"cross_entropy": self.cross_entropy, **self._terms}.items()
             if self._term_weights[name]
         }
 

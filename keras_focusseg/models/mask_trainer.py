@@ -53,6 +53,9 @@ class MaskTrainer(ConfiguredModel):
         """Weight of each term of `loss_terms`."""
         raise NotImplementedError(f"{type(self).__name__} must weight the terms of its loss.")
 
+    def count_step(self) -> None:
+        """Called once a step of training, after its loss; counts nothing by default."""
+
     def compile(
         self,
         optimizer: Any = "auto",
@@ -160,9 +163,17 @@ class MaskTrainer(ConfiguredModel):
         training: bool = True,
     ) -> Any:
         """The compiled loss of masks `y` and outputs `y_pred`, regularisation added."""
+        if self._steps.paper_loss:
+            loss = self._weighted_terms(y, y_pred, sample_weight)
+        else:
+            loss = super().compute_loss(x, y, y_pred["logits"], sample_weight, training)
+        if training:
+            self.count_step()
+        return loss
+
+    def _weighted_terms(self, y: Any, y_pred: Mapping[str, Any], sample_weight: Any) -> Any:
+        """The paper's loss; shows its terms beside it."""
         steps = self._steps
-        if not steps.paper_loss:
-            return super().compute_loss(x, y, y_pred["logits"], sample_weight, training)
         total, shares = 0.0, _replicas.loss_shares()
         weights = self.loss_term_weights()
         means = {mean.name: mean for mean in steps.term_means}

@@ -255,13 +255,14 @@ class SCRNet(Segmenter):
             images,
             outputs,
             signals=signals,
+            pyramid=pyramid,
             num_classes=num_classes,
             ignore_class=ignore_class,
             name=name,
         )
         self.backbone = encoder
         self.contrast_weight, self.contrast_warmup = contrast_weight, contrast_warmup
-        self._cross_entropy = CrossEntropy(ignore_class=ignore_class, class_weights=class_weights)
+        self.cross_entropy = CrossEntropy(ignore_class=ignore_class, class_weights=class_weights)
         self._contrast: PixelContrast | None = None
         if contrast_weight:
             self._contrast = PixelContrast(
@@ -295,7 +296,7 @@ class SCRNet(Segmenter):
             `"cross_entropy"`, and `"contrast"` unless its weight is 0: float32 scalars, unweighted;
             `"contrast"` is 0 during the first `contrast_warmup` steps.
         """
-        terms = {"cross_entropy": self._cross_entropy(y, y_pred["logits"], sample_weight)}
+        terms = {"cross_entropy": self.cross_entropy(y, y_pred["logits"], sample_weight)}
         if self._contrast is not None:
             y = ops.convert_to_tensor(y)
             value = self._contrast(
@@ -306,24 +307,16 @@ class SCRNet(Segmenter):
                 seed=self.anchor_seed,
             )
             # Steps of the optimizer: several batches each where gradients are accumulated.
-            batches = getattr(self.optimizer, "gradient_accumulation_steps", None) or 1
+            optimizer = getattr(self, "optimizer", None)
+            batches = getattr(optimizer, "gradient_accumulation_steps", None) or 1
             warm = self.steps >= batches * self.contrast_warmup
             terms["contrast"] = value * ops.cast(warm, "float32")
         return terms
 
-    def compute_loss(
-        self,
-        x: Any = None,
-        y: Any = None,
-        y_pred: Any = None,
-        sample_weight: Any = None,
-        training: bool = True,
-    ) -> Any:
-        """The compiled loss; in training also counts the step, for the warm-up."""
-        loss = super().compute_loss(x, y, y_pred, sample_weight, training)
-        if training and self._contrast is not None:
+    def count_step(self) -> None:
+        """Counts the step, for the warm-up."""
+        if self._contrast is not None:
             self.steps.assign_add(1)
-        return loss
 
     def loss_term_weights(self) -> dict[str, float]:
         """1 and `contrast_weight`."""

@@ -12,6 +12,7 @@ from keras import ops
 
 from keras_focusseg import presets
 from keras_focusseg.label_spaces import LabelSpace, from_names
+from keras_focusseg.losses import CrossEntropy
 from keras_focusseg.models.batch_checks import check_image_shape, check_images
 from keras_focusseg.models.mask_trainer import MaskTrainer
 from keras_focusseg.models.panels import Panel
@@ -45,6 +46,7 @@ class Segmenter(MaskTrainer):
         inputs: Image tensor (B, H, W, 3): RGB, 0..255, any height and width.
         outputs: Dict of tensors; `"logits"` is (B, H, W, classes) in float32.
         signals: Named intermediate tensors that `inspect` returns.
+        pyramid: Features of the backbone by level, where auxiliary heads can be put.
         num_classes: Number of classes.
         ignore_class: Mask value that no loss and no metric counts.
         name: Name of the model.
@@ -55,9 +57,12 @@ class Segmenter(MaskTrainer):
         presets: The shipped presets of the class, name to record.
         label_space: Names and colours of the classes, `None` where they are not known. Presets and
             `.keras` files keep them.
+        cross_entropy: The loss of the logits among the terms of the paper's loss. Another one in
+            its place, such as one of hard pixels alone, holds for the training that follows.
     """
 
     panels: ClassVar[tuple[Panel, ...]] = ()
+    cross_entropy: CrossEntropy
     presets = _Presets()
 
     def __init__(
@@ -66,6 +71,7 @@ class Segmenter(MaskTrainer):
         outputs: Mapping[str, keras.KerasTensor],
         *,
         signals: Mapping[str, keras.KerasTensor],
+        pyramid: Mapping[str, keras.KerasTensor] | None = None,
         num_classes: int,
         ignore_class: int | None = 255,
         name: str | None = None,
@@ -84,6 +90,7 @@ class Segmenter(MaskTrainer):
         logits = outputs["logits"]
         self._plain = _Untracked(
             signals=dict(signals),
+            pyramid=dict(pyramid or {}),
             logits_model=part_of(inputs, logits, f"{self.name}_logits"),
             labels_model=part_of(inputs, class_map(logits), f"{self.name}_labels"),
             probabilities_model=part_of(
@@ -108,6 +115,11 @@ class Segmenter(MaskTrainer):
                 f"{space.num_classes}."
             )
         self._plain.label_space = space
+
+    @property
+    def pyramid(self) -> dict[str, keras.KerasTensor]:
+        """Features of the backbone in the graph, "P2" (stride 4) to "P5"."""
+        return self._plain.pyramid
 
     # Use -----------------------------------------------------------------------------------
 
@@ -293,11 +305,12 @@ class _Untracked:
     def __init__(
         self,
         signals: dict[str, Any],
+        pyramid: dict[str, Any],
         logits_model: Part,
         labels_model: Part,
         probabilities_model: Part,
     ) -> None:
-        self.signals = signals
+        self.signals, self.pyramid = signals, pyramid
         self.logits_model, self.labels_model = logits_model, labels_model
         self.probabilities_model = probabilities_model
         self.inspector: Part | None = None

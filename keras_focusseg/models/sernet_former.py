@@ -179,12 +179,13 @@ class SERNetFormer(Segmenter):
             images,
             {"logits": logits},
             signals=signals,
+            pyramid=features,
             num_classes=num_classes,
             ignore_class=ignore_class,
             name=name,
         )
         self.backbone = encoder
-        self._cross_entropy = CrossEntropy(ignore_class=ignore_class, class_weights=class_weights)
+        self.cross_entropy = CrossEntropy(ignore_class=ignore_class, class_weights=class_weights)
 
     def loss_terms(self, y: Any, y_pred: Mapping[str, Any], sample_weight: Any = None) -> dict:
         """Cross-entropy over the pixels that are not ignored.
@@ -197,7 +198,7 @@ class SERNetFormer(Segmenter):
         Returns:
             The term as a float32 scalar.
         """
-        return {"cross_entropy": self._cross_entropy(y, y_pred["logits"], sample_weight)}
+        return {"cross_entropy": self.cross_entropy(y, y_pred["logits"], sample_weight)}
 
     def loss_term_weights(self) -> dict[str, float]:
         """1."""

@@ -47,36 +47,53 @@ class _PerVariable(keras.optimizers.Optimizer):
     """
 
     def _set_up(
-        self, weight_decay: float | None, head_learning_rate_factor: float, ema: float
+        self,
+        weight_decay: float | None,
+        head_learning_rate_factor: float,
+        stage_learning_rate_factor: float,
+        ema: float,
     ) -> None:
         if head_learning_rate_factor <= 0:
             raise ValueError(
                 f"head_learning_rate_factor must be above 0, got {head_learning_rate_factor}."
             )
+        if not 0 < stage_learning_rate_factor <= 1:
+            raise ValueError(
+                "stage_learning_rate_factor must be above 0 and at most 1, got "
+                f"{stage_learning_rate_factor}."
+            )
         if not 0 <= ema < 1:
             raise ValueError(f"ema must be in [0, 1), got {ema}.")
         self.weight_decay = weight_decay or 0.0
         self.head_learning_rate_factor = head_learning_rate_factor
+        self.stage_learning_rate_factor = stage_learning_rate_factor
         self.ema = ema
         # In a function, because Keras would take variables for the optimizer's own.
         self._statistics: Callable[[], list[keras.Variable]] = list
         self._averages: list[keras.Variable] = []
         self._averages_of_statistics: list[keras.Variable] = []
         # Ids and not variables: Keras would take those for the optimizer's own.
-        self._backbone: frozenset[int] | None = None
+        self._backbone: dict[int, int] | None = None  # to the number of stages that come after
         self._spared: frozenset[int] = frozenset()
         self._spared_names: tuple[str, ...] = NOT_DECAYED
         self._rates: tuple[float, ...] = ()
         self._decays: tuple[float, ...] = ()
 
-    def set_backbone(self, variables: Iterable[keras.Variable]) -> None:
-        """Says which variables learn at the plain rate; the `compile` of a network does it.
+    def set_backbone(
+        self, variables: Iterable[keras.Variable], stages_after: Iterable[int] | None = None
+    ) -> None:
+        """Says which variables are the backbone's; the `compile` of a network does it.
 
         Args:
             variables: All variables of the backbone. Whatever is not among them learns at
                 `head_learning_rate_factor` times the rate.
+            stages_after: How many stages of the backbone come after that of each variable; by
+                default all are of the last one, and learn at the plain rate.
         """
-        self._backbone = frozenset(id(variable) for variable in variables)
+        ids = [id(variable) for variable in variables]
+        self._backbone = dict.fromkeys(ids, 0)
+        if stages_after is not None:
+            self._backbone = dict(zip(ids, stages_after, strict=True))
 
     def exclude_from_weight_decay(
         self,
@@ -105,15 +122,18 @@ class _PerVariable(keras.optimizers.Optimizer):
         """
         if self.built:
             return
-        factor = self.head_learning_rate_factor
-        if factor != 1 and self._backbone is None:
+        factor, of_stage = self.head_learning_rate_factor, self.stage_learning_rate_factor
+        if (factor, of_stage) != (1, 1) and self._backbone is None:
             raise ValueError(
-                f"head_learning_rate_factor is {factor}, but the optimizer does not know the "
-                "backbone: compile a network of keras_focusseg with it, or call "
-                "set_backbone(backbone.variables) before it is built."
+                f"head_learning_rate_factor is {factor} and stage_learning_rate_factor "
+                f"{of_stage}, but the optimizer does not know the backbone: compile a network of "
+                "keras_focusseg with it, or call set_backbone(backbone.variables) before it is "
+                "built."
             )
-        backbone = self._backbone or frozenset()
-        self._rates = tuple(1.0 if id(v) in backbone else factor for v in variables)
+        backbone = self._backbone or {}
+        self._rates = tuple(
+            of_stage ** backbone[id(v)] if id(v) in backbone else factor for v in variables
+        )
         self._decays = tuple(
             0.0
             if id(v) in self._spared or any(name in v.name for name in self._spared_names)
@@ -275,6 +295,7 @@ class _PerVariable(keras.optimizers.Optimizer):
             **super().get_config(),
             "weight_decay": self.weight_decay,
             "head_learning_rate_factor": self.head_learning_rate_factor,
+            "stage_learning_rate_factor": self.stage_learning_rate_factor,
             "ema": self.ema,
         }
 
@@ -293,6 +314,8 @@ class AdamW(_PerVariable, _KerasAdamW):
         weight_decay: Decay of convolution and dense kernels.
         head_learning_rate_factor: What is not in the backbone learns, and decays, at this
             multiple of the rate.
+        stage_learning_rate_factor: Each stage of the backbone learns at this multiple of the next
+            one's rate, in (0, 1]; the last one learns at the plain rate.
         ema: Momentum of the moving average of the weights, in [0, 1); 0 keeps none. `swap_averages`
             puts the averages in place.
         **kwargs: Further arguments of `keras.optimizers.AdamW`.
@@ -309,11 +332,12 @@ class AdamW(_PerVariable, _KerasAdamW):
         learning_rate: Any = 2e-4,
         weight_decay: float = 0.05,
         head_learning_rate_factor: float = 1.0,
+        stage_learning_rate_factor: float = 1.0,
         ema: float = 0.0,
         **kwargs: Any,
     ) -> None:
         super().__init__(learning_rate=learning_rate, weight_decay=0.0, **kwargs)
-        self._set_up(weight_decay, head_learning_rate_factor, ema)
+        self._set_up(weight_decay, head_learning_rate_factor, stage_learning_rate_factor, ema)
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
         """Decays one variable, then takes Adam's step, both at the variable's rate."""
@@ -349,6 +373,8 @@ class SGD(_PerVariable, _KerasSGD):
         momentum: Share of the velocity that each step keeps, 0..1.
         weight_decay: Factor of the penalty on convolution and dense kernels.
         head_learning_rate_factor: What is not in the backbone learns at this multiple of the rate.
+        stage_learning_rate_factor: Each stage of the backbone learns at this multiple of the next
+            one's rate, in (0, 1]; the last one learns at the plain rate.
         ema: Momentum of the moving average of the weights, in [0, 1); 0 keeps none. `swap_averages`
             puts the averages in place.
         **kwargs: Further arguments of `keras.optimizers.SGD`.
@@ -365,11 +391,12 @@ class SGD(_PerVariable, _KerasSGD):
         momentum: float = 0.9,
         weight_decay: float = 5e-4,
         head_learning_rate_factor: float = 1.0,
+        stage_learning_rate_factor: float = 1.0,
         ema: float = 0.0,
         **kwargs: Any,
     ) -> None:
         super().__init__(learning_rate=learning_rate, momentum=float(momentum), **kwargs)
-        self._set_up(weight_decay, head_learning_rate_factor, ema)
+        self._set_up(weight_decay, head_learning_rate_factor, stage_learning_rate_factor, ema)
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
         """Adds the penalty to the gradient, then takes the step at the variable's rate."""
@@ -395,8 +422,22 @@ def tell_network(optimizer: Any, network: keras.Model) -> None:
         return
     backbone = getattr(network, "backbone", None)
     if backbone is not None:
-        own.set_backbone(backbone.variables)
+        stages = _stages_after(backbone) if own.stage_learning_rate_factor != 1 else None
+        own.set_backbone(backbone.variables, stages)
     own.set_statistics(v for v in network.non_trainable_variables if v.name in STATISTICS)
+
+
+def _stages_after(backbone: keras.Model) -> list[int]:
+    """Of each variable of a pyramid, how many of its outputs are made after the one that needs it.
+
+    The stem belongs to the first output, and what leads to none of them to the last.
+    """
+    levels = sorted(name for name in backbone.output if name in ("P2", "P3", "P4", "P5"))
+    after: dict[int, int] = {}
+    for number, level in enumerate(levels):
+        for variable in keras.Model(backbone.input, backbone.output[level]).variables:
+            after.setdefault(id(variable), len(levels) - 1 - number)
+    return [after.get(id(variable), 0) for variable in backbone.variables]
 
 
 def own_optimizer(optimizer: Any) -> AdamW | SGD | None:

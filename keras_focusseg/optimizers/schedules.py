@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import keras
@@ -78,11 +79,7 @@ class WarmupPoly(_Warmup):
         warmup_start: float | None = None,
     ) -> None:
         super().__init__(peak, warmup_steps, warmup_start)
-        if not 0 <= warmup_steps < total_steps:
-            raise ValueError(
-                f"warmup_steps must be in 0..total_steps - 1, got warmup_steps={warmup_steps} and "
-                f"total_steps={total_steps}."
-            )
+        _check_steps(warmup_steps, total_steps)
         self.total_steps, self.end, self.power = total_steps, end, power
 
     def after_warmup(self, step: Any) -> Any:
@@ -100,6 +97,53 @@ class WarmupPoly(_Warmup):
             "power": self.power,
             "end": self.end,
         }
+
+
+@keras.saving.register_keras_serializable(package="keras_focusseg")
+class WarmupCosine(_Warmup):
+    """Linear warm-up, then half a cosine down to `end`.
+
+    At step s after warm-up the rate is `end + (peak - end) * (1 + cos(pi * p)) / 2` with
+    `p = (s - warmup_steps) / (total_steps - warmup_steps)` (Loshchilov and Hutter, SGDR, arXiv
+    1608.03983, Eq. (5), without restarts), and `end` after `total_steps`.
+
+    Args:
+        peak: Highest rate, > 0.
+        total_steps: Steps in all, warm-up included.
+        warmup_steps: Steps of the warm-up, fewer than `total_steps`.
+        end: Rate at the end.
+        warmup_start: As for `WarmupPoly`.
+
+    Raises:
+        ValueError: The steps do not fit each other, or `warmup_start` is no share.
+
+    Example:
+        ```python
+        schedule = WarmupCosine(2e-4, total_steps=40_000, warmup_steps=1_000)
+        ```
+    """
+
+    def __init__(
+        self,
+        peak: float,
+        total_steps: int,
+        warmup_steps: int = 0,
+        end: float = 0.0,
+        warmup_start: float | None = None,
+    ) -> None:
+        super().__init__(peak, warmup_steps, warmup_start)
+        _check_steps(warmup_steps, total_steps)
+        self.total_steps, self.end = total_steps, end
+
+    def after_warmup(self, step: Any) -> Any:
+        """The cosine."""
+        done = ops.cast(step - self.warmup_steps, "float32")
+        progress = ops.clip(done / (self.total_steps - self.warmup_steps), 0.0, 1.0)
+        return self.end + (self.peak - self.end) * 0.5 * (1.0 + ops.cos(math.pi * progress))
+
+    def get_config(self) -> dict[str, Any]:
+        """Constructor arguments."""
+        return {**super().get_config(), "total_steps": self.total_steps, "end": self.end}
 
 
 @keras.saving.register_keras_serializable(package="keras_focusseg")
@@ -148,3 +192,11 @@ class WarmupStep(_Warmup):
     def get_config(self) -> dict[str, Any]:
         """Constructor arguments."""
         return {**super().get_config(), "every": self.every, "factor": self.factor}
+
+
+def _check_steps(warmup_steps: int, total_steps: int) -> None:
+    if not 0 <= warmup_steps < total_steps:
+        raise ValueError(
+            f"warmup_steps must be in 0..total_steps - 1, got warmup_steps={warmup_steps} and "
+            f"total_steps={total_steps}."
+        )

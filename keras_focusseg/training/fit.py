@@ -14,8 +14,8 @@ import keras
 import numpy as np
 from rich.progress import Progress
 
-from keras_focusseg import backbones, data, files, models, optimizers, presets
-from keras_focusseg.optimizers import WarmupPoly, WarmupStep
+from keras_focusseg import backbones, data, files, losses, models, optimizers, presets
+from keras_focusseg.optimizers import WarmupCosine, WarmupPoly, WarmupStep
 from keras_focusseg.presets.registry import checked_weights
 from keras_focusseg.training.callbacks import StopOnNaN, ValidateAverages
 from keras_focusseg.training.distribution import Distribution, distribution
@@ -26,6 +26,7 @@ from keras_focusseg.training.run_folder import (
     locked,
     newest_checkpoint,
 )
+from keras_focusseg.training.trainee import with_helpers
 
 CALIBRATION_IMAGES = 32
 
@@ -143,14 +144,15 @@ def _train(
     epochs_done = 0
     with spread.scope():
         model = build_model(recipe, train_source, load_weights=not resume)
-        model.compile(
+        trainee = with_helpers(recipe, model, train_source)
+        trainee.compile(
             make_optimizer(recipe, steps),
             jit_compile=recipe.jit_compile,
             steps_per_execution=recipe.steps_per_execution,
         )
-        folder.set_model(model)
+        folder.set_model(trainee)
         if resume:
-            model.optimizer.build(model.trainable_variables)
+            trainee.optimizer.build(trainee.trainable_variables)
             epochs_done = folder.restore()
     if spread.is_chief:
         files.write_json(run_folder / "recipe.json", recipe.to_config())
@@ -173,7 +175,7 @@ def _train(
         if recipe.ema:
             callbacks.append(ValidateAverages())
         with spread.fit_scope(), _told_of_others(spread):
-            model.fit(
+            trainee.fit(
                 spread.training_feed(train_feed),
                 validation_data=spread.validation_feed(val_feed),
                 validation_freq=[
@@ -236,6 +238,15 @@ def build_model(recipe: Recipe, source: data.Source, load_weights: bool = True) 
                 recipe.backbone_weights,
                 calibration_images=partial(_calibration_images, recipe, source),
             )
+    if recipe.ohem_threshold is not None:
+        model.cross_entropy = losses.CrossEntropy(
+            ignore_class=model.ignore_class,
+            class_weights=model.cross_entropy.class_weights,
+            ohem_threshold=recipe.ohem_threshold,
+            ohem_min_kept=recipe.ohem_min_kept,
+        )
+    if recipe.freeze_backbone:
+        model.backbone.trainable = False
     if recipe.freeze_backbone_norm:
         for layer in model.backbone.layers:
             if isinstance(layer, keras.layers.BatchNormalization):
@@ -247,15 +258,18 @@ def make_optimizer(recipe: Recipe, steps_per_epoch: int) -> optimizers.AdamW | o
     """The optimizer of a recipe, with its schedule over all steps of the run."""
     total = steps_per_epoch * recipe.num_epochs(steps_per_epoch)
     peak, warmup = recipe.learning_rate, min(recipe.warmup_steps, total - 1)
-    schedule: WarmupPoly | WarmupStep
+    schedule: WarmupPoly | WarmupCosine | WarmupStep
     if recipe.schedule == "step":
         every = recipe.step_epochs * steps_per_epoch
         schedule = WarmupStep(peak, every, recipe.step_factor, warmup, recipe.warmup_start)
+    elif recipe.schedule == "cosine":
+        schedule = WarmupCosine(peak, total, warmup, warmup_start=recipe.warmup_start)
     else:
         schedule = WarmupPoly(peak, total, warmup, recipe.power, warmup_start=recipe.warmup_start)
     options: dict[str, Any] = {
         "weight_decay": recipe.weight_decay,
         "head_learning_rate_factor": recipe.head_learning_rate_factor,
+        "stage_learning_rate_factor": recipe.stage_learning_rate_factor,
         "global_clipnorm": recipe.clip_norm or None,
         "ema": recipe.ema,
     }
@@ -295,8 +309,9 @@ def _check_start(recipe: Recipe) -> None:
     if source is not None and Path(source).suffix in (".h5", ".npz", ".pth", ".safetensors"):
         if not str(source).startswith("hf://") and not Path(source).is_file():
             raise ValueError(f"There is no file {source}; backbone_weights must name one.")
-    if recipe.pretrained is not None:
-        presets.record(recipe.pretrained)
+    for preset in (recipe.pretrained, recipe.teacher):
+        if preset is not None:
+            presets.record(preset)
 
 
 def _check_same_classes(train: data.Source, val: data.Source) -> None:

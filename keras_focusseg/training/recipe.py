@@ -14,15 +14,17 @@ from keras_focusseg import data, presets
 
 CHOICES: dict[str, tuple[Any, ...]] = {
     "optimizer": ("adamw", "sgd"),
-    "schedule": ("poly", "step"),
+    "schedule": ("poly", "cosine", "step"),
     "class_weights": ("median_frequency", "inverse_log", "effective_number", None),
     "cache": ("memory", None),
     "precision": ("float32", "mixed_bfloat16", "mixed_float16"),
     "jit_compile": ("auto", True, False),
 }
 TEXTS = ("name", "network", "dataset", "train_split", "val_split")
-TEXTS_OR_NONE = ("backbone_weights", "pretrained")
-OBJECTS = ("network_config", "dataset_options", "train_options", "val_options")
+TEXTS_OR_NONE = ("backbone_weights", "pretrained", "teacher")
+BOOLS = ("freeze_backbone", "freeze_backbone_norm")
+OBJECTS = ("network_config", "dataset_options", "train_options", "val_options", "auxiliary")
+NONE_TOO = ("steps", "warmup_start", "ohem_threshold")
 WHOLE = (
     "batch_size",
     "val_batch_size",
@@ -39,13 +41,19 @@ NUMBERS = (
     "momentum",
     "learning_rate",
     "head_learning_rate_factor",
+    "stage_learning_rate_factor",
     "weight_decay",
     "clip_norm",
     "warmup_start",
     "power",
     "step_factor",
+    "ohem_threshold",
+    "ohem_min_kept",
+    "distillation_weight",
+    "distillation_temperature",
     "ema",
 )
+LEVELS = ("P2", "P3", "P4", "P5")
 ABOVE_0 = (
     "batch_size",
     "epochs",
@@ -55,6 +63,8 @@ ABOVE_0 = (
     "head_learning_rate_factor",
     "step_epochs",
     "step_factor",
+    "distillation_weight",
+    "distillation_temperature",
     "steps_per_execution",
 )
 
@@ -86,11 +96,13 @@ class Recipe:
         momentum: Momentum of SGD.
         learning_rate: Highest rate.
         head_learning_rate_factor: What is not in the backbone learns at this multiple of the rate.
+        stage_learning_rate_factor: Each stage of the backbone learns at this multiple of the next
+            one's rate, in (0, 1]; the last one learns at the plain rate.
         weight_decay: Decay of the kernels; norms and biases are spared. Decoupled in AdamW, an L2
             penalty in SGD; either way as strong as the same number is in PyTorch.
         clip_norm: Largest global gradient norm; 0 for any.
-        schedule: `"poly"`, the polynomial decay of `WarmupPoly`, or `"step"`, the drops of
-            `WarmupStep`.
+        schedule: `"poly"`, the polynomial decay of `WarmupPoly`; `"cosine"`, half a cosine of
+            `WarmupCosine`; or `"step"`, the drops of `WarmupStep`.
         warmup_steps: Steps of linear warm-up.
         warmup_start: Share of the rate that the warm-up starts from; by default one over
             `warmup_steps`.
@@ -100,7 +112,18 @@ class Recipe:
         class_weights: Gives the network the `class_weights` that `data.class_weights` finds on
             the training split by this method: `"median_frequency"`, `"inverse_log"` or
             `"effective_number"`; `None` leaves it to `network_config`.
+        ohem_threshold: Hard pixels alone count in the cross-entropy: those whose class has at most
+            this probability, see `losses.CrossEntropy`; `None` for all pixels.
+        ohem_min_kept: Least share of the pixels that counts then.
+        auxiliary: Weights of auxiliary heads by level of the backbone, such as `{"P4": 0.4}`: a
+            3x3 convolution and a classifier on that level learn the masks too (PSPNet, arXiv
+            1612.01105), and are thrown away after training.
+        teacher: A preset, by name or folder, whose logits the network learns beside the masks
+            (`losses.ChannelDistillation`); it has the same classes. `None` for none.
+        distillation_weight: Weight of that loss; 3 in its paper for logits.
+        distillation_temperature: Its temperature; 4 in its paper.
         ema: Momentum of the moving average of the weights that is validated and kept; 0 for none.
+        freeze_backbone: The backbone stays as loaded, its batch-norm statistics too.
         freeze_backbone_norm: Batch-norm statistics of the backbone stay as loaded; do this where
             a device sees fewer than 4 images.
         validate_every: Epochs between validations; the last epoch is validated as well.
@@ -146,6 +169,7 @@ class Recipe:
     momentum: float = 0.9
     learning_rate: float = 2e-4
     head_learning_rate_factor: float = 1.0
+    stage_learning_rate_factor: float = 1.0
     weight_decay: float = 0.05
     clip_norm: float = 1.0
     schedule: str = "poly"
@@ -155,7 +179,14 @@ class Recipe:
     step_epochs: int = 10
     step_factor: float = 0.3
     class_weights: str | None = None
+    ohem_threshold: float | None = None
+    ohem_min_kept: float = 0.1
+    auxiliary: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    teacher: str | None = None
+    distillation_weight: float = 3.0
+    distillation_temperature: float = 4.0
     ema: float = 0.999
+    freeze_backbone: bool = False
     freeze_backbone_norm: bool = False
     validate_every: int = 1
     cache: Literal["memory"] | None = "memory"
@@ -218,6 +249,16 @@ class Recipe:
                 raise ValueError(f"{name} must be 0 or more, got {getattr(self, name)}.")
         if not 0 <= self.class_uniform <= 1:
             raise ValueError(f"class_uniform must be a share 0..1, got {self.class_uniform}.")
+        for name in ("stage_learning_rate_factor", "ohem_threshold", "ohem_min_kept"):
+            value = getattr(self, name)
+            if value is not None and not 0 < value <= 1:
+                raise ValueError(f"{name} must be above 0 and at most 1, got {value}.")
+        for level, weight in self.auxiliary.items():
+            if level not in LEVELS or not isinstance(weight, (int, float)) or weight <= 0:
+                raise ValueError(
+                    f"auxiliary must give levels of {', '.join(LEVELS)} weights above 0, such as "
+                    f'{{"P4": 0.4}}; got {dict(self.auxiliary)!r}.'
+                )
         for name in ("ema", "momentum"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} must be in [0, 1), got {getattr(self, name)}.")
@@ -235,12 +276,12 @@ class Recipe:
             (OBJECTS, Mapping, "a dict"),
             (WHOLE, int, "a whole number"),
             (NUMBERS, (int, float), "a number"),
-            (("freeze_backbone_norm",), bool, "True or False"),
+            (BOOLS, bool, "True or False"),
         )
         for names, kind, expected in kinds:
             for name in names:
                 value = getattr(self, name)
-                if value is None and name in ("steps", "warmup_start"):
+                if value is None and name in NONE_TOO:
                     continue
                 if not isinstance(value, kind) or isinstance(value, bool) and kind is not bool:
                     raise ValueError(f"{name} must be {expected}, got {value!r}.")

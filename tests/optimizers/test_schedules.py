@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keras_focusseg.training import WarmupPoly, WarmupStep
+from keras_focusseg.training import WarmupCosine, WarmupPoly, WarmupStep
 from tests.testers import check_config_round_trip, compiled, to_numpy
 
 
-def rates(schedule: WarmupPoly | WarmupStep, steps: list[int]) -> np.ndarray:
+def rates(schedule: WarmupPoly | WarmupCosine | WarmupStep, steps: list[int]) -> np.ndarray:
     return np.array([float(ops.convert_to_numpy(schedule(step))) for step in steps])
 
 
@@ -22,6 +22,15 @@ def test_warms_up_linearly_then_decays_by_the_power() -> None:
 def test_ends_where_it_is_told_and_needs_no_warm_up() -> None:
     found = rates(WarmupPoly(1.0, total_steps=10, power=1.0, end=0.2), [0, 5, 10])
     np.testing.assert_allclose(found, [1.0, 0.6, 0.2], atol=1e-6)
+
+
+def test_a_cosine_after_the_warm_up() -> None:
+    schedule = WarmupCosine(0.1, total_steps=110, warmup_steps=10, end=0.02)
+    found = rates(schedule, [0, 9, 10, 35, 60, 110, 500])
+    quarter = 0.02 + 0.08 * (1 + 0.5**0.5) / 2
+    np.testing.assert_allclose(found, [0.01, 0.1, 0.1, quarter, 0.06, 0.02, 0.02], atol=1e-7)
+    with pytest.raises(ValueError, match="warmup_steps must be in"):
+        WarmupCosine(0.1, total_steps=10, warmup_steps=10)
 
 
 def test_warms_up_from_a_share_of_the_peak() -> None:
@@ -43,6 +52,7 @@ def test_steps_fall_at_the_very_step() -> None:
 
 def test_config_round_trip() -> None:
     check_config_round_trip(WarmupPoly(0.1, 100, 5, 0.8, 0.01, 1e-6))
+    check_config_round_trip(WarmupCosine(0.1, 100, 5, 0.01, 0.2))
     check_config_round_trip(WarmupStep(0.1, 100, 0.5, 5, 0.1))
     # As stored before there was `warmup_start`.
     assert WarmupPoly.from_config({"peak": 0.1, "total_steps": 9}).warmup_start is None

@@ -30,7 +30,7 @@ def test_unknown_or_senseless_values_are_refused() -> None:
         recipe.replace(ema=1.0)
     for name, value, message in (
         ("optimizer", "adam", "optimizer must be 'adamw' or 'sgd', got 'adam'"),
-        ("schedule", "cosine", "schedule must be 'poly' or 'step'"),
+        ("schedule", "linear", "schedule must be 'poly' or 'cosine' or 'step'"),
         ("cache", "disk", "cache must be 'memory' or None"),
         ("class_weights", "inverse", "class_weights must be 'median_frequency' or 'inverse_log'"),
         ("class_uniform", 1.5, "class_uniform must be a share 0..1, got 1.5"),
