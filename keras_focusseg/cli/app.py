@@ -21,6 +21,7 @@ from keras_focusseg.cli import (
     evaluate,
     presets,
     profile,
+    recipes,
     segment,
     train,
 )
@@ -40,6 +41,7 @@ def build_app() -> typer.Typer:
     for verb in (evaluate.evaluate, segment.segment, profile.profile):
         app.command()(_with_backend(verb))
     app.command()(presets.presets)
+    app.command()(_with_backend(recipes.recipes))
     app.command()(_with_backend(demo.demo))
     data = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown")
     for data_verb in (data_check.check, data_show.show, data_prepare.prepare):

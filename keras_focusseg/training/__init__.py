@@ -1,24 +1,29 @@
 """Recipes and what runs them."""
 
-from keras_focusseg.optimizers import WarmupPoly, WarmupStep
+from keras_focusseg.optimizers import WarmupCosine, WarmupPoly, WarmupStep
 from keras_focusseg.training.callbacks import StopOnNaN, TrainingDiverged, ValidateAverages
 from keras_focusseg.training.distribution import Distribution, distribution
 from keras_focusseg.training.fit import build_model, make_optimizer, train
 from keras_focusseg.training.recipe import Recipe, load_recipe
+from keras_focusseg.training.recipe_headers import RecipeHeader, recipe_header, recipe_headers
 from keras_focusseg.training.run_folder import RunFolder
 
 __all__ = [
     "Distribution",
     "Recipe",
+    "RecipeHeader",
     "RunFolder",
     "StopOnNaN",
     "TrainingDiverged",
     "ValidateAverages",
+    "WarmupCosine",
     "WarmupPoly",
     "WarmupStep",
     "build_model",
     "distribution",
     "load_recipe",
     "make_optimizer",
+    "recipe_header",
+    "recipe_headers",
     "train",
 ]

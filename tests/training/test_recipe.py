@@ -6,7 +6,14 @@ from pathlib import Path
 import pytest
 
 from keras_focusseg import backbones, data, models, presets
-from keras_focusseg.training import Recipe, load_recipe, make_optimizer
+from keras_focusseg.training import (
+    Recipe,
+    load_recipe,
+    make_optimizer,
+    recipe_header,
+    recipe_headers,
+)
+from keras_focusseg.training.recipe_headers import LABELS
 
 SHIPPED = sorted((Path(__file__).parents[2] / "recipes").glob("*.py"))
 
@@ -128,6 +135,48 @@ def test_the_small_network_has_fewer_than_a_million_parameters() -> None:
     recipe = load_recipe(SHIPPED[0].with_name("fornet_mobilenet_edgetpu_small_camvid.py"))
     model = models.FoRNet(num_classes=11, **recipe.network_config)
     assert model.count_params() == 989_162  # moving statistics included
+
+
+def test_recipes_of_presets_stand_for_the_runs_that_made_them() -> None:
+    for name in presets.names():
+        record = presets.record(name)
+        if not record.recipe:  # trained elsewhere
+            continue
+        made, now = dict(record.recipe), load_recipe(SHIPPED[0].with_name(f"{name}.py"))
+        starts = ("backbone_weights", "pretrained")  # as far as others can have them
+        stored = Recipe.from_config({k: v for k, v in made.items() if k not in starts})
+        now = now.replace(backbone_weights=None, pretrained=None)
+        if name == "fornet_mobilenet_edgetpu_camvid":  # as its header says
+            now.augment["steps"][0]["max_class_share"] = None
+        assert json.loads(json.dumps(now.to_config())) == stored.to_config(), name
+        score = f"{100 * record.scores[0]['mean_iou']:.1f}"
+        assert score in recipe_header(SHIPPED[0].with_name(f"{name}.py")).score, name
+
+
+# Their headers come with the scores of runs that go on.
+UNSCORED = ("scrnet_mobilenet_edgetpu", "sernet_former_mobilenet_edgetpu")
+
+
+def test_headers_of_the_shipped_recipes_are_whole() -> None:
+    for header in recipe_headers(SHIPPED[0].parent):
+        if not header.name.startswith(UNSCORED):
+            assert all(getattr(header, label.lower()) for label in LABELS), header
+            assert header.score.startswith(("mIoU ", "not run: needs ")), header
+            assert header.score.startswith("mIoU ") or header.hours == "not measured", header
+
+
+def test_a_header_is_read_without_running_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "mine.py"
+    lines = ["A title.", "", "Words.", "", "Paper: arXiv 1.", "Score: mIoU 70.0", "    on val.", ""]
+    path.write_text("\n".join(['"""' + lines[0], *lines[1:], "More.", '"""', "1 / 0"]))
+    header = recipe_header(path)
+    assert (header.title, header.paper, header.score) == ("A title", "arXiv 1", "mIoU 70.0 on val")
+    assert header.hours == ""
+    path.write_text("x = (")
+    with pytest.raises(ValueError, match=r"mine.py, line 1: is not Python"):
+        recipe_headers(tmp_path)
+    with pytest.raises(ValueError, match="absent is no folder. Recipes are Python files"):
+        recipe_headers(tmp_path / "absent")
 
 
 HEAD = "from keras_focusseg.training import Recipe\nrecipe = Recipe(name='a', network='FoRNet', "
