@@ -1,4 +1,4 @@
-"""The command line: `focusseg train | evaluate | segment | profile | presets | demo | data`.
+"""The command line: `focusseg train | evaluate | compare | segment | inspect | ...`.
 
 The program starts without Keras: each verb imports what it needs when it runs.
 """

@@ -14,11 +14,13 @@ import typer
 
 from keras_focusseg._backend import choose_backend
 from keras_focusseg.cli import (
+    compare,
     data_check,
     data_prepare,
     data_show,
     demo,
     evaluate,
+    inspect,
     presets,
     profile,
     recipes,
@@ -38,7 +40,13 @@ def build_app() -> typer.Typer:
         rich_markup_mode="markdown",
     )
     app.command()(_with_backend(train.train, seeds=True))
-    for verb in (evaluate.evaluate, segment.segment, profile.profile):
+    for verb in (
+        evaluate.evaluate,
+        compare.compare,
+        segment.segment,
+        inspect.inspect,
+        profile.profile,
+    ):
         app.command()(_with_backend(verb))
     app.command()(presets.presets)
     app.command()(_with_backend(recipes.recipes))

@@ -16,6 +16,7 @@ from keras_focusseg.models.panels import Panel
 from keras_focusseg.visualization.flow import flow_wheel
 from keras_focusseg.visualization.pictures import (
     colorize,
+    error_map,
     legend,
     overlay,
 )
@@ -102,7 +103,9 @@ def write(folder: str | Path, source: Any, columns: Sequence[Column]) -> Path:
             wrong = (labels != sample.mask) & (sample.mask != 255)
             pictures = {
                 f"{column.name}: prediction": overlay(sample.image, labels, space, 0.75),
-                f"errors ({100 * wrong.mean():.1f} % of the pixels)": _errors(sample.image, wrong),
+                f"errors ({100 * wrong.mean():.1f} % of the pixels)": error_map(
+                    sample.image, wrong
+                ),
             }
             shown = _few(column.model.panels, seen)
             pictures |= signal_pictures(sample.image, seen, shown)
@@ -151,11 +154,6 @@ def _row(folder: Path, stem: str, pictures: dict[str, Image.Image]) -> str:
             f'alt="{text}"></figure>'
         )
     return '<div class="row">' + "".join(figures) + "</div>"
-
-
-def _errors(image: np.ndarray, wrong: np.ndarray) -> Image.Image:
-    grey = np.repeat(image.mean(-1, keepdims=True) * 0.5 + 90, 3, axis=-1)
-    return Image.fromarray(np.where(wrong[..., None], (220, 40, 40), grey).astype("uint8"))
 
 
 def _table(columns: Sequence[Column]) -> str:

@@ -101,6 +101,12 @@ def region_map(image: np.ndarray, masks: np.ndarray) -> Image.Image:
     return Image.fromarray(mixed.round().clip(0, 255).astype("uint8"))
 
 
+def error_map(image: np.ndarray, wrong: np.ndarray) -> Image.Image:
+    """A picture (H, W, 3) in light grey, with the pixels of `wrong` (H, W) in red."""
+    grey = np.repeat(image.mean(-1, keepdims=True) * 0.5 + 90, 3, axis=-1)
+    return Image.fromarray(np.where(wrong[..., None], (220, 40, 40), grey).astype("uint8"))
+
+
 def legend(label_space: LabelSpace, columns: int = 4) -> Image.Image:
     """Colours and names of all classes as a picture."""
     font = ImageFont.load_default(size=14)

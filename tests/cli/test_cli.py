@@ -6,12 +6,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from keras_focusseg import presets
 from tests.cli.conftest import Done
 
-VERBS = ("train", "evaluate", "segment", "profile", "presets", "demo")
+VERBS = ("train", "evaluate", "compare", "segment", "inspect", "profile", "presets", "demo")
 
 
 def test_help_of_the_program_and_of_each_verb(run: Callable[..., Done]) -> None:
@@ -54,6 +55,44 @@ def test_evaluate_prints_and_writes_the_same_figures(
     assert scores["frames"] == 2 and scores["resolution"] == "64x96"
     assert f"{100 * scores['mean_iou']:.2f}" in done.stdout
     assert "Bicyclist" in done.stdout
+
+
+def test_evaluate_writes_tables_and_a_page(
+    run: Callable[..., Done], preset: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("matplotlib")
+    files = [tmp_path / "deeper" / f"scores.{kind}" for kind in ("json", "csv", "html")]
+    options = ("--output", files[0], "--csv", files[1], "--html", files[2])
+    words = ("evaluate", preset, "--count", 2, "--average", "image", "--flip", *options)
+    done = run(*words)
+    assert done.returncode == 0, done.stderr
+    assert "single scale, flip, void ignored" in done.stdout
+    assert "as mean over the image, absent classes left out" in done.stdout
+    assert "boundary F1, 10 px" in done.stdout and "expected calibration error" in done.stdout
+    scores = json.loads(files[0].read_text())
+    assert scores["convention"]["average"] == "image" and scores["test_time"].endswith(", flip")
+    assert files[1].read_text().startswith("class,iou,iou_low,")
+    assert run(*words).returncode == 0  # over its own results
+
+
+def test_compare_prints_and_writes_differences(
+    run: Callable[..., Done], preset: Path, tmp_path: Path
+) -> None:
+    words = ("compare", preset, "fornet_mobilenet_v2_synthetic_streets", "--count", 2)
+    done = run(*words, "--output", tmp_path / "a.json")
+    assert done.returncode == 0, done.stderr
+    assert "Images on which they differ most" in done.stdout
+    found = json.loads((tmp_path / "a.json").read_text())
+    assert found["images"] == 2 and len(found["differences"]) == 1
+
+
+def test_inspect_writes_one_page(run: Callable[..., Done], preset: Path, tmp_path: Path) -> None:
+    Image.fromarray(np.full((48, 64, 3), 90, "uint8")).save(tmp_path / "a.png")
+    done = run("inspect", tmp_path / "a.png", "--preset", preset, "--output", tmp_path / "a.html")
+    assert done.returncode == 0, done.stderr
+    page = (tmp_path / "a.html").read_text()
+    assert page.count("data:image/png;base64,") == 6  # picture, four of the preset, legend
+    assert not re.search(r"(src|href)=\"(?!data:)", page)
 
 
 def test_profile_prints_and_writes_the_same_figures(
