@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import socket
 import warnings
 from pathlib import Path
@@ -19,7 +20,7 @@ from tests.training import replicas
 
 pytestmark = pytest.mark.each_backend
 BACKEND = keras.backend.backend()
-QUICK = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+FLAGS = os.environ.get("XLA_FLAGS", "")  # of tests/conftest.py
 
 
 def only(backend: str) -> Any:
@@ -150,8 +151,8 @@ def test_mirrored(tmp_path: Path):
 
 @only("jax")
 def test_data_parallel(tmp_path: Path):
-    four = f"{QUICK} --xla_force_host_platform_device_count=4"
-    replicas.finish(replicas.child("jax", "one_process", tmp_path, XLA_FLAGS=QUICK))
+    four = f"{FLAGS} --xla_force_host_platform_device_count=4"
+    replicas.finish(replicas.child("jax", "one_process", tmp_path))
     replicas.finish(replicas.child("jax", "data_parallel", tmp_path, XLA_FLAGS=four))
     one, four_devices = (replicas.read(tmp_path / f"{n}.npz") for n in ("one", "parallel"))
     replicas.assert_equal_training(four_devices, one)
@@ -236,7 +237,7 @@ def test_a_rank_that_dies_ends_the_run_which_goes_on_with_one(tmp_path: Path):
 def test_two_processes_of_two_devices(tmp_path: Path):
     """Logs are those of one device, with validation of three images one by one."""
     job = {
-        "XLA_FLAGS": f"{QUICK} --xla_force_host_platform_device_count=2",
+        "XLA_FLAGS": f"{FLAGS} --xla_force_host_platform_device_count=2",
         "KERAS_DISTRIBUTION_JOB_ADDRESSES": f"127.0.0.1:{free_port()}",
         "KERAS_DISTRIBUTION_NUM_PROCESSES": "2",
     }
@@ -252,5 +253,5 @@ def test_two_processes_of_two_devices(tmp_path: Path):
         for index in range(2)
     ]
     replicas.finish(*processes)
-    replicas.finish(replicas.child("jax", "train", tmp_path / "one", "none", XLA_FLAGS=QUICK))
+    replicas.finish(replicas.child("jax", "train", tmp_path / "one", "none"))
     assert_equal_logs(tmp_path / "two", tmp_path / "one")
