@@ -11,11 +11,12 @@ from __future__ import annotations
 import itertools
 import math
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial, wraps
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 _ranks = 1  # processes that train one network on PyTorch; see `train_on_ranks`
@@ -190,6 +191,52 @@ def sum_metrics(model: keras.Model) -> None:
 
         for variable in model.metrics_variables:
             torch.distributed.all_reduce(variable.value)
+
+
+def metric_counts(model: keras.Model) -> list[np.ndarray]:
+    """What the metrics of a network have counted, in all replicas together.
+
+    All processes have to call it. A network that trains on JAX has to be in step with its
+    variables, as `Callback.model` makes it.
+    """
+    counts = [np.array(ops.convert_to_numpy(v)) for v in model.metrics_variables]
+    if _ranks > 1:
+        import torch.distributed
+
+        for variable, count in zip(model.metrics_variables, counts, strict=True):
+            total = variable.value.detach().clone()
+            torch.distributed.all_reduce(total)
+            count[...] = total.cpu().numpy()
+    return counts
+
+
+def set_metric_counts(model: keras.Model, counts: Sequence[np.ndarray]) -> None:
+    """Lets the metrics of a network go on from what `metric_counts` returned.
+
+    The first replica takes all of it, the others go on from nothing: Keras adds them up later.
+    """
+    pairs = list(zip(model.metrics_variables, counts, strict=True))
+    strategy = getattr(model, "distribute_strategy", None)
+    if strategy is None or strategy.num_replicas_in_sync == 1:
+        first = _ranks == 1 or _is_first_rank()
+        for variable, count in pairs:
+            variable.assign(count if first else np.zeros_like(count))
+        return
+    import tensorflow as tf
+
+    @tf.function
+    def assign() -> None:
+        number = tf.distribute.get_replica_context().replica_id_in_sync_group
+        for variable, count in pairs:
+            variable.assign(tf.where(tf.equal(number, 0), count, np.zeros_like(count)))
+
+    strategy.run(assign)
+
+
+def _is_first_rank() -> bool:
+    import torch.distributed
+
+    return torch.distributed.get_rank() == 0
 
 
 def _after_averaging(apply: Callable[..., None]) -> Callable[..., None]:

@@ -212,6 +212,34 @@ def check_folder(path: str | Path) -> None:
     _check(path / "file")
 
 
+def check_space(folder: str | Path, needed: int, largest: int) -> None:
+    """Refuses, before any work is done, a folder without room for what is to be written.
+
+    Args:
+        folder: A folder that is there.
+        needed: Bytes of all files.
+        largest: Bytes of the largest of them.
+
+    Raises:
+        ValueError: The disk has less room, or the process may not write a file of that size.
+    """
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise ValueError(
+            f"{folder} needs up to {needed / 1e6:,.1f} MB, and its disk has {free / 1e6:,.1f} MB "
+            "of room. Make room, or name a folder on another disk."
+        )
+    with contextlib.suppress(ImportError):  # Windows has no such limits
+        import resource
+
+        limit = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
+        if limit not in (-1, resource.RLIM_INFINITY) and limit < largest:
+            raise ValueError(
+                f"{folder} gets a file of up to {largest / 1e6:,.1f} MB, and this process may "
+                f"write {limit / 1e6:,.1f} MB at most: raise the limit (ulimit -f)."
+            )
+
+
 def _check(path: Path) -> None:
     """Whether something can be made at the path: tried in the nearest folder that is there."""
     folder = path.parent

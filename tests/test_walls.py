@@ -17,7 +17,8 @@ FLOORS = (
     ("backbones", "presets"),
     ("models",),
     ("visualization",),
-    ("training", "inference", "export"),
+    ("inference",),
+    ("training", "export"),
     ("cli",),
 )
 # The same within data/.

@@ -17,7 +17,7 @@ def train(
         Path | None, typer.Option(help="Where to write; runs/NAME by default.")
     ] = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on after the last finished epoch.")
+        bool, typer.Option("--resume", help="Go on from the last checkpoint.")
     ] = False,
     epochs: Annotated[
         int | None,
@@ -36,6 +36,10 @@ def train(
     jit_compile: Annotated[
         bool | None, typer.Option(help="Compile the step by XLA; by default as Keras decides.")
     ] = None,
+    save_every: Annotated[
+        str | None,
+        typer.Option(help="Checkpoints inside an epoch: every 500 steps, or '10min'."),
+    ] = None,
     strategy: Annotated[
         str,
         typer.Option(
@@ -49,8 +53,8 @@ def train(
 ) -> None:
     """Train as a recipe says; the best weights by validation mIoU land in RUN_FOLDER/best.
 
-    Stop it with Ctrl-C at any time and go on with --resume. Progress: RUN_FOLDER/log.csv and
-    RUN_FOLDER/tensorboard.
+    Stop it with Ctrl-C or SIGTERM at any time and go on with --resume. Progress:
+    RUN_FOLDER/log.csv and RUN_FOLDER/tensorboard.
 
     Example: focusseg train recipes/fornet_mobilenet_v2_camvid.py --data-root CamVid --epochs 60
     """
@@ -65,6 +69,7 @@ def train(
         "precision": precision,
         "steps_per_execution": steps_per_execution,
         "jit_compile": jit_compile,
+        "save_every": save_every,
     }
     changes = {name: value for name, value in given.items() if value is not None}
     if backbone_weights is not None:
@@ -73,9 +78,9 @@ def train(
     folder = run_folder or Path("runs") / loaded.name
     try:
         best = training.train(loaded, data_root, folder, resume=resume, strategy=strategy)
-    except KeyboardInterrupt:
-        print(f"\nStopped. Go on with: focusseg train {recipe} ... --run-folder {folder} --resume")
-        raise
+    except training.TrainingStopped as stopped:
+        print(f"\n{stopped} Go on with the same command and --resume.", flush=True)
+        raise typer.Exit(stopped.exit_code) from stopped
     if not (best / "preset.json").is_file():
         return  # another process of this run has it
     print(f"Best weights: {best}")

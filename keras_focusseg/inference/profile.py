@@ -112,6 +112,8 @@ class Profile:
         outputs: The output that was asked for, or "all".
         parts: Parts with weights or products, in the model's order or that of computing.
         peak_activation_bytes: Highest sum of the tensors that are alive at the same time.
+        activation_bytes: Sum of all tensors, which training keeps for the gradient. Those inside
+            layers that are made of others are not seen.
         peak_layer: The operation at which that is.
         not_counted: Operations whose products are missing in the MACs, "name (class)".
         latency: Measured time, if asked for.
@@ -123,6 +125,7 @@ class Profile:
     outputs: str
     parts: tuple[Part, ...]
     peak_activation_bytes: int
+    activation_bytes: int
     peak_layer: str
     not_counted: tuple[str, ...] = ()
     latency: Latency | None = None
@@ -245,6 +248,7 @@ def profile(
         wanted_name,
         parts,
         peak,
+        sum(_bytes(tensor) for call in calls for tensor in call.outputs),
         peak_layer,
         not_counted,
         _latency(wanted, height, width, runs) if runs else None,

@@ -196,10 +196,17 @@ class MaskTrainer(ConfiguredModel):
         """
         if self._distribute_strategy is None:
             return
+        with self._distribute_strategy.scope():
+            self.build_metrics()
+
+    def build_metrics(self) -> None:
+        """Makes the variables of all metrics, which the first step makes otherwise.
+
+        Whoever gives the metrics earlier counts to go on from, before a step, needs them.
+        """
         images = keras.KerasTensor((None, None, None, 3))
         masks = keras.KerasTensor((None, None, None), dtype="int32")
-        with self._distribute_strategy.scope():
-            self._symbolic_build(data_batch=(images, masks))
+        self._symbolic_build(data_batch=(images, masks))
 
     def _get_metrics_result_or_logs(self, logs: Any) -> Any:
         """Keras' results at the end of an epoch or an evaluation, over the ranks of PyTorch."""

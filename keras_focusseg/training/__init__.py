@@ -7,6 +7,7 @@ from keras_focusseg.training.fit import build_model, make_optimizer, train
 from keras_focusseg.training.recipe import Recipe, load_recipe
 from keras_focusseg.training.recipe_headers import RecipeHeader, recipe_header, recipe_headers
 from keras_focusseg.training.run_folder import RunFolder
+from keras_focusseg.training.stopping import TrainingStopped
 
 __all__ = [
     "Distribution",
@@ -15,6 +16,7 @@ __all__ = [
     "RunFolder",
     "StopOnNaN",
     "TrainingDiverged",
+    "TrainingStopped",
     "ValidateAverages",
     "WarmupCosine",
     "WarmupPoly",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import keras
@@ -39,7 +41,7 @@ class StopOnNaN(keras.callbacks.Callback):
         if not math.isfinite(loss) and self.message is None:
             self.message = (
                 f"The loss became {loss} in step {batch + 1} of epoch {self.epoch + 1}. The last "
-                "finished epoch is kept. Lower the learning rate, lengthen the warm-up or clip "
+                "checkpoint is kept. Lower the learning rate, lengthen the warm-up or clip "
                 "gradients harder, and look for broken images; then train anew."
             )
         self._raise()
@@ -55,6 +57,44 @@ class StopOnNaN(keras.callbacks.Callback):
     def _raise(self) -> None:
         if self.message is not None:
             raise TrainingDiverged(self.message)
+
+
+class RunCallbacks(keras.callbacks.CallbackList):
+    """The callbacks of a run, which may be several calls of `fit`.
+
+    Args:
+        callbacks: The callbacks.
+        **options: As for `keras.callbacks.CallbackList`.
+
+    Attributes:
+        first_step: Steps of the epoch that were taken before the next call of `fit`: callbacks hear
+            the number that a step has in its epoch.
+    """
+
+    def __init__(self, callbacks: list[keras.callbacks.Callback], **options: Any) -> None:
+        super().__init__(callbacks, **options)
+        self.first_step = 0
+
+    @contextlib.contextmanager
+    def run(self) -> Iterator[None]:
+        """Around all calls of `fit`, whose own begin and end are not told."""
+        super().on_train_begin()
+        yield
+        super().on_train_end()
+
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        """Nothing, see `run`."""
+
+    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
+        """Nothing, see `run`."""
+
+    def on_train_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        """Tells the number of the step in its epoch."""
+        super().on_train_batch_begin(batch + self.first_step, logs)
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        """Tells the number of the step in its epoch."""
+        super().on_train_batch_end(batch + self.first_step, logs)
 
 
 class ValidateAverages(keras.callbacks.Callback):

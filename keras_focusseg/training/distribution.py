@@ -13,7 +13,7 @@ import dataclasses
 import datetime
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import keras
@@ -374,6 +374,48 @@ def _tensorflow_devices() -> list[str]:
 def _jax_devices() -> list[str]:
     found: list[str] = keras.distribution.list_devices()
     return found
+
+
+def generator_states() -> dict[str, np.ndarray]:
+    """States of the random generators that a step draws from and that no variable holds.
+
+    Keras 3.15 draws a dropout without a seed from PyTorch's own generators.
+    """
+    if keras.backend.backend() != "torch":
+        return {}
+    import torch
+
+    states = {"cpu": torch.get_rng_state()}
+    if torch.cuda.is_available():
+        states |= {f"cuda_{i}": s for i, s in enumerate(torch.cuda.get_rng_state_all())}
+    return {name: state.numpy() for name, state in states.items()}
+
+
+def set_generator_states(states: Mapping[str, np.ndarray]) -> None:
+    """Lets the generators of this machine go on from what `generator_states` returned."""
+    for name, state in states.items():
+        import torch
+
+        if name == "cpu":
+            torch.set_rng_state(torch.from_numpy(state))
+        elif int(name.removeprefix("cuda_")) < torch.cuda.device_count():
+            torch.cuda.set_rng_state(torch.from_numpy(state), int(name.removeprefix("cuda_")))
+
+
+def device_memory() -> int | None:
+    """Bytes of memory of the first accelerator; None without one, and where nobody says."""
+    backend = keras.backend.backend()
+    if backend == "jax":
+        import jax
+
+        found = (jax.local_devices()[0].memory_stats() or {}).get("bytes_limit")
+        return None if found is None else int(found)
+    if backend == "torch":
+        import torch
+
+        if torch.cuda.is_available():
+            return int(torch.cuda.get_device_properties(0).total_memory)
+    return None
 
 
 def _workers() -> list[str]:

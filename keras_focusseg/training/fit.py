@@ -3,29 +3,39 @@
 from __future__ import annotations
 
 import contextlib
-import json
+import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import keras
-import numpy as np
-from rich.progress import Progress
 
 from keras_focusseg import backbones, data, files, losses, models, optimizers, presets
+from keras_focusseg.models.mask_trainer import MaskTrainer
 from keras_focusseg.optimizers import WarmupCosine, WarmupPoly, WarmupStep
-from keras_focusseg.presets.registry import checked_weights
-from keras_focusseg.training.callbacks import StopOnNaN, ValidateAverages
-from keras_focusseg.training.distribution import Distribution, distribution
-from keras_focusseg.training.recipe import Recipe
-from keras_focusseg.training.run_folder import (
-    RunFolder,
-    checkpoint_to_resume,
-    locked,
+from keras_focusseg.training.callbacks import RunCallbacks, StopOnNaN, ValidateAverages
+from keras_focusseg.training.checkpoints import (
+    Position,
+    SaveEvery,
+    check_space,
     newest_checkpoint,
+    remove_leftovers,
 )
+from keras_focusseg.training.checks import (
+    check_best,
+    check_run_folder,
+    check_same_classes,
+    check_start,
+    class_counts,
+    warn_of_absent_classes,
+)
+from keras_focusseg.training.distribution import Distribution, distribution
+from keras_focusseg.training.failures import explained
+from keras_focusseg.training.recipe import Recipe
+from keras_focusseg.training.run_folder import RunFolder, locked
+from keras_focusseg.training.stopping import Signals
 from keras_focusseg.training.trainee import with_helpers
 
 CALIBRATION_IMAGES = 32
@@ -42,13 +52,17 @@ def train(
     """Trains as a recipe says and keeps the best weights by validation mIoU.
 
     Writes into `run_folder`: `recipe.json`, `log.csv`, `tensorboard/`, `checkpoints/` (the last
-    finished epoch), and `best/`, a folder that `presets.load` takes.
+    two), and `best/`, a folder that `presets.load` takes.
+
+    A run that was killed goes on from its last checkpoint, and ends with the weights and the log
+    of one that was not. SIGTERM and Ctrl-C let it save one first, where one process trains.
 
     Args:
         recipe: What to do.
         data_root: Folder of the dataset; not needed for synthetic scenes.
         run_folder: Where everything of this run is written.
-        resume: Go on after the last finished epoch of `run_folder`.
+        resume: Go on from the last checkpoint in `run_folder`; from the start where the run ended
+            before its first.
         verbose: Keras' 0, 1 or 2; by default a progress bar on a terminal, else a line an epoch.
         strategy: Devices that train together, see `distribution`. `batch_size` is that of all of
             them, so a recipe means the same on one device and on many, and a run may be resumed
@@ -62,6 +76,7 @@ def train(
             do not fit the recipe; the devices do not divide the batch; or there are no best
             weights.
         TrainingDiverged: The loss is no longer finite.
+        TrainingStopped: SIGTERM or Ctrl-C came; a `KeyboardInterrupt`.
 
     Example:
         ```python
@@ -75,17 +90,26 @@ def train(
     run_folder = Path(run_folder)
     files.check_folder(run_folder)
     presets.network_class(recipe.network)
-    _check_start(recipe)
-    _check_run_folder(recipe, run_folder, resume)
+    check_start(recipe)
+    check_run_folder(recipe, run_folder, resume)
     keras.utils.set_random_seed(recipe.seed)
     spread = distribution(strategy)  # before anything else starts the backend
     spread.check_batch(recipe.batch_size)
+    save_every = SaveEvery.from_text(recipe.save_every)
+    if spread.processes > 1 and save_every.minutes is not None:
+        raise ValueError(
+            f"save_every={recipe.save_every!r} cannot be had where several processes train, whose "
+            "clocks differ: give a number of steps."
+        )
     if not spread.is_chief:
         verbose = 0
+    signals = Signals()
+    # Several processes would have to stop at the same step: there a signal ends them as always.
+    caught = signals.caught() if spread.processes == 1 else contextlib.nullcontext()
     # The first of several processes writes; the others read what it resumes from.
-    with locked(run_folder) if spread.is_chief else contextlib.nullcontext():
-        _check_run_folder(recipe, run_folder, resume)  # another run may have ended since
-        return _train(recipe, data_root, run_folder, resume, verbose, spread)
+    with caught, locked(run_folder) if spread.is_chief else contextlib.nullcontext():
+        check_run_folder(recipe, run_folder, resume)  # another run may have ended since
+        return _train(recipe, data_root, run_folder, resume, verbose, spread, signals, save_every)
 
 
 def _train(
@@ -95,8 +119,11 @@ def _train(
     resume: bool,
     verbose: int | None,
     spread: Distribution,
+    signals: Signals,
+    save_every: SaveEvery,
 ) -> Path:
     """What `train` does, in a folder that is this run's."""
+    begun = newest_checkpoint(run_folder) is not None
     train_source = data.open_source(
         recipe.dataset,
         data_root,
@@ -111,7 +138,7 @@ def _train(
         recipe.val_split,
         **{**recipe.dataset_options, **recipe.val_options},
     )
-    _check_same_classes(train_source, val_source)
+    check_same_classes(train_source, val_source)
     if verbose != 0:
         for source in (train_source, val_source):
             print(source, flush=True)
@@ -124,7 +151,9 @@ def _train(
     epochs = recipe.num_epochs(steps)
     counts = None
     if recipe.class_weights is not None or recipe.class_uniform:
-        counts = _class_counts(train_source, shown=verbose != 0)
+        counts = class_counts(train_source, shown=verbose != 0)
+    if spread.is_chief and not begun:
+        warn_of_absent_classes(train_source, counts, shown=verbose != 0)
     best = run_folder / "best"
 
     def save_best(epoch: int, value: float) -> None:
@@ -140,10 +169,21 @@ def _train(
             },
         )
 
-    folder = RunFolder(run_folder, save_best, spread=spread)
-    epochs_done = 0
+    folder = RunFolder(
+        run_folder,
+        save_best,
+        spread=spread,
+        save_every=save_every,
+        patience=recipe.patience,
+        signals=signals,
+    )
+    if spread.is_chief:
+        remove_leftovers(run_folder)
+        if not begun:  # what a run that ended before its first checkpoint kept
+            shutil.rmtree(best, ignore_errors=True)
+    start = Position(0)
     with spread.scope():
-        model = build_model(recipe, train_source, load_weights=not resume)
+        model = build_model(recipe, train_source, load_weights=not begun)
         trainee = with_helpers(recipe, model, train_source)
         trainee.compile(
             make_optimizer(recipe, steps),
@@ -151,13 +191,19 @@ def _train(
             steps_per_execution=recipe.steps_per_execution,
         )
         folder.set_model(trainee)
-        if resume:
-            trainee.optimizer.build(trainee.trainable_variables)
-            epochs_done = folder.restore()
+        trainee.optimizer.build(trainee.trainable_variables)
+        if begun:
+            start = folder.restore(steps)
+            if start.step:
+                trainee.build_metrics()  # for what they had counted
     if spread.is_chief:
+        check_space(run_folder, trainee)
         files.write_json(run_folder / "recipe.json", recipe.to_config())
-    if epochs_done < epochs:
-        train_feed = data.batches(
+        if folder.history:  # the process may have been killed before it wrote the last row
+            folder.write_log()
+    if start.epoch < epochs and not folder.has_no_patience_left:
+        train_feed = partial(
+            data.batches,
             train_source,
             recipe.batch_size,
             data.augmentation(recipe.augment),
@@ -165,34 +211,96 @@ def _train(
             seed=recipe.seed,
             cache=recipe.cache,
             drop_remainder=True,
-            start_epoch=epochs_done,
             class_uniform=recipe.class_uniform,
             class_counts=counts if recipe.class_uniform else None,
             shard=(spread.process, spread.processes),
         )
         val_feed = data.batches(val_source, recipe.val_batch_size, cache=recipe.cache)
-        callbacks: list[keras.callbacks.Callback] = [StopOnNaN(), folder]
+        listeners: list[keras.callbacks.Callback] = [StopOnNaN(), folder]
         if recipe.ema:
-            callbacks.append(ValidateAverages())
-        with spread.fit_scope(), _told_of_others(spread):
-            trainee.fit(
-                spread.training_feed(train_feed),
-                validation_data=spread.validation_feed(val_feed),
-                validation_freq=[
-                    epoch
-                    for epoch in range(1, epochs + 1)
-                    if epoch % recipe.validate_every == 0 or epoch == epochs
-                ],
-                epochs=epochs,
-                initial_epoch=epochs_done,
-                callbacks=callbacks,
-                shuffle=False,  # the data come shuffled
-                verbose=(1 if sys.stdout.isatty() else 2) if verbose is None else verbose,
-                **spread.steps(train_feed, val_feed),
-            )
+            listeners.append(ValidateAverages())
+        if verbose is None:
+            verbose = 1 if sys.stdout.isatty() else 2
+        callbacks = RunCallbacks(
+            listeners,
+            add_history=True,
+            add_progbar=verbose != 0,
+            model=trainee,
+            verbose=verbose,
+            epochs=epochs,
+            steps=steps,
+        )
+        told = explained(recipe, trainee, folder)
+        with spread.fit_scope(), _told_of_others(spread), signals.waiting(), told:
+            _fit(trainee, spread, train_feed, val_feed, callbacks, start, recipe.validate_every)
     if spread.is_chief:
-        _check_best(best, f"no validation on {recipe.dataset} {recipe.val_split} gave a mIoU")
+        check_best(best, f"no validation on {recipe.dataset} {recipe.val_split} gave a mIoU")
     return best
+
+
+def _fit(
+    model: MaskTrainer,
+    spread: Distribution,
+    train_feed: Callable[..., Any],
+    val_feed: Any,
+    callbacks: RunCallbacks,
+    start: Position,
+    validate_every: int,
+) -> None:
+    """Trains from a position to the last epoch.
+
+    An epoch that goes on has fewer steps than the others, and `fit` asks for their number only
+    once: so it has a `fit` of its own.
+    """
+    epochs, steps = callbacks.params["epochs"], callbacks.params["steps"]
+    validated = [n for n in range(1, epochs + 1) if n % validate_every == 0 or n == epochs]
+
+    def fit(first: Position, end: int) -> None:
+        feed = train_feed(start_epoch=first.epoch, start_batch=first.step)
+        callbacks.first_step = first.step
+        model.fit(
+            spread.training_feed(feed),
+            validation_data=spread.validation_feed(val_feed),
+            validation_freq=validated,
+            epochs=end,
+            initial_epoch=first.epoch,
+            callbacks=callbacks,
+            shuffle=False,  # the data come shuffled
+            **spread.steps(feed, val_feed),
+        )
+
+    with callbacks.run():
+        if start.step == steps:
+            _end_epoch(model, spread, val_feed, callbacks, start.epoch, validated)
+        elif start.step:
+            fit(start, start.epoch + 1)
+        if start.step:
+            start = Position(start.epoch + 1)
+        if start.epoch < epochs and not model.stop_training:
+            fit(start, epochs)
+
+
+def _end_epoch(
+    model: MaskTrainer,
+    spread: Distribution,
+    val_feed: Any,
+    callbacks: RunCallbacks,
+    epoch: int,
+    validated: list[int],
+) -> None:
+    """What `fit` does after the last step of an epoch, where its validation was broken off."""
+    model.stop_training = False
+    callbacks.on_epoch_begin(epoch)  # gives the metrics what the steps have counted
+    logs = dict(model.get_metrics_result())
+    if epoch + 1 in validated:
+        found = model.evaluate(
+            spread.validation_feed(val_feed),
+            steps=spread.steps(val_feed, val_feed).get("validation_steps"),
+            callbacks=callbacks,
+            return_dict=True,
+        )
+        logs |= {f"val_{name}": value for name, value in found.items()}
+    callbacks.on_epoch_end(epoch, logs)
 
 
 @contextlib.contextmanager
@@ -205,8 +313,8 @@ def _told_of_others(spread: Distribution) -> Iterator[None]:
             error.add_note(
                 f"Process {spread.process} of {spread.processes} stops. If the error speaks of a "
                 "connection, a worker or a deadline, another process died or hangs, and its own "
-                "output says why. Start all of them again with --resume: the run goes on after "
-                "the last finished epoch, also on another number of devices."
+                "output says why. Start all of them again with --resume: the run goes on from "
+                "the last checkpoint, also on another number of devices."
             )
         raise
 
@@ -287,87 +395,3 @@ def _calibration_images(recipe: Recipe, source: data.Source) -> Any:
         feed="pydataset",
     )
     return batches[0][0]
-
-
-def _class_counts(source: data.Source, shown: bool) -> np.ndarray:
-    """The pixels of each class, counted under a progress bar; later calls find them kept."""
-    with Progress(transient=True, disable=not (shown and sys.stdout.isatty())) as progress:
-        task = progress.add_task(f"counting classes of {source.name} {source.split}", total=None)
-
-        def advance(done: int, total: int) -> None:
-            progress.update(task, completed=done, total=total)
-
-        counts = data.class_counts(source, advance)
-    if shown:
-        print(f"Counted the classes in {len(counts)} masks.", flush=True)
-    return counts
-
-
-def _check_start(recipe: Recipe) -> None:
-    """Refuses weights to start from that are not there, before the data are read."""
-    source = recipe.backbone_weights
-    if source is not None and Path(source).suffix in (".h5", ".npz", ".pth", ".safetensors"):
-        if not str(source).startswith("hf://") and not Path(source).is_file():
-            raise ValueError(f"There is no file {source}; backbone_weights must name one.")
-    for preset in (recipe.pretrained, recipe.teacher):
-        if preset is not None:
-            presets.record(preset)
-
-
-def _check_same_classes(train: data.Source, val: data.Source) -> None:
-    ours, theirs = train.label_space.classes, val.label_space.classes
-    if ours != theirs:
-        raise ValueError(
-            f"{train.name} {train.split} has the classes {', '.join(ours)}, and {val.split} has "
-            f"{', '.join(theirs)}, so one's class k is not the other's. Give both the same label "
-            "space, class table or list of categories."
-        )
-
-
-def _check_best(best: Path, otherwise: str) -> None:
-    """Refuses to end a run with best weights that are not there, or damaged."""
-    record = best / "preset.json"
-    if not record.is_file():
-        raise ValueError(
-            f"{best} is not there: {otherwise}, or the folder was removed. Look at val_mean_iou in "
-            "log.csv, then train anew."
-        )
-    try:
-        checked_weights(presets.record(best), record)
-    except ValueError as error:
-        raise ValueError(f"{best} cannot be used: {error}") from error
-
-
-def _check_run_folder(recipe: Recipe, folder: Path, resume: bool) -> None:
-    """Refuses to start over what a run left, and to resume what is not there or another run."""
-    for name in ("best", "checkpoints", "tensorboard"):
-        files.check_folder(folder / name)
-    for name in ("recipe.json", "log.csv"):
-        files.check_file(folder / name)
-    if not resume:
-        left = [name for name in ("best", "log.csv") if (folder / name).exists()]
-        if newest_checkpoint(folder) is not None:
-            raise ValueError(
-                f"{folder} holds a run already. Give --resume to go on with it, or another folder."
-            )
-        if left:
-            raise ValueError(
-                f"{folder} holds {' and '.join(left)} of a run, and no finished epoch to resume. "
-                "Name another folder, or remove what you do not need."
-            )
-        return
-    checkpoint_to_resume(folder)
-    stored = folder / "recipe.json"
-    config = files.read_json(stored)
-    try:
-        before = Recipe.from_config(config).to_config()
-    except (TypeError, ValueError, AttributeError) as error:
-        raise ValueError(f"{stored} holds no recipe: {error}") from error
-    before, now = (json.loads(files.json_text(each)) for each in (before, recipe.to_config()))
-    changed = sorted(key for key in now if now[key] != before[key])
-    if changed:
-        raise ValueError(
-            f"{folder} was started with another recipe: {', '.join(changed)} differ, for example "
-            f"{changed[0]} was {before[changed[0]]!r} and is {now[changed[0]]!r} now. Resume "
-            "with the same recipe, or start another folder."
-        )

@@ -11,6 +11,7 @@ from types import ModuleType, NoneType
 from typing import Any, Literal
 
 from keras_focusseg import data, presets
+from keras_focusseg.training.checkpoints import SaveEvery
 
 CHOICES: dict[str, tuple[Any, ...]] = {
     "optimizer": ("adamw", "sgd"),
@@ -24,7 +25,7 @@ TEXTS = ("name", "network", "dataset", "train_split", "val_split")
 TEXTS_OR_NONE = ("backbone_weights", "pretrained", "teacher")
 BOOLS = ("freeze_backbone", "freeze_backbone_norm")
 OBJECTS = ("network_config", "dataset_options", "train_options", "val_options", "auxiliary")
-NONE_TOO = ("steps", "warmup_start", "ohem_threshold")
+NONE_TOO = ("steps", "warmup_start", "patience", "ohem_threshold")
 WHOLE = (
     "batch_size",
     "val_batch_size",
@@ -33,6 +34,7 @@ WHOLE = (
     "warmup_steps",
     "step_epochs",
     "validate_every",
+    "patience",
     "steps_per_execution",
     "seed",
 )
@@ -59,6 +61,7 @@ ABOVE_0 = (
     "epochs",
     "steps",
     "validate_every",
+    "patience",
     "learning_rate",
     "head_learning_rate_factor",
     "step_epochs",
@@ -127,6 +130,11 @@ class Recipe:
         freeze_backbone_norm: Batch-norm statistics of the backbone stay as loaded; do this where
             a device sees fewer than 4 images.
         validate_every: Epochs between validations; the last epoch is validated as well.
+        patience: Epochs without a better validation mIoU after which the run ends early; `None`
+            trains all epochs. The schedule is that of all epochs either way.
+        save_every: Checkpoints inside an epoch, beside that at its end: every so many steps of the
+            run (`500`) or minutes (`"10min"`). Changes nothing of what is trained, so a run may be
+            resumed with another value.
         cache: `"memory"` keeps the decoded samples of both splits (`data.Cached` says how much
             that takes), `None` reads them in each epoch.
         precision: What the network computes in: `"float32"`; `"mixed_bfloat16"`, for TPUs and
@@ -189,6 +197,8 @@ class Recipe:
     freeze_backbone: bool = False
     freeze_backbone_norm: bool = False
     validate_every: int = 1
+    patience: int | None = None
+    save_every: int | str | None = None
     cache: Literal["memory"] | None = "memory"
     precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"
     steps_per_execution: int = 1
@@ -247,6 +257,7 @@ class Recipe:
         for name in ("clip_norm", "weight_decay", "warmup_steps", "seed"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must be 0 or more, got {getattr(self, name)}.")
+        SaveEvery.from_text(self.save_every)
         if not 0 <= self.class_uniform <= 1:
             raise ValueError(f"class_uniform must be a share 0..1, got {self.class_uniform}.")
         for name in ("stage_learning_rate_factor", "ohem_threshold", "ohem_min_kept"):

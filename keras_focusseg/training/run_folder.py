@@ -5,30 +5,52 @@ from __future__ import annotations
 import contextlib
 import csv
 import math
-import shutil
 import sys
-import textwrap
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NoReturn
 
 import keras
+import numpy as np
 from keras import ops
 
 from keras_focusseg import files
-from keras_focusseg.training.distribution import Distribution
-
-CHECKPOINTS = "checkpoints"
-SUMS = "SHA256SUMS"
-"""SHA-256 of the other files of a checkpoint, as `sha256sum -c` reads it."""
+from keras_focusseg._replicas import metric_counts, set_metric_counts
+from keras_focusseg.training.checkpoints import (
+    COUNTS,
+    GENERATORS,
+    KEPT,
+    STATE,
+    WEIGHTS,
+    Position,
+    SaveEvery,
+    check_whole,
+    checkpoint_to_resume,
+    checkpoints,
+    no_room,
+    read_arrays,
+    remove_all_but,
+    write_checkpoint,
+)
+from keras_focusseg.training.distribution import (
+    Distribution,
+    generator_states,
+    set_generator_states,
+)
+from keras_focusseg.training.stopping import Signals, TrainingStopped
 
 
 class RunFolder(keras.callbacks.Callback):
-    """Keeps the best weights, and makes every epoch one to resume from.
+    """Keeps the best weights, and checkpoints that a run goes on from to the bit.
 
-    Layout of the folder: `checkpoints/epoch_NNNN/` (all that a resumed run needs; the last one
-    only), `log.csv` (a row an epoch), `tensorboard/`, and what `save_best` writes.
+    Layout of the folder: `checkpoints/epoch_NNNN/` and `checkpoints/epoch_NNNN_step_NNNNNN/` (all
+    that a resumed run needs; the last two), `log.csv` (a row an epoch), `tensorboard/`, and what
+    `save_best` writes. A checkpoint inside an epoch holds what the metrics have counted, so the
+    epoch's means are those of all its steps.
+
+    It looks and saves where a step begins, not where one ends: there Keras would read the loss for
+    it, and wait for the device in each step.
 
     Where several processes train together, all need one of these, and the first alone writes.
 
@@ -37,6 +59,9 @@ class RunFolder(keras.callbacks.Callback):
         save_best: Called with (epoch, value) while the best weights are in the model.
         monitor: Name of the validation measure; higher is better.
         spread: The processes that train together; None: this one.
+        save_every: When a checkpoint inside an epoch is due; None: never.
+        patience: Epochs without a better measure after which training ends; None: any number.
+        signals: What says that the run has to stop after the present step; None: nothing does.
     """
 
     def __init__(
@@ -45,17 +70,35 @@ class RunFolder(keras.callbacks.Callback):
         save_best: Callable[[int, float], None],
         monitor: str = "mean_iou",
         spread: Distribution | None = None,
+        save_every: SaveEvery | None = None,
+        patience: int | None = None,
+        signals: Signals | None = None,
     ) -> None:
         super().__init__()
         self.folder, self.save_best, self.monitor = folder, save_best, monitor
         self.spread = spread or Distribution()
+        self.save_every, self.patience = save_every or SaveEvery(), patience
+        self.signals = signals or Signals()
         self.best, self.best_epoch, self.epoch = -math.inf, -1, 0
         self.history: list[dict[str, float]] = []
-        self._checkpoint: Path | None = None
+        self._saved = Position(0)
+        self._kept: list[Path] = []  # checkpoints, oldest first
+        self._generators: dict[str, np.ndarray] = {}  # of the checkpoint that was restored
+        self._before_test: dict[str, np.ndarray] = {}  # what they were before the validation
+        self._counts: list[np.ndarray] | None = None  # of the metrics, where an epoch goes on
+        self.validates = False  # whether a validation is under way
+        self._cut = False  # whether the present validation was broken off
         self._writer: Any = None
+
+    @property
+    def has_no_patience_left(self) -> bool:
+        """Whether `patience` epochs have passed since the best one."""
+        since = len(self.history) - max(self.best_epoch, 0)
+        return self.patience is not None and since >= self.patience
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Opens the TensorBoard log."""
+        self.save_every.saved(self._steps_until(self._saved))
         if not self.spread.is_chief:
             return
         from tensorboardX import SummaryWriter
@@ -63,28 +106,69 @@ class RunFolder(keras.callbacks.Callback):
         self._writer = SummaryWriter(str(self.folder / "tensorboard"), purge_step=self.epoch + 1)
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Notes the epoch, for the validation inside it."""
-        self.epoch = epoch
+        """Notes the epoch; the first after `restore` gets what no variable of the model holds."""
+        self.epoch, self._cut = epoch, False
+        if self._saved.step in (0, self.params["steps"]):
+            self._set_generators()
+        if self._counts is not None:
+            set_metric_counts(self.model, self._counts)
+            self._counts = None
+
+    def on_train_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        """Saves after `batch` steps of the epoch if a checkpoint is due or the run has to stop."""
+        self._set_generators()  # not before: PyTorch's loader draws when an epoch begins
+        here = Position(self.epoch, batch)
+        stops = self.signals.received is not None
+        if here != self._saved and (stops or self.save_every.is_due(self._steps_until(here))):
+            counts = metric_counts(self.model)  # read by all processes together
+            if all(np.isfinite(count).all() for count in counts):  # else `StopOnNaN` ends the run
+                self._write_checkpoint(here, counts)
+        if stops:
+            self._stop()
+
+    def on_test_begin(self, logs: dict[str, Any] | None = None) -> None:
+        """Notes what the steps of the epoch have counted, before the validation counts."""
+        self.validates = True
+        if self.spread.processes == 1:  # several do not stop inside an epoch
+            self._counts = metric_counts(self.model)
+            self._before_test = generator_states()
+
+    def on_test_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        """Breaks off the validation if the run has to stop."""
+        if self.signals.received is not None and not self._cut:
+            self._cut = self.model.stop_evaluating = True
 
     def on_test_end(self, logs: dict[str, Any] | None = None) -> None:
         """Keeps the weights that were validated if they are the best so far."""
+        self.validates = False
+        if self._cut:
+            return
         value = float((logs or {}).get(self.monitor, math.nan))
         if value > self.best:
             self.best, self.best_epoch = value, self.epoch + 1
             if self.spread.is_chief:
                 with self.spread.alone():
-                    self.save_best(self.epoch + 1, value)
+                    try:
+                        self.save_best(self.epoch + 1, value)
+                    except OSError as error:
+                        raise no_room(self.folder / "best", error) from error
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Writes the logs and the checkpoint."""
+        """Writes the logs and the checkpoint; ends the training if there is no patience left."""
+        if self._cut:  # the validation will be repeated, the steps will not
+            set_generator_states(self._before_test)
+            self._write_checkpoint(Position(epoch, self.params["steps"]), self._counts)
+            self._stop()
+        self._counts = None
         row = {"epoch": epoch + 1, **{name: float(value) for name, value in (logs or {}).items()}}
         row["learning_rate"] = float(ops.convert_to_numpy(self.model.optimizer.learning_rate))
         self.history.append(row)
+        if self.has_no_patience_left:
+            self.model.stop_training = True
+        self._write_checkpoint(Position(epoch + 1))
         if not self.spread.is_chief:
             return
-        with self.spread.alone():
-            self._write_checkpoint(epoch + 1)
-        self._write_log()
+        self.write_log()
         for name, value in row.items():
             if name != "epoch":
                 self._writer.add_scalar(name, value, epoch + 1)
@@ -95,19 +179,22 @@ class RunFolder(keras.callbacks.Callback):
         if self._writer is not None:
             self._writer.close()
 
-    def restore(self) -> int:
-        """Loads the newest checkpoint into the compiled model; the number of epochs done.
+    def restore(self, steps: int) -> Position:
+        """Loads the newest whole checkpoint into the compiled model; how far it had got.
+
+        Args:
+            steps: Steps an epoch, which must be those of the checkpoint if it is inside one.
 
         Raises:
-            ValueError: There is none, or it is damaged.
+            ValueError: There is none, all are damaged, or the data have changed.
         """
-        newest = checkpoint_to_resume(self.folder)
+        checkpoint_to_resume(self.folder)  # says what lies there if nothing does
+        found = self._newest_whole()
         try:
-            _check_sums(newest)
-            state = files.read_json(newest / "state.json")
+            state = files.read_json(found / STATE)
             with warnings.catch_warnings():  # Keras leaves out an optimizer that does not fit
                 warnings.filterwarnings("error", "Skipping variable loading")
-                self.model.load_weights(newest / "training.weights.h5")
+                self.model.load_weights(found / WEIGHTS)
             self.epoch, self.best_epoch = state["epoch"], state["best_epoch"]
             # JSON has `null` where a number was not finite.
             self.best = -math.inf if state["best"] is None else state["best"]
@@ -115,14 +202,41 @@ class RunFolder(keras.callbacks.Callback):
                 {name: math.nan if value is None else value for name, value in row.items()}
                 for row in state["history"]
             ]
+            position = Position(self.epoch, state.get("step", 0))
+            if (found / GENERATORS).is_file():  # earlier versions did not write it
+                self._generators = read_arrays(found, GENERATORS)
+            if position.step:
+                self._counts = list(read_arrays(found, COUNTS).values())
+                if state["steps_per_epoch"] != steps:
+                    raise ValueError(
+                        f"an epoch had {state['steps_per_epoch']} steps and has {steps} now, so "
+                        "the data are not those of the run."
+                    )
         except (OSError, KeyError, TypeError, AttributeError, ValueError, UserWarning) as error:
-            raise ValueError(
-                f"{newest} cannot be resumed from: {error} Put back a copy of it that is whole, "
-                "or start in another folder."
-            ) from error
-        self._checkpoint = newest
+            raise _cannot_resume(found, error) from error
+        self._saved, self._kept = position, [found]
         self._warn_of_other_devices(state.get("devices"))
-        return self.epoch
+        return position
+
+    def _set_generators(self) -> None:
+        """Gives the random generators the states of the checkpoint that was restored, once."""
+        set_generator_states(self._generators)
+        self._generators = {}
+
+    def _newest_whole(self) -> Path:
+        """The newest checkpoint that is whole; says which ones are not."""
+        damaged = None
+        for _, path in reversed(checkpoints(self.folder)):
+            try:
+                check_whole(path)
+            except ValueError as error:
+                damaged = damaged or _cannot_resume(path, error)
+                continue
+            if damaged is not None and self.spread.is_chief:
+                warnings.warn(f"{damaged} The run goes on from {path.name}.", stacklevel=4)
+            return path
+        assert damaged is not None  # the caller looked whether there is one
+        raise damaged
 
     def _warn_of_other_devices(self, before: dict[str, Any] | None) -> None:
         """Says that a run goes on on other devices than the epoch before was trained on."""
@@ -135,34 +249,47 @@ class RunFolder(keras.callbacks.Callback):
                 stacklevel=3,
             )
 
-    def _write_checkpoint(self, epochs_done: int) -> None:
-        parent = self.folder / CHECKPOINTS
-        final = parent / f"epoch_{epochs_done:04d}"
-        state = {
-            "epoch": epochs_done,
-            "best": self.best,
-            "best_epoch": self.best_epoch,
-            "history": self.history,
-            "devices": self.spread.devices(),
-        }
-        try:
-            parent.mkdir(parents=True, exist_ok=True)
-            with files.written_folder(final) as folder:
-                # With the optimizer's state, and that of every random generator.
-                self.model.save_weights(folder / "training.weights.h5")
-                files.write_json(folder / "state.json", state)
-                files.write_text(folder / SUMS, _sums(folder))
-        except (OSError, RuntimeError) as error:  # h5py has both for a full disk
-            reason = textwrap.shorten(str(error), 120)
-            raise OSError(
-                f"{final} could not be written ({reason}). Make room, then go on with --resume "
-                "after the last epoch that was."
-            ) from error
-        if self._checkpoint is not None:
-            shutil.rmtree(self._checkpoint, ignore_errors=True)
-        self._checkpoint = final
+    def _steps_until(self, position: Position) -> int:
+        """Steps of the run up to there."""
+        return position.epoch * int(self.params["steps"]) + position.step
 
-    def _write_log(self) -> None:
+    def _stop(self) -> NoReturn:
+        assert self.signals.received is not None  # the caller looked
+        step = f"step {self._saved.step} of epoch" if self._saved.step else "the start of epoch"
+        raise TrainingStopped(
+            self.signals.received,
+            f"at {step} {self._saved.epoch + 1}, which is saved in {self.folder}.",
+        )
+
+    def _write_checkpoint(
+        self, position: Position, counts: Sequence[np.ndarray] | None = None
+    ) -> None:
+        """Writes what a resumed run needs; the checkpoint before stays."""
+        if self.spread.is_chief:
+            state = {
+                **position._asdict(),
+                "steps_per_epoch": self.params and self.params["steps"],
+                "best": self.best,
+                "best_epoch": self.best_epoch,
+                "history": self.history,
+                "devices": self.spread.devices(),
+            }
+            with self.spread.alone():
+                path = write_checkpoint(
+                    self.folder,
+                    position,
+                    state,
+                    self.model.save_weights,
+                    generator_states(),
+                    counts,
+                )
+            self._kept = [*self._kept, path][-KEPT:]
+            remove_all_but(self.folder, self._kept)
+        self._saved = position
+        self.save_every.saved(self._steps_until(position) if self.params else 0)
+
+    def write_log(self) -> None:
+        """Writes `log.csv` from the rows of all epochs."""
         names = list(dict.fromkeys(name for row in self.history for name in row))
         with files.written(self.folder / "log.csv") as path, open(path, "w", newline="") as file:
             writer = csv.DictWriter(file, names, lineterminator="\n")
@@ -171,27 +298,6 @@ class RunFolder(keras.callbacks.Callback):
                 writer.writerow(
                     {k: v if k == "epoch" else float(f"{v:.6g}") for k, v in row.items()}
                 )
-
-
-def newest_checkpoint(folder: Path) -> Path | None:
-    """The last epoch of a run's folder, or `None`; it need not be whole."""
-    found = sorted((folder / CHECKPOINTS).glob("epoch_*"), key=lambda path: (len(path.name), path))
-    return found[-1] if found else None
-
-
-def checkpoint_to_resume(folder: Path) -> Path:
-    """The last epoch of a run's folder.
-
-    Raises:
-        ValueError: There is none; the message says what lies there instead.
-    """
-    newest = newest_checkpoint(folder)
-    if newest is None:
-        raise ValueError(
-            f"There is nothing to resume: {folder / CHECKPOINTS} holds no epoch_NNNN. "
-            f"{_listed(folder)} Start without --resume, or name the folder of the run."
-        )
-    return newest
 
 
 @contextlib.contextmanager
@@ -237,32 +343,13 @@ def _lock(file: IO[str]) -> None:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
-def _sums(folder: Path) -> str:
-    paths = sorted(path for path in folder.iterdir() if path.name != SUMS)
-    return "".join(f"{files.sha256(path)}  {path.name}\n" for path in paths)
-
-
-def _check_sums(folder: Path) -> None:
-    for name in ("state.json", "training.weights.h5", SUMS):
-        if not (folder / name).is_file():
-            raise ValueError(f"{name} is missing. {_listed(folder)}")
-    listed = set((folder / SUMS).read_text(encoding="utf-8", errors="replace").splitlines())
-    for line in _sums(folder).splitlines():
-        if line not in listed:
-            raise ValueError(
-                f"{line[66:]} is damaged: its SHA-256 is {line[:16]}..., and {SUMS} says another."
-            )
+def _cannot_resume(checkpoint: Path, error: Exception) -> ValueError:
+    return ValueError(
+        f"{checkpoint} cannot be resumed from: {error} Put back a copy of it that is whole, "
+        "or start in another folder."
+    )
 
 
 def _named(devices: Mapping[str, Any]) -> str:
     """What `Distribution.devices` says, in words."""
     return f"strategy {devices['strategy']!r} of {devices['replicas']}"
-
-
-def _listed(folder: Path) -> str:
-    """What lies in a folder, as a sentence."""
-    if not folder.is_dir():
-        return f"There is no folder {folder}."
-    names = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
-    some = ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
-    return f"In {folder} there is {some or 'nothing'}."

@@ -14,8 +14,10 @@ import numpy as np
 import pytest
 
 from keras_focusseg import backbones, data, label_spaces, optimizers, presets, training
-from keras_focusseg.training.fit import _calibration_images, _check_run_folder, _check_same_classes
-from keras_focusseg.training.run_folder import RunFolder, locked, newest_checkpoint
+from keras_focusseg.training.checkpoints import Position, checkpoints, newest_checkpoint
+from keras_focusseg.training.checks import check_run_folder, check_same_classes
+from keras_focusseg.training.fit import _calibration_images
+from keras_focusseg.training.run_folder import RunFolder, locked
 from tests.testers import tiny_backbone
 
 RECIPE = training.Recipe(
@@ -86,7 +88,7 @@ def test_a_killed_run_resumes_to_the_same_end(
         kill_after_checkpoint(patch, epochs=2)
         with pytest.raises(Killed):
             training.train(RECIPE, run_folder=tmp_path / "cut", verbose=0)
-    assert newest_checkpoint(tmp_path / "cut").name == "epoch_0002"
+    assert [path.name for _, path in checkpoints(tmp_path / "cut")] == ["epoch_0001", "epoch_0002"]
     with pytest.raises(ValueError, match="holds a run already. Give --resume"):
         training.train(RECIPE, run_folder=tmp_path / "cut", verbose=0)
     with pytest.raises(ValueError, match="learning_rate differ.*was 0.001 and is 0.5"):
@@ -99,7 +101,6 @@ def test_a_killed_run_resumes_to_the_same_end(
     for name in ("loss", "val_loss", "val_mean_iou", "learning_rate"):
         found, expected = float(resumed[-1][name]), float(whole[-1][name])
         np.testing.assert_allclose(found, expected, rtol=2e-2, err_msg=name)
-    assert not (tmp_path / "cut" / "checkpoints" / "unfinished").exists()
 
 
 def test_kept_weights_are_the_averaged_ones(tmp_path: Path) -> None:
@@ -141,25 +142,30 @@ NETWORKS = {
 def test_a_resumed_run_is_the_uninterrupted_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, network: str
 ) -> None:
-    """To the bit: weights, averages, the optimizer and every random generator."""
+    """To the bit, from the middle of an epoch."""
     recipe = RECIPE.replace(network=network, network_config=NETWORKS[network], epochs=2)
+    recipe = recipe.replace(save_every=1)
     write = RunFolder._write_checkpoint
 
-    def copied_at_1(self: RunFolder, epochs_done: int) -> None:
-        write(self, epochs_done)
-        if epochs_done == 1:
+    def copied(self: RunFolder, position: Position, *counts: object) -> None:
+        write(self, position, *counts)
+        if position == Position(0, 1):
             shutil.copytree(tmp_path / "whole", tmp_path / "cut")
 
     with monkeypatch.context() as patch:
-        patch.setattr(RunFolder, "_write_checkpoint", copied_at_1)
+        patch.setattr(RunFolder, "_write_checkpoint", copied)
         training.train(recipe, run_folder=tmp_path / "whole", verbose=0)
     assert not (tmp_path / "cut" / "log.csv").exists()  # as if killed right after the checkpoint
     training.train(recipe, run_folder=tmp_path / "cut", resume=True, verbose=0)
     assert rows(tmp_path / "cut") == rows(tmp_path / "whole")
-    whole, cut = (newest_checkpoint(tmp_path / name) for name in ("whole", "cut"))
-    with h5py.File(whole / "training.weights.h5") as one:
-        with h5py.File(cut / "training.weights.h5") as other:
-            assert_same(one, other)
+    assert_same_checkpoint(tmp_path / "cut", tmp_path / "whole")
+
+
+def assert_same_checkpoint(run: Path, other_run: Path) -> None:
+    """To the bit: weights, averages, the optimizer and every random generator."""
+    one, other = (newest_checkpoint(each) / "training.weights.h5" for each in (run, other_run))
+    with h5py.File(one) as weights, h5py.File(other) as other_weights:
+        assert_same(weights, other_weights)
 
 
 def assert_same(one: h5py.Group, other: h5py.Group) -> None:
@@ -248,9 +254,7 @@ def test_what_stands_in_the_way_is_told_before(tmp_path: Path, name: str) -> Non
 def test_nothing_of_another_run_is_written_over(finished: Path, tmp_path: Path) -> None:
     run = shutil.copytree(finished, tmp_path / "run")
     shutil.rmtree(run / "checkpoints")
-    with pytest.raises(
-        ValueError, match=r"holds best and log\.csv of a run, and no finished epoch"
-    ):
+    with pytest.raises(ValueError, match=r"holds best and log\.csv of a run, and no checkpoint"):
         training.train(RECIPE, run_folder=run, verbose=0)
 
 
@@ -259,10 +263,11 @@ def test_an_older_epoch_folder_of_somebody_else_stays(finished: Path, tmp_path: 
     (run / "checkpoints" / "epoch_0000_by_hand").mkdir()
     folder = RunFolder(run, lambda epoch, value: None)
     folder.set_model(keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)]))
-    folder._checkpoint = run / "checkpoints" / "epoch_0001"
-    folder._write_checkpoint(2)
+    folder._kept = [run / "checkpoints" / "epoch_0001"]
+    folder._write_checkpoint(Position(2))
+    folder._write_checkpoint(Position(3))
     left = sorted(path.name for path in (run / "checkpoints").iterdir())
-    assert left == ["epoch_0000_by_hand", "epoch_0002"]
+    assert left == ["epoch_0000_by_hand", "epoch_0002", "epoch_0003"]
 
 
 def test_two_runs_in_one_folder(tmp_path: Path) -> None:
@@ -279,7 +284,7 @@ def test_a_full_disk_is_told_and_leaves_the_last_epoch(
     folder = RunFolder(tmp_path, lambda epoch, value: None)
     model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
     folder.set_model(model)
-    folder._write_checkpoint(1)
+    folder._write_checkpoint(Position(1))
 
     def full(path: Path) -> None:
         Path(path).write_bytes(b"half")
@@ -287,7 +292,7 @@ def test_a_full_disk_is_told_and_leaves_the_last_epoch(
 
     monkeypatch.setattr(model, "save_weights", full)
     with pytest.raises(OSError, match="epoch_0002 could not be written .*go on with --resume"):
-        folder._write_checkpoint(2)
+        folder._write_checkpoint(Position(2))
     assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["epoch_0001"]
 
 
@@ -297,13 +302,13 @@ def test_what_is_not_finite_comes_back_from_a_checkpoint(tmp_path: Path) -> None
     model.compile("sgd", "mse")
     folder.set_model(model)
     folder.history = [{"epoch": 1, "val_mean_iou": math.nan}]
-    folder._write_checkpoint(1)
+    folder._write_checkpoint(Position(1))
     text = newest_checkpoint(tmp_path).joinpath("state.json").read_text()
     assert "NaN" not in text and "Infinity" not in text
     again = RunFolder(tmp_path, lambda epoch, value: None)
     again.set_model(model)
-    assert again.restore() == 1 and again.best == -math.inf
-    again._write_log()
+    assert again.restore(2) == Position(1) and again.best == -math.inf
+    again.write_log()
     assert rows(tmp_path) == [{"epoch": "1", "val_mean_iou": "nan"}]
 
 
@@ -326,11 +331,11 @@ def test_too_few_images_for_a_batch() -> None:
 
 def test_both_splits_need_the_same_classes() -> None:
     train, val = data.SyntheticStreets(1), data.SyntheticStreets(1, split="val")
-    _check_same_classes(train, val)
+    check_same_classes(train, val)
     names = train.label_space.classes
     val.label_space = label_spaces.from_names([*names[1:], names[0]])
     with pytest.raises(ValueError, match="val has Building.* class k is not the other's"):
-        _check_same_classes(train, val)
+        check_same_classes(train, val)
 
 
 def test_a_recipe_says_optimizer_and_schedule() -> None:
@@ -386,14 +391,14 @@ def test_a_run_by_published_settings_and_its_resumption(
     plain = RECIPE.to_config()
     new = ("steps", "optimizer", "momentum", "head_learning_rate_factor", "schedule", "cache")
     new += ("warmup_start", "step_epochs", "step_factor", "class_weights", "class_uniform")
-    new += ("precision", "steps_per_execution", "jit_compile")
+    new += ("precision", "steps_per_execution", "jit_compile", "patience", "save_every")
     old = {name: value for name, value in plain.items() if name not in new}
     assert set(stored) == set(plain) == set(old) | set(new)
     old["augment"] = {"crop_size": [64, 64]}  # arguments of `Augment`, as they stood there
     (tmp_path / "recipe.json").write_text(json.dumps(old))
-    _check_run_folder(RECIPE, tmp_path, resume=True)
+    check_run_folder(RECIPE, tmp_path, resume=True)
     with pytest.raises(ValueError, match="steps differ.*was None and is 4 now"):
-        _check_run_folder(RECIPE.replace(steps=4), tmp_path, resume=True)
+        check_run_folder(RECIPE.replace(steps=4), tmp_path, resume=True)
 
 
 def test_a_run_with_steps_and_samples_by_class(
@@ -412,7 +417,7 @@ def test_a_run_with_steps_and_samples_by_class(
     best = training.train(recipe, run_folder=tmp_path / "run")
     assert "Counted the classes in 4 masks." in capsys.readouterr().out
     policy = data.Compose([data.ScaleCrop((64, 64)), data.Flip(), data.ClassMix()])
-    assert seen == [((policy,), 0.5), ((), None)]
+    assert seen == [((), None), ((policy,), 0.5)]
     stored = presets.record(best).recipe
     assert stored["class_uniform"] == 0.5 and data.augmentation(stored["augment"]) == policy
     training.train(recipe, run_folder=tmp_path / "run", resume=True, verbose=0)

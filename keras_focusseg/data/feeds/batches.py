@@ -32,6 +32,7 @@ def batches(
     prefetch: int = 2,
     workers: int | None = None,
     start_epoch: int = 0,
+    start_batch: int = 0,
     class_uniform: float = 0.0,
     class_counts: np.ndarray | None = None,
     shard: tuple[int, int] = (0, 1),
@@ -61,6 +62,8 @@ def batches(
         prefetch: batches prepared ahead.
         workers: threads, or processes, that read and augment; None takes the number of cores.
         start_epoch: the epoch that the first pass is, to go on after an interruption.
+        start_batch: the batch of that epoch that the first pass begins with. The pass is shorter
+            then, and `fit` asks for its length only once: take such a feed for one pass.
         class_uniform: share of an epoch's samples that are drawn by class: each class that the
             source shows gets as many of them as any other, from images that show it, cropped
             around one of its pixels. The rest is drawn as always, and the epoch is no longer
@@ -100,6 +103,7 @@ def batches(
         ("seed", seed, 0),
         ("prefetch", prefetch, 0),
         ("start_epoch", start_epoch, 0),
+        ("start_batch", start_batch, 0),
         ("workers", 1 if workers is None else workers, 1),
     ):
         if not isinstance(value, int) or value < least:
@@ -124,6 +128,7 @@ def batches(
         seed=seed,
         drop_remainder=drop_remainder,
         start_epoch=start_epoch,
+        start_batch=start_batch,
         class_uniform=class_uniform,
         class_counts=class_counts,
         shard=shard,

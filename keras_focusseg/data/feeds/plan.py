@@ -34,6 +34,7 @@ class Plan:
     seed: int = 0
     drop_remainder: bool = False
     start_epoch: int = 0
+    start_batch: int = 0
     class_uniform: float = 0.0
     class_counts: np.ndarray | None = field(default=None, repr=False, compare=False)
     shard: tuple[int, int] = (0, 1)
@@ -48,6 +49,11 @@ class Plan:
                 "batch_size or drop_remainder=False."
                 if len(self.source)
                 else f"{self.source!r} is empty."
+            )
+        if self.start_batch >= self.num_batches:
+            raise ValueError(
+                f"start_batch={self.start_batch} lies beyond an epoch of {self.num_batches} "
+                "batches."
             )
         self._check_shard()
 

@@ -60,7 +60,7 @@ class PyDatasetFeed(keras.utils.PyDataset):
         self._pending: dict[tuple[int, int], list[Future[Pair]]] = {}
         self._lock = threading.Lock()
         self._order = plan.order(self.epoch)
-        self._first = 0  # batch of the epoch that the pass starts with
+        self._first = plan.start_batch  # batch of the epoch that the pass starts with
         self._positions: dict[int, int] = {}  # of the numbers asked for in this pass
 
     def __len__(self) -> int:

@@ -12,19 +12,24 @@ from keras_focusseg.data.feeds.workers import Workers
 
 
 def tensorflow_feed(plan: Plan, prefetch: int, workers: int, processes: bool = False) -> Any:
-    """A `tf.data.Dataset` of the plan, with known cardinality."""
+    """A `tf.data.Dataset` of the plan, with known cardinality.
+
+    It cannot change from pass to pass, so where the plan has a `start_batch` every pass is the rest
+    of `start_epoch`.
+    """
     import tensorflow as tf
 
     leave_accelerators_alone(tf)
     size = plan.result_size()
     state = {"epoch": plan.start_epoch}
+    first = plan.start_batch * plan.loaded_batch_size
     pool = Workers(plan, size, workers, processes=True) if processes else None
 
     def order() -> np.ndarray:
         epoch = state["epoch"]
         indices = plan.order(epoch)
         positions = np.arange(len(indices))
-        return np.stack([np.full_like(indices, epoch), indices, positions], axis=1)
+        return np.stack([np.full_like(indices, epoch), indices, positions], axis=1)[first:]
 
     def load(row: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         epoch, key = int(row[0]), int(row[1])
@@ -35,14 +40,14 @@ def tensorflow_feed(plan: Plan, prefetch: int, workers: int, processes: bool = F
     def count(row: np.ndarray) -> np.ndarray:
         # Runs when the consumer has asked for the last batch, so that neither a look at the
         # first batch nor what is prefetched counts as an epoch.
-        if row[2] == plan.num_loaded - 1:
+        if row[2] == plan.num_loaded - 1 and not first:
             state["epoch"] = int(row[0]) + 1
         return row
 
     def rows(_: Any) -> Any:
         table = tf.numpy_function(order, [], tf.int64)  # runs anew in each epoch
         return tf.data.Dataset.from_tensor_slices(
-            tf.ensure_shape(table, (plan.num_loaded, 3))
+            tf.ensure_shape(table, (plan.num_loaded - first, 3))
         )  # (epoch, index, position)
 
     def with_sample(row: Any) -> Any:
@@ -60,7 +65,7 @@ def tensorflow_feed(plan: Plan, prefetch: int, workers: int, processes: bool = F
             return tf.identity(images), tf.cast(masks, tf.int32)
 
     dataset = tf.data.Dataset.range(1).flat_map(rows)
-    dataset = dataset.apply(tf.data.experimental.assert_cardinality(plan.num_loaded))
+    dataset = dataset.apply(tf.data.experimental.assert_cardinality(plan.num_loaded - first))
     # A thread each waits for the processes, so that every one has its next sample at hand.
     calls = 2 * workers if processes else workers
     dataset = dataset.map(with_sample, num_parallel_calls=calls, deterministic=True)

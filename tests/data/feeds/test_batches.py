@@ -126,6 +126,16 @@ class TestBatches:
         assert_equal(epoch(resumed), epochs[2])
         assert_equal(epoch(resumed), epochs[3])
 
+    def test_start_batch_goes_on_inside_an_epoch(self, feed, source):
+        options = {"shuffle": True, "feed": feed, "start_epoch": 1}
+        whole = epoch(data.batches(source, 2, AUGMENT, **options))
+        resumed = data.batches(source, 2, AUGMENT, start_batch=3, **options)
+        assert len(resumed) == 1 and len(whole) == 4
+        next(iter(resumed))  # as Keras looks at a batch before it trains
+        assert_equal(epoch(resumed), whole[3:])
+        with pytest.raises(ValueError, match="start_batch=4 lies beyond an epoch of 4 batches"):
+            data.batches(source, 2, AUGMENT, start_batch=4, **options)
+
     @pytest.mark.parametrize("taken", [1, 3])
     def test_a_pass_that_is_broken_off_is_repeated(self, feed, source, taken):
         batches = data.batches(source, 2, AUGMENT, shuffle=True, feed=feed, prefetch=8)
