@@ -44,7 +44,7 @@ comma := ,
 DESCRIPTION := pyproject.toml constraints-test.txt
 
 .NOTPARALLEL:
-.PHONY: help demo test lint format docs bridges clean distclean ci
+.PHONY: help demo test lint format docs tutorials bridges clean distclean ci
 
 help: ## list these verbs
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
@@ -81,8 +81,12 @@ format: $(VENV)/.lint-installed ## put the sources into the project's format
 	$(VENV)/bin/python -m ruff check --fix .
 
 # Never with --quiet: it drops the warnings that --strict counts.
-docs: $(VENV)/.docs-installed ## build the documentation into site/, a warning is an error
+docs: tutorials ## build the documentation into site/, a warning is an error, and open every page
 	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/python -m mkdocs build --strict
+	$(VENV)/bin/python -m pytest -q -rs -p no:cacheprovider tests/pages
+
+tutorials: $(VENV)/.docs-installed ## run the tutorials that changed; writes their pages and notebooks
+	$(VENV)/bin/python tools/tutorials.py
 
 ci: ## everything that .ci/run checks: lint, test, docs
 	.ci/run
@@ -114,4 +118,4 @@ $(VENV)/.lint-installed: $(DESCRIPTION)
 	$(call install,lint)
 
 $(VENV)/.docs-installed: $(DESCRIPTION)
-	$(call install,docs)
+	$(call install,docs$(comma)browser$(comma)tensorflow-cpu)

@@ -1,0 +1,195 @@
+"""Pages that are made from files while the site is built: presets from their records, results.
+
+A page says where with a comment such as `<!-- made here: presets -->`; `PARTS` has what can stand
+there. Nothing is imported from the library, so that a page shows what the files say.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+CATALOG = REPOSITORY / "keras_focusseg" / "presets" / "catalog"
+RESULTS = REPOSITORY / "benchmarks" / "results"
+
+Row = dict[str, str]
+
+
+def on_page_markdown(markdown: str, **kwargs: Any) -> str:
+    """Called by MkDocs for each page: puts what is made in the place of its comment."""
+    for name, make in PARTS.items():
+        place = f"<!-- made here: {name} -->"
+        if place in markdown:
+            markdown = markdown.replace(place, make())
+    return markdown
+
+
+# Presets -----------------------------------------------------------------------------------------
+
+
+def records() -> list[dict[str, Any]]:
+    """All records, those with weights first, the best score of a data set first."""
+    read = [json.loads(path.read_text("utf-8")) for path in sorted(CATALOG.glob("*.json"))]
+    return sorted(read, key=lambda record: (record["weights"] is None, *_rank(record)))
+
+
+def _rank(record: dict[str, Any]) -> tuple[str, float, str]:
+    score = record["scores"][0] if record["scores"] else {"dataset": "", "mean_iou": 0.0}
+    return score["dataset"], -score["mean_iou"], record["name"]
+
+
+def presets_table() -> str:
+    """One row a shipped preset; a click on a heading sorts."""
+    rows = []
+    for record in records():
+        if record["weights"] is None:
+            continue
+        score = record["scores"][0]
+        rows.append(
+            {
+                "preset": f"[`{record['name']}`](#{record['name']})",
+                "network": record["network"],
+                "weights, MB": megabytes(record),
+                "measured on": f"{score['dataset']} {score['split']}, {score['resolution']}",
+                "mIoU": percent(score["mean_iou"]),
+                "boundary F1": percent(score["boundary_f1"]),
+                "held-out mIoU": held_out(record),
+            }
+        )
+    right = ("weights, MB", "mIoU", "boundary F1", "held-out mIoU")
+    return '<div class="sortable" markdown>\n\n' + table(rows, right) + "\n\n</div>"
+
+
+def held_out(record: dict[str, Any]) -> str:
+    """The score on a split that nobody here has seen, where there is one."""
+    scores = [score for score in record["scores"][1:] if score["split"] == "test"]
+    return percent(scores[0]["mean_iou"]) if scores else "not measured"
+
+
+def preset_cards() -> str:
+    """A section a preset: what it is, what it scored, its terms, three lines of code."""
+    return "\n\n".join(card(record) for record in records())
+
+
+def card(record: dict[str, Any]) -> str:
+    """One record as a section."""
+    name, weights = record["name"], record["weights"]
+    lines = [f"### {name} {{ #{name} }}", record["description"]]
+    picture = REPOSITORY / "docs" / "images" / f"{name}.jpg"
+    if picture.exists():
+        lines.append(f"![A drawn street as {name} sees it](images/{picture.name})")
+    for score in record["scores"]:
+        lines.append("- " + "\n  ".join(score_lines(score)))
+    if record["scores"]:
+        per_class = record["scores"][0].get("iou_per_class") or {}
+        row = {label: "" if iou is None else percent(iou) for label, iou in per_class.items()}
+        lines.append(table([row], tuple(row)) if row else "")
+    facts = [
+        ("Weights", f"{megabytes(record)} MB, {weights['dtype']}" if weights else ""),
+        ("Trained on", record["training"].get("data", "")),
+        ("Started from", record["training"].get("start", "")),
+        ("Machine", record["training"].get("machine", "")),
+        ("Paper", record["paper"]),
+        *((f"Terms of the {what}", terms) for what, terms in record["licence"].items()),
+    ]
+    lines.append("\n".join(f"- **{what}**: {text}" for what, text in facts if text))
+    load = f'presets.load("{name}"{"" if weights else ", load_weights=False"})'
+    code = ["from keras_focusseg import presets, segment", "", f"model = {load}"]
+    if weights:
+        code.append('next(segment(model, ["street.jpg"])).overlay().save("overlay.png")')
+    lines.append("```python\n" + "\n".join(code) + "\n```")
+    return "\n\n".join(line for line in lines if line)
+
+
+def score_lines(score: dict[str, Any]) -> list[str]:
+    """A score with its protocol."""
+    line = (
+        f"**mIoU {percent(score['mean_iou'])}** on {score['dataset']} {score['split']}: "
+        f"{score['frames']} images of {score['resolution']}, {score['classes']} classes, void "
+        f"{score['void']}, {score['test_time']}"
+    )
+    if "boundary_f1" in score:
+        line += f"; boundary F1 {percent(score['boundary_f1'])}"
+    lines = [line + "."]
+    if score.get("measured_by"):
+        lines.append(f"Measured by {score['measured_by']}.")
+    if score.get("note"):
+        lines.append(score["note"])
+    if score.get("command"):
+        lines.append(f"`{score['command']}`")
+    return lines
+
+
+def megabytes(record: dict[str, Any]) -> str:
+    """Size of the file of the weights."""
+    return f"{record['weights']['bytes'] / 1e6:.1f}"
+
+
+def percent(value: float) -> str:
+    """0.7714 as 77.1."""
+    return f"{100 * value:.1f}"
+
+
+# Results -----------------------------------------------------------------------------------------
+
+
+def results() -> str:
+    """Every table that a benchmark wrote, with its first comment as the heading."""
+    parts = []
+    for script in sorted((REPOSITORY / "benchmarks").glob("*.py")):
+        found = sorted(RESULTS.glob(f"{script.stem}*.csv"))
+        named = [path for path in found if _owner(path) == script.stem]
+        if not named:
+            continue
+        title = script.read_text("utf-8").split('"""')[1].split("\n")[0]
+        parts.append(f"## {script.stem}\n\n{title} Command: `python benchmarks/{script.name}`.")
+        parts += [_result(path, script.stem) for path in named]
+    return "\n\n".join(parts)
+
+
+def _owner(path: Path) -> str:
+    """The benchmark that wrote a file: the longest name that its own begins with."""
+    scripts = [script.stem for script in (REPOSITORY / "benchmarks").glob("*.py")]
+    return max((name for name in scripts if path.stem.startswith(name)), key=len)
+
+
+def _result(path: Path, script: str) -> str:
+    with open(path, encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    if not rows or "epoch" in rows[0]:  # the log of one training run
+        return ""
+    right = tuple(name for name in rows[0] if all(_is_number(row[name]) for row in rows))
+    heading = path.stem.removeprefix(script).strip("_").replace("_", " ")
+    lines = [f"### {heading}"] if heading else []
+    return "\n\n".join([*lines, f"`benchmarks/results/{path.name}`", table(rows, right)])
+
+
+def _is_number(text: str | None) -> bool:
+    try:
+        float(text or 0)
+    except ValueError:
+        return False
+    return True
+
+
+# Markdown ----------------------------------------------------------------------------------------
+
+
+def table(rows: Sequence[Row], right: Iterable[str] = ()) -> str:
+    """Rows as a Markdown table; the columns of numbers to the right."""
+    names = list(rows[0])
+    right = set(right)
+    lines = [names, ["---:" if name in right else "---" for name in names]]
+    lines += [[(row[name] or "").replace("|", "\\|") for name in names] for row in rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+PARTS: dict[str, Callable[[], str]] = {
+    "presets": presets_table,
+    "preset cards": preset_cards,
+    "results": results,
+}

@@ -1,0 +1,131 @@
+"""The site as a visitor has it: every page opened in a browser, on a desk and on a phone.
+
+`make docs` builds the site and runs these tests; elsewhere they run if `site/` is there, and a
+Chromium on the path (Debian's package `chromium`) with the extra `browser`.
+"""
+
+from __future__ import annotations
+
+import functools
+import http.server
+import shutil
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+SITE = Path(__file__).resolve().parents[2] / "site"
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+PAGES = sorted(path.relative_to(SITE).as_posix() for path in SITE.rglob("*.html"))
+SIZES = {"desk": (1300, 900), "phone": (390, 844)}
+# Overflow of the page itself: what scrolls inside itself has no part in it.
+OVERFLOW = "document.scrollingElement.scrollWidth - document.documentElement.clientWidth"
+BROKEN = """[...document.images].filter(image => image.complete && !image.naturalWidth)
+    .map(image => image.src)"""
+
+pytestmark = [
+    pytest.mark.backend_free,
+    pytest.mark.skipif(not PAGES, reason=f"there is no built site in {SITE}: make docs"),
+    pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium on the path"),
+]
+
+
+class _Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *args: Any) -> None:
+        """Says nothing."""
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[str]:
+    handler = functools.partial(_Quiet, directory=str(SITE))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    api = pytest.importorskip("playwright.sync_api", reason="the extra `browser` is not installed")
+    quiet = ["--no-sandbox", "--disable-background-networking", "--disable-component-update"]
+    with api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=quiet)
+        yield browser
+        browser.close()
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_every_page_is_whole(browser: Any, address: str, size: str) -> None:
+    width, height = SIZES[size]
+    scheme = "dark" if size == "phone" else "light"
+    page = browser.new_page(
+        viewport={"width": width, "height": height}, color_scheme=scheme
+    )
+    faults: list[str] = []
+    at = ""
+    page.on("console", lambda told: told.type == "error" and faults.append(f"{at}: {told.text}"))
+    page.on("pageerror", lambda error: faults.append(f"{at}: {error}"))
+    page.on(
+        "request",
+        lambda request: request.url.startswith((address, "data:", "blob:"))
+        or faults.append(f"{at}: asks {request.url}"),
+    )
+    page.on(
+        "response",
+        lambda answer: answer.status >= 400 and faults.append(f"{at}: {answer.status} {answer.url}"),
+    )
+    links: dict[str, str] = {}
+    for at in PAGES:
+        if at == "404.html":  # its links are those of a site at the root
+            continue
+        page.goto(f"{address}/{at}", wait_until="load")
+        faults += [f"{at}: no picture at {source}" for source in page.evaluate(BROKEN)]
+        too_wide = page.evaluate(OVERFLOW)
+        if too_wide > 0:
+            faults.append(f"{at}: {too_wide} pixels wider than the window")
+        for link in page.eval_on_selector_all("a[href]", "links => links.map(link => link.href)"):
+            links.setdefault(link, at)
+    faults += [
+        f"{at}: links to {link}, which is not there"
+        for link, at in links.items()
+        if link.startswith(address) and not _is_there(link.removeprefix(address))
+    ]
+    page.close()
+    assert not faults, "\n".join(faults)
+
+
+def _is_there(link: str) -> bool:
+    path, _, anchor = link.partition("#")
+    file = SITE / path.partition("?")[0].lstrip("/")
+    file = file / "index.html" if file.is_dir() else file
+    if not file.is_file():
+        return False
+    # Material's own anchors of code lines and headings are made by its scripts.
+    return not anchor or anchor.startswith("__") or f'id="{anchor}"' in file.read_text("utf-8")
+
+
+@pytest.mark.parametrize("words", ["Top-K", "ignore", "TPU"])
+def test_search_finds(browser: Any, address: str, words: str) -> None:
+    page = browser.new_page(viewport={"width": 1300, "height": 900})
+    page.goto(f"{address}/index.html")
+    page.keyboard.press("/")
+    page.keyboard.type(words, delay=20)
+    page.wait_for_selector(".md-search-result__item", timeout=20_000)
+    assert page.locator(".md-search-result__item").count() > 0
+    page.close()
+
+
+def test_the_table_of_presets_sorts(browser: Any, address: str) -> None:
+    page = browser.new_page()
+    page.goto(f"{address}/presets/index.html")
+    heading = page.locator(".sortable th", has_text="held-out")
+    heading.click()
+    figures = page.locator(".sortable tbody tr td:last-child").all_inner_texts()
+    numbers = [float(text) for text in figures if text[:1].isdigit()]
+    assert numbers == sorted(numbers, reverse=True) and len(numbers) > 1
+    heading.click()
+    figures = page.locator(".sortable tbody tr td:last-child").all_inner_texts()
+    assert [float(text) for text in figures if text[:1].isdigit()] == sorted(numbers)
+    page.close()
