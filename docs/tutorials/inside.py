@@ -26,19 +26,20 @@ Image.fromarray(image)
 
 
 # %%
-def look_inside(name, count):
-    """Draws the first pictures of what a network saw, as many as asked for."""
+def look_inside(name, *wanted):
+    """Draws those pictures of what a network saw whose captions begin with the words wanted."""
     model = presets.load(name)
     seen = model.inspect(image[None])
     pictures = visualization.signal_pictures(image, seen, model.panels)
-    for caption, picture in list(pictures.items())[:count]:
-        print(caption)
-        display(picture)
+    for caption, picture in pictures.items():
+        if caption.startswith(wanted):
+            print(caption)
+            display(picture)
     return model, seen
 
 
 # %% alt="FoR-Net's importance map and the regions that its branches see"
-fornet, seen = look_inside("fornet_mobilenet_v2_camvid", 2)
+fornet, seen = look_inside("fornet_mobilenet_v2_camvid", "importance", "regions")
 
 # %% [markdown]
 # The signals are plain arrays, so questions about them are short. How many of the wrong pixels, and how
@@ -74,7 +75,7 @@ print(f"wrong pixels     {region[wrong].mean():.2f} inside")
 # and reads the coarse map there. The hue is the direction of the offset, the strength its length.
 
 # %% alt="SCRNet's offsets and what its attentions look at"
-scrnet, seen = look_inside("scrnet_mobilenet_v2_camvid", 4)
+scrnet, seen = look_inside("scrnet_mobilenet_v2_camvid", "refined offsets", "unary")
 
 # %%
 for name in sorted(name for name in seen if name.startswith("offsets")):
@@ -86,17 +87,17 @@ for name in sorted(name for name in seen if name.startswith("offsets")):
 # %% [markdown]
 # ## SERNet-Former: gates
 #
-# Attention-boosting gates multiply each stage of the encoder by what the stage itself finds worth passing.
+# Attention-boosting gates add to each stage of the encoder its own output, weighed by a gate between 0 and 1:
+# a strong response opens it, a weak one closes it.
 
 # %% alt="Gates of SERNet-Former"
-sernet, seen = look_inside("sernet_former_mobilenet_v2_camvid", 4)
+sernet, seen = look_inside("sernet_former_mobilenet_v2_camvid", "gate")
 
 # %% [markdown]
 # ## Parts off
 #
 # Every part is an argument, so a network without it is one line, and what the part costs can be counted.
-# What it brings has to be trained for: the [comparison of short runs](../networks/scrnet.md) on each
-# network's page says what was found.
+# What it brings has to be trained for: the page of each network says what short runs found.
 
 # %%
 from keras_focusseg import models

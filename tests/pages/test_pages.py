@@ -17,7 +17,8 @@ from typing import Any
 import pytest
 
 SITE = Path(__file__).resolve().parents[2] / "site"
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+NAMES = ("chromium", "chromium-browser", "google-chrome")
+CHROMIUM = next(filter(None, map(shutil.which, NAMES)), None)
 PAGES = sorted(path.relative_to(SITE).as_posix() for path in SITE.rglob("*.html"))
 SIZES = {"desk": (1300, 900), "phone": (390, 844)}
 # Overflow of the page itself: what scrolls inside itself has no part in it.
@@ -60,21 +61,21 @@ def browser() -> Iterator[Any]:
 def test_every_page_is_whole(browser: Any, address: str, size: str) -> None:
     width, height = SIZES[size]
     scheme = "dark" if size == "phone" else "light"
-    page = browser.new_page(
-        viewport={"width": width, "height": height}, color_scheme=scheme
-    )
+    page = browser.new_page(viewport={"width": width, "height": height}, color_scheme=scheme)
     faults: list[str] = []
     at = ""
     page.on("console", lambda told: told.type == "error" and faults.append(f"{at}: {told.text}"))
     page.on("pageerror", lambda error: faults.append(f"{at}: {error}"))
     page.on(
         "request",
-        lambda request: request.url.startswith((address, "data:", "blob:"))
-        or faults.append(f"{at}: asks {request.url}"),
+        lambda request: (
+            request.url.startswith((address, "data:", "blob:"))
+            or faults.append(f"{at}: asks {request.url}")
+        ),
     )
     page.on(
         "response",
-        lambda answer: answer.status >= 400 and faults.append(f"{at}: {answer.status} {answer.url}"),
+        lambda answer: answer.ok or faults.append(f"{at}: {answer.status} {answer.url}"),
     )
     links: dict[str, str] = {}
     for at in PAGES:
