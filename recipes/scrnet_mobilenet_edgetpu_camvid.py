@@ -1,26 +1,21 @@
-"""SCRNet, compact form on MobileNet-EdgeTPU, on CamVid train (367 frames, 480x360, 11 classes).
+"""SCRNet, compact form on MobileNet-EdgeTPU, on whole frames of CamVid train: second of two runs.
 
-Run it with `focusseg train recipes/scrnet_mobilenet_edgetpu_camvid.py --data-root CamVid
---backbone-weights mobilenet_edgetpu_slim_cityscapes.npz`. Paper: arXiv 2412.08671; the form on
-MobileNet-EdgeTPU is this library's. Data, augmentation and schedule are those of
-fornet_mobilenet_edgetpu_crops_camvid.py; the contrastive loss sets in after an eighth of the run.
-No run of it is recorded.
+Run it with `focusseg train recipes/scrnet_mobilenet_edgetpu_camvid.py --data-root CamVid` after
+scrnet_mobilenet_edgetpu_crops_camvid.py, from whose best weights it starts. Paper: arXiv
+2412.08671. Data, augmentation and rates are those of fornet_mobilenet_edgetpu_camvid.py, with five
+epochs. No run of it is recorded.
 """
 
 from pathlib import Path
 
 from keras_focusseg.training import load_recipe
 
-fornet = load_recipe(Path(__file__).with_name("fornet_mobilenet_edgetpu_crops_camvid.py"))
+crops = load_recipe(Path(__file__).with_name("scrnet_mobilenet_edgetpu_crops_camvid.py"))
+fornet = load_recipe(Path(__file__).with_name("fornet_mobilenet_edgetpu_camvid.py"))
 recipe = fornet.replace(
     name="scrnet_mobilenet_edgetpu_camvid",
-    network="SCRNet",
-    network_config={
-        "backbone": "mobilenet_edgetpu",
-        "filters": 64,
-        "context_filters": 128,
-        "embedding_filters": 64,
-        "contrast_warmup": 169,
-        "class_weights": fornet.network_config["class_weights"],
-    },
+    network=crops.network,
+    network_config=crops.network_config,
+    pretrained=f"runs/{crops.name}/best",
+    epochs=5,
 )
