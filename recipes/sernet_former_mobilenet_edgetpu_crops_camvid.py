@@ -1,4 +1,4 @@
-"""SERNet-Former, compact form on MobileNet-EdgeTPU, on crops of CamVid at 480x360: first of two runs.
+"""SERNet-Former, compact form on MobileNet-EdgeTPU, on crops of CamVid: first of two runs.
 
 Run it with `focusseg train recipes/sernet_former_mobilenet_edgetpu_crops_camvid.py --data-root
 CamVid --backbone-weights mobilenet_edgetpu_slim_cityscapes.npz`, then
