@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import glob
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -35,8 +36,15 @@ def presets(
             name,
             record.network,
             str(record.classes().num_classes),
-            "none public" if record.weights is None else f"{record.weights['bytes'] / 1e6:.1f} MB",
+            _weights(record.weights),
             "" if score is None else f"{100 * score['mean_iou']:.2f}",
             "" if score is None else f"{score['dataset']} {score['split']}, {score['resolution']}",
         )
     Console(width=max(120, Console().width)).print(table)
+
+
+def _weights(weights: Mapping[str, Any] | None) -> str:
+    """How large they are, and whether they come with the package."""
+    if weights is None:
+        return "none public"
+    return f"{weights['bytes'] / 1e6:.1f} MB{', on the Hub' if 'address' in weights else ''}"

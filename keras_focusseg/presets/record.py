@@ -131,9 +131,10 @@ def names(pattern: str = "*") -> list[str]:
 
 
 def best() -> list[str]:
-    """Of each network, the preset of the package whose first score has the highest mean IoU.
+    """Of each network, the preset whose first score has the highest mean IoU.
 
-    Scores on different data are not comparable; this is a choice of what to look at first.
+    Only those count whose weights come with the package. Scores on different data are not
+    comparable; this is a choice of what to look at first.
 
     Example:
         ```python
@@ -145,7 +146,7 @@ def best() -> list[str]:
     found: dict[str, PresetRecord] = {}
     for name in names():
         preset = record(name)
-        if preset.weights is not None and preset.scores:
+        if preset.weights is not None and "address" not in preset.weights and preset.scores:
             other = found.get(preset.network)
             if other is None or preset.scores[0]["mean_iou"] > other.scores[0]["mean_iou"]:
                 found[preset.network] = preset

@@ -14,7 +14,10 @@ from keras_focusseg.presets.record import WEIGHTS
 from keras_focusseg.presets.weights_file import load_weights, save_weights
 from tests.testers import assert_matches_golden, randomize_weights, tiny_fornet
 
-SHIPPED = [name for name in presets.names() if presets.record(name).weights is not None]
+# With weights in the package: neither without any, nor with an address where they lie.
+SHIPPED = [
+    n for n in presets.names() if "address" not in (presets.record(n).weights or ("address",))
+]
 SPACE = label_spaces.from_names(["road", "sky", "car"])
 
 
