@@ -9,7 +9,9 @@ import io
 import os
 import signal
 import sys
-from typing import NoReturn
+import warnings
+from collections.abc import Callable
+from typing import Any, NoReturn
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -28,7 +30,9 @@ def main(arguments: list[str] | None = None) -> None:
             signal.signal(signal.SIGINT, signal.default_int_handler)
         from keras_focusseg.cli.app import build_app
 
-        build_app()(arguments, prog_name="focusseg")
+        with warnings.catch_warnings():
+            warnings.showwarning = _in_one_line(warnings.showwarning)
+            build_app()(arguments, prog_name="focusseg")
     except KeyboardInterrupt:
         _interrupted()
     except SystemExit as end:
@@ -43,6 +47,18 @@ def main(arguments: list[str] | None = None) -> None:
     finally:
         if silent:
             signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def _in_one_line(show: Callable[..., None]) -> Callable[..., None]:
+    """Shows warnings for users in one line, without the place in the code; others as `show`."""
+
+    def shown(message: Warning | str, category: type[Warning], *place: Any) -> None:
+        if issubclass(category, UserWarning):
+            print(f"focusseg: {' '.join(str(message).split())}", file=sys.stderr)
+        else:
+            show(message, category, *place)
+
+    return shown
 
 
 def _interrupted() -> NoReturn:

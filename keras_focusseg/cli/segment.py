@@ -62,6 +62,13 @@ def segment(
     batch_size: Annotated[
         int, typer.Option(help="Pictures of one size, or windows, at a time.")
     ] = 1,
+    pad_to_multiple: Annotated[
+        int,
+        typer.Option(
+            help="Fill pictures up to multiples of so many pixels: fewer sizes to compile on JAX, "
+            "results that are not exact."
+        ),
+    ] = 1,
     precision: Annotated[
         str | None, typer.Option(help="mixed_bfloat16, mixed_float16 or float32.")
     ] = None,
@@ -92,6 +99,8 @@ def segment(
         "flip": flip,
         "scales": parsed_scales(scales),
     }
+    if pad_to_multiple < 1:
+        raise ValueError(f"--pad-to-multiple must be 1 or more, got {pad_to_multiple}.")
     if not 0 <= opacity <= 1:
         raise ValueError(f"--opacity must be in 0..1, got {opacity}.")
     if ids not in ("train", "dataset"):
@@ -116,7 +125,7 @@ def segment(
     weights = presets.record(preset).weights or {}
     run = {"preset": preset, "weights": weights.get("sha256"), "precision": precision}
     run |= {**settings, "write": list(kinds), "ids": ids, "opacity": opacity}
-    run |= {"smoothing": smoothing, "frames": frames}
+    run |= {"smoothing": smoothing, "frames": frames, "pad_to_multiple": pad_to_multiple}
     asked = len(paths) + len(videos)
     if resume:
         _check_same_run(output, run)
@@ -141,7 +150,7 @@ def segment(
     with Progress(console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task("pictures", total=len(paths))
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # windows are told beside each picture
+            warnings.filterwarnings("ignore", ".* cut into windows")  # told beside each picture
             found = inference.segment(
                 model,
                 paths,
@@ -149,6 +158,7 @@ def segment(
                 **settings,
                 batch_size=batch_size,
                 probabilities="probabilities" in kinds,
+                pad_to_multiple=pad_to_multiple,
             )
             for result in found:
                 if not written:

@@ -61,6 +61,9 @@ class Segmentation:
 
 OnError = Literal["raise", "skip"] | Callable[[str, Exception], None]
 
+FEW_SIZES = 4
+"""More sizes of pictures are told of, where each is compiled."""
+
 
 def segment(
     model: Segmenter,
@@ -74,8 +77,13 @@ def segment(
     scales: Sequence[float] = (1.0,),
     batch_size: int = 1,
     probabilities: bool = False,
+    pad_to_multiple: int = 1,
 ) -> Iterator[Segmentation]:
     """Segments pictures of any size.
+
+    On JAX, and on a GPU with TensorFlow, each new size is compiled for seconds. `pad_to_multiple`
+    makes few sizes of many, and results that are no longer exact: what the networks average and
+    rank over the whole picture changes with what it is filled up with.
 
     Args:
         model: A network of this library.
@@ -97,6 +105,9 @@ def segment(
         batch_size: Pictures of one size that follow each other, or windows side by side, that go to
             the network at once.
         probabilities: Keeps the probabilities of all classes.
+        pad_to_multiple: Fills pictures up, at the bottom and on the right, with their own mirror
+            images, until their sides are multiples of so many pixels; the results have the size of
+            the picture. 1 leaves pictures as they are.
 
     Yields:
         A `Segmentation` a picture, in order; nothing is kept in memory between them.
@@ -116,13 +127,20 @@ def segment(
         ```
     """
     procedure = Procedure(window, overlap, flip, tuple(scales), batch_size, probabilities)
+    if type(pad_to_multiple) is not int or pad_to_multiple < 1:
+        raise ValueError(
+            f"pad_to_multiple must be a whole number above 0, got {pad_to_multiple!r}."
+        )
     space = known_classes(model, label_space)
     tell = error_handler(on_error)
 
     def segmented(batch: list[tuple[str, np.ndarray]]) -> Iterator[Segmentation]:
         """The pictures of a batch, one by one where they do not go through together."""
+        pictures = np.stack([image for _, image in batch])
+        sizes_met = _sizes_met(model)
         try:
-            maps = procedure.class_maps(model, np.stack([image for _, image in batch]))
+            check_image_shape(pictures.shape)
+            maps = procedure.class_maps(model, _filled_up(pictures, pad_to_multiple))
         except (ValueError, OSError) as error:
             if len(batch) > 1:
                 for one in batch:
@@ -130,10 +148,16 @@ def segment(
             else:
                 tell(batch[0][0], _about(batch[0][0], error))
             return
+        if pad_to_multiple == 1 and sizes_met == FEW_SIZES < _sizes_met(model):
+            _tell_of_many_sizes()
+        height, width = pictures.shape[1:3]
         for (name, image), found in zip(batch, maps, strict=True):
             if found.window and window == "auto":
                 _tell_of_windows(name, image, found.window)
-            yield Segmentation(name, image, found[0], found[1], space, *found[2:])
+            labels, confidence = (x[:height, :width] for x in found[:2])
+            kept = found.probabilities
+            kept = None if kept is None else kept[:height, :width]
+            yield Segmentation(name, image, labels, confidence, space, kept, found.window)
 
     waiting: list[tuple[str, np.ndarray]] = []
     for name, read in named_pictures(images):
@@ -195,6 +219,28 @@ def _warn(name: str, error: Exception) -> None:
 
 def _about(name: str, error: Exception) -> Exception:
     return ValueError(f"{name}: {error}").with_traceback(error.__traceback__)
+
+
+def _filled_up(images: np.ndarray, multiple: int) -> np.ndarray:
+    """Pictures (B, H, W, 3) with mirror images below and beside, up to multiples of a side."""
+    _, height, width, _ = images.shape
+    more = (0, 0), (0, -height % multiple), (0, -width % multiple), (0, 0)
+    return np.pad(images, more, "symmetric")
+
+
+def _sizes_met(model: Segmenter) -> int:
+    """How many sizes of pictures a network was compiled for; 0 where that is not done."""
+    parts = model.labels_model, model.probabilities_model
+    return sum(part.sizes_met for part in parts if part.jit_compile)
+
+
+def _tell_of_many_sizes() -> None:
+    warnings.warn(
+        f"{FEW_SIZES + 1} sizes of pictures so far, and each new one is compiled for seconds. "
+        "pad_to_multiple= (--pad-to-multiple) makes few sizes of many; the results are then not "
+        "exact.",
+        stacklevel=4,
+    )
 
 
 def _tell_of_windows(name: str, image: np.ndarray, window: tuple[int, int]) -> None:

@@ -1,6 +1,7 @@
 """What is looked at before a network runs: shapes, values of the images, ids in the masks.
 
-`fit` and `evaluate` look at their first batch, so a check costs nothing in the steps.
+`fit` and `evaluate` look at their first batch, so a check costs nothing in the steps. Of later ones
+the shapes alone are looked at: where a step is traced for them, and as a generator hands them out.
 """
 
 from __future__ import annotations
@@ -35,7 +36,16 @@ def first_batch(x: Any, y: Any, sample_weight: Any, size: int | None) -> tuple[B
 
     Returns:
         Images, masks and sample weights, `None` for what is not there or cannot be seen; and `x`.
+
+    Raises:
+        ValueError: `x` is a list or the like, which Keras would take for several inputs.
     """
+    if isinstance(x, (list, tuple, dict)):
+        raise ValueError(
+            f"The images came as a {type(x).__name__} of {len(x)}; expected one array (batch, "
+            "height, width, 3), then the masks, or batches of (images, masks). Images of one size "
+            "in a list: numpy.stack(images)."
+        )
     if hasattr(x, "shape"):
         size = size or 32  # as Keras has it
         images, masks, weights = (
@@ -51,7 +61,7 @@ def first_batch(x: Any, y: Any, sample_weight: Any, size: int | None) -> tuple[B
         x = _put_back(batch, x)
     elif hasattr(x, "element_spec") and not hasattr(x, "map"):  # tf.distribute.DistributedDataset
         pass
-    elif isinstance(x, Iterable) and not isinstance(x, (list, tuple, dict)):
+    elif isinstance(x, Iterable):
         batch = next(iter(x), None)
     if batch is None:
         return (None, None, None), x
@@ -63,7 +73,11 @@ def first_batch(x: Any, y: Any, sample_weight: Any, size: int | None) -> tuple[B
 def _put_back(first: Any, rest: Iterator[Any]) -> Iterator[Any]:
     if first is not None:
         yield first
-    yield from rest
+    for batch in rest:
+        images = keras.utils.unpack_x_y_sample_weight(batch)[0]
+        if hasattr(images, "shape"):
+            check_image_shape(tuple(images.shape))
+        yield batch
 
 
 def check_image_shape(shape: tuple[int | None, ...]) -> None:
@@ -112,7 +126,7 @@ def check_pixels(images: np.ndarray, name: str = "The images") -> None:
 
 
 def check_masks(masks: np.ndarray, num_classes: int, ignore_class: int | None) -> None:
-    """Refuses masks in which no pixel is a class, and warns of masks that were saved as 0 and 255.
+    """Refuses masks that hold fractions or no class at all; warns of ids that are no class.
 
     Args:
         masks: Ids (B, H, W) or (B, H, W, 1); anything else is left to the loss.
@@ -120,10 +134,15 @@ def check_masks(masks: np.ndarray, num_classes: int, ignore_class: int | None) -
         ignore_class: Mask value that is not counted.
 
     Raises:
-        ValueError: Pixels are labelled, none of them with a class.
+        ValueError: Values are no whole numbers, or pixels are labelled, none of them with a class.
     """
     if masks.ndim != 3 and (masks.ndim != 4 or masks.shape[-1] != 1):
         return
+    if masks.dtype.kind in "fV" and not (whole := masks == np.floor(masks)).all():
+        raise ValueError(
+            f"The first masks hold {masks[~whole].flat[0]:g}; expected class ids, whole numbers. A "
+            "mask that was scaled by anything but the nearest neighbour holds blended ids."
+        )
     labelled = masks != ignore_class if ignore_class is not None else np.ones(masks.shape, bool)
     known = labelled & (masks >= 0) & (masks < num_classes)
     if labelled.any() and not known.any():
@@ -134,6 +153,14 @@ def check_masks(masks: np.ndarray, num_classes: int, ignore_class: int | None) -
             f"{ignore_class} where a pixel is ignored. Map the ids on disk to these."
         )
     ignored = not labelled.all()
+    if (labelled & ~known).any():
+        ids = np.unique(masks[labelled & ~known]).tolist()
+        warnings.warn(
+            f"The first masks hold {str(ids[:5])[1:-1]}{', ...' if len(ids) > 5 else ''} beside "
+            f"class ids 0..{num_classes - 1}: such pixels are ignored. If they are classes, the "
+            "network has too few (num_classes=).",
+            stacklevel=4,
+        )
     if ignore_class == 255 and ignored and labelled.any() and (masks[labelled] == 0).all():
         warnings.warn(
             "The first masks hold 0 and 255 alone, and 255 is ignored, so nothing but class 0 is "
@@ -159,6 +186,11 @@ def check_batch(batch: Batch, num_classes: int, ignore_class: int | None) -> Non
     check_images(images)
     if masks is None:
         raise ValueError("Masks are missing: batches must be (images, integer masks).")
+    if isinstance(masks, (list, tuple)):
+        raise ValueError(
+            f"The masks came as a {type(masks).__name__} of {len(masks)}; expected one array "
+            "(batch, height, width) of class ids: numpy.stack(masks)."
+        )
     if hasattr(masks, "shape"):
         check_masks(ops.convert_to_numpy(masks), num_classes, ignore_class)
 

@@ -19,8 +19,13 @@ class Part(keras.Model):
 
     JAX compiles it anew for each size of images and keeps what it compiled; here it is given back
     once there were more than `SIZES` of them.
+
+    Attributes:
+        sizes_met: How often a size came that was not kept. Where `jit_compile` holds, each was
+            compiled.
     """
 
+    sizes_met = 0
     _sizes: tuple[tuple[int, ...], ...] = ()
 
     def expect(self, shape: tuple[int, ...]) -> None:
@@ -31,6 +36,7 @@ class Part(keras.Model):
             self.make_predict_function(force=True)
             self._sizes = ()
         self._sizes = (*self._sizes, shape)
+        self.sizes_met += 1
 
     def predict_on_batch(self, x: Any) -> Any:
         """What the network says to one batch of images."""

@@ -55,6 +55,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("segment a.png --output " + "n" * 300, "File name too long"),
         (f"segment {LONG}.png", "File name too long"),
         ("segment a.png --opacity 7", "--opacity must be in 0..1, got 7.0."),
+        ("segment a.png --pad-to-multiple 0", "--pad-to-multiple must be 1 or more, got 0."),
         ("segment a.png --write mask", "Results are labels, overlay, "),
         ("segment a.png --ids mine", "--ids must be train or dataset"),
         ("segment a.png --window large", "--window must be auto, none, a side"),

@@ -1,5 +1,7 @@
 """Segmenting pictures of any kind and size, and scoring on labelled ones."""
 
+import importlib
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -38,6 +40,35 @@ def test_paths_arrays_and_folders_give_the_same(model: models.FoRNet, tmp_path: 
     softmax = np.exp(logits - logits.max(-1, keepdims=True))
     softmax /= softmax.sum(-1, keepdims=True)
     np.testing.assert_allclose(from_array.confidence, softmax.max(-1), atol=1e-5)
+
+
+def test_padded_pictures_have_few_sizes(
+    model: models.FoRNet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    part = model.labels_model
+    exact = next(segment(model, picture(64, 64)))
+    padded = next(segment(model, picture(64, 64), pad_to_multiple=32))
+    np.testing.assert_array_equal(padded.labels, exact.labels)
+    np.testing.assert_array_equal(padded.confidence, exact.confidence)
+    pictures = [picture(height, width) for height, width in ((33, 64), (50, 50), (64, 35))]
+    found = list(segment(model, pictures, pad_to_multiple=32))
+    assert part.sizes_met == 1
+    assert [r.labels.shape for r in found] == [p.shape[:2] for p in pictures]
+    mirrored = np.pad(pictures[0], ((0, 31), (0, 0), (0, 0)), "symmetric")
+    whole = next(segment(model, mirrored))
+    np.testing.assert_array_equal(found[0].labels, whole.labels[:33])
+    # Without it, and where sizes are compiled, one warning says that there is a way.
+    module = importlib.import_module("keras_focusseg.inference.segment")  # not the function
+    monkeypatch.setattr(module, "FEW_SIZES", 1)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        for _ in range(2):
+            list(segment(model, pictures[:2]))
+    told = [w for w in caught if "2 sizes of pictures so far" in str(w.message)]
+    assert len(told) == part.jit_compile
+    for wrong in (0, -32, 32.0, True):
+        with pytest.raises(ValueError, match="pad_to_multiple must be a whole number above 0"):
+            next(segment(model, picture(), pad_to_multiple=wrong))
 
 
 def test_results_draw_themselves(model: models.FoRNet) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from keras_focusseg import label_spaces, layers, losses, metrics, models, optimizers, presets
+from keras_focusseg.models.batch_checks import first_batch
 from tests.models import tiny
 from tests.testers import check_config_round_trip, randomize_weights, tiny_fornet, to_numpy
 
@@ -321,7 +322,25 @@ def test_other_mistakes_with_data_are_told(model: models.FoRNet):
     halves = np.where(labels == 0, 255, 0).astype("uint8")
     with pytest.warns(UserWarning, match="0 and 255 alone.*masks // 255"):
         model.evaluate(images, halves, verbose=0)
+    with pytest.warns(UserWarning, match=r"masks hold 7 beside class ids 0\.\.3.*num_classes="):
+        model.evaluate(images, np.where(labels == 0, 7, 1), verbose=0)
+    with pytest.raises(ValueError, match="masks hold 0.5; expected class ids"):
+        model.fit(images, labels + 0.5, verbose=0)
+    for use in (lambda x: model.fit(x, labels), model.predict, lambda x: model.evaluate((x, 0))):
+        with pytest.raises(ValueError, match=r"came as a (list|tuple) of 2; .* numpy\.stack"):
+            use(list(images[:2]))
+    with pytest.raises(ValueError, match="masks came as a list of 2"):
+        model.fit(images, list(labels))
     model.evaluate(np.zeros_like(images), labels, verbose=0)  # black pictures are pictures
+
+
+def test_shapes_of_later_batches_of_a_generator_are_told():
+    images, labels = batch()
+    batches = iter([(images, labels), (images[:, :8], labels[:, :8])])
+    _, rest = first_batch((pair for pair in batches), None, None, None)
+    assert next(rest)[0].shape == images.shape
+    with pytest.raises(ValueError, match="too small: the height is 8"):
+        next(rest)
 
 
 # Files
