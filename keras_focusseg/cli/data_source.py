@@ -18,7 +18,7 @@ def place(source: str, data_root: Path | None) -> tuple[str, Path | None]:
     Returns:
         The name, "auto" for a folder, and the root.
     """
-    if data_root is None and (Path(source).is_dir() or "/" in source or "\\" in source):
+    if data_root is None and (Path(source).exists() or "/" in source or "\\" in source):
         return "auto", Path(source)
     return source, data_root
 

@@ -164,7 +164,8 @@ def recognise(root: str | Path) -> str:
         f"no known layout; it holds {found}. Known are {', '.join(_LAYOUTS)}",
         kind="folder of no known layout",
         file=folder,
-        fix="Put images into images/ and masks into masks/, or name the source and its options.",
+        fix="Put images into images/ and masks into masks/, export COCO, Pascal VOC or Labelme "
+        "from the annotation tool, or name the source and its options.",
     )
 
 

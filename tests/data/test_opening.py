@@ -319,3 +319,18 @@ class TestRecognise:
         monkeypatch.setattr(os, "scandir", refuse)
         with pytest.raises(data.DataError, match=r"masks.*(cannot be read|may not be read)"):
             data.recognise(tmp_path)
+
+
+def test_what_annotation_tools_export_otherwise_is_told(tmp_path):
+    """An archive that was not unpacked, a project file, and labels that are no pictures."""
+    (tmp_path / "masks.zip").write_bytes(b"PK")
+    with refused("folder that is not there", match="root folder is a file. .* has to be unpacked"):
+        data.recognise(tmp_path / "masks.zip")
+    (tmp_path / "via_project.json").write_text('{"_via_settings": {}}')
+    with refused("folder of no known layout", match="export COCO, Pascal VOC or Labelme"):
+        data.recognise(tmp_path)
+    for folder, name in (("images", "1.png"), ("labels", "1.txt")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / name).write_text("0 0.1 0.1 0.9 0.1 0.9 0.9")
+    with refused("file without partner", match=r"there is '1\.txt', which is no picture"):
+        data.open_folder(tmp_path, "all")

@@ -156,10 +156,11 @@ def existing_folder(path: str | Path, what: str, fix: str = "") -> Path:
     except OSError as error:
         raise unreadable(folder, what, error) from error
     if not there:
-        found = f"{parent} holds {some(beside, 10)}" if beside else f"{parent} is empty or missing"
-        raise DataError(
-            f"{what} is not there; {found}", kind="folder that is not there", file=folder, fix=fix
-        )
+        kind, found = "folder that is not there", f"{what} is not there; {parent} "
+        found += f"holds {some(beside, 10)}" if beside else "is empty or missing"
+        if folder.is_file():
+            found, fix = f"{what} is a file", "Name the folder; an archive has to be unpacked."
+        raise DataError(found, kind=kind, file=folder, fix=fix)
     return folder
 
 

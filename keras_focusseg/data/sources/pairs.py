@@ -12,7 +12,13 @@ from keras_focusseg.data.sources.base import Sample, Source, some
 from keras_focusseg.data.sources.listing import entries
 from keras_focusseg.errors import DataError, Place, printable
 from keras_focusseg.label_spaces import Grouping, LabelSpace, UnknownLabels
-from keras_focusseg.pictures.readers import lies_on_its_side, read_color_mask, read_image, read_mask
+from keras_focusseg.pictures.readers import (
+    SUFFIXES,
+    lies_on_its_side,
+    read_color_mask,
+    read_image,
+    read_mask,
+)
 
 Pair = tuple[str, Path, Path]
 """Name of a sample, its image and its mask."""
@@ -197,7 +203,8 @@ def _near(names: Sequence[str], folder: Path) -> str:
         for entry in entries(folder / inner):
             rest = entry.name.casefold().removeprefix(stem.casefold())
             if rest != entry.name.casefold() and re.match(r"[._-]", rest):
-                return f" For {stem!r} there is {entry.name!r}, which is another name."
+                other = "another name" if entry.name.lower().endswith(SUFFIXES) else "no picture"
+                return f" For {stem!r} there is {entry.name!r}, which is {other}."
     return ""
 
 
