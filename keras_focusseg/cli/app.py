@@ -20,6 +20,7 @@ from keras_focusseg.cli import (
     data_show,
     demo,
     evaluate,
+    export,
     inspect,
     presets,
     profile,
@@ -45,6 +46,7 @@ def build_app() -> typer.Typer:
         compare.compare,
         segment.segment,
         inspect.inspect,
+        export.export,
         profile.profile,
     ):
         app.command()(_with_backend(verb))

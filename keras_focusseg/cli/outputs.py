@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,18 @@ VIDEOS = (".mp4", ".mkv")
 """Suffixes of the videos that the program writes."""
 
 _NEAR = 4096
+
+
+def size(text: str) -> tuple[int, int]:
+    """Height and width of "HEIGHTxWIDTH".
+
+    Raises:
+        ValueError: It is not written so.
+    """
+    sides = re.fullmatch(r"(\d+)x(\d+)", text)
+    if sides is None:
+        raise ValueError(f"--size must be HEIGHTxWIDTH, such as 1024x2048; got {text!r}.")
+    return int(sides[1]), int(sides[2])
 
 
 def check_output(path: Path | None, overwrite: bool) -> None:

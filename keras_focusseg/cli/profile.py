@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Annotated
 
@@ -16,9 +15,18 @@ from keras_focusseg.cli import outputs
 def profile(
     preset: Annotated[
         str,
-        typer.Argument(help="Name of a preset, hf://owner/name, or a folder such as runs/x/best."),
+        typer.Argument(
+            help="Name of a preset, hf://owner/name, a folder such as runs/x/best, or a file that "
+            "focusseg export wrote."
+        ),
     ],
-    size: Annotated[str, typer.Option(help="Height and width of the image.")] = "512x1024",
+    size: Annotated[
+        str | None,
+        typer.Option(help="Height and width of the image; 512x1024, or what the file takes."),
+    ] = None,
+    precision: Annotated[
+        str | None, typer.Option(help="Dtype policy, such as mixed_bfloat16; the preset's own.")
+    ] = None,
     runs: Annotated[int, typer.Option(help="Timed forward passes, after warm-up.")] = 10,
     no_latency: Annotated[
         bool, typer.Option("--no-latency", help="Count only, without running the network.")
@@ -34,21 +42,26 @@ def profile(
     """Count parameters and multiply-accumulates by part, peak activations; measure the latency.
 
     One image. No weights are needed: the network is built with random ones, since costs do not
-    depend on them.
+    depend on them. Of an exported file, its time in its own runtime and its size are told.
 
     Example: focusseg profile fornet_resnet101_cityscapes --size 1024x2048 --no-latency
     """
-    sides = re.fullmatch(r"(\d+)x(\d+)", size)
-    if sides is None:
-        raise ValueError(f"--size must be HEIGHTxWIDTH, such as 1024x2048; got {size!r}.")
+    height_and_width = None if size is None else outputs.size(size)
     if runs < 1 and not no_latency:
         raise ValueError(f"--runs must be 1 or more, got {runs}; --no-latency leaves them out.")
     outputs.check_output(output, overwrite)
-    from keras_focusseg import inference
+    from keras_focusseg import export, inference
 
+    if export.facts_path(preset).is_file():
+        took, size_on_disk = export.latency(preset, height_and_width, runs)
+        print(f"{preset}: {1000 * took:.1f} ms, median of {runs} runs; {size_on_disk / 1e6:.2f} MB")
+        if output is not None:
+            outputs.write_json(output, {"seconds": took, "runs": runs, "bytes": size_on_disk})
+        return
     costs = inference.profile(
         preset,
-        (int(sides[1]), int(sides[2])),
+        height_and_width or (512, 1024),
+        dtype=precision,
         outputs=None if all_outputs else "logits",
         runs=0 if no_latency else runs,
     )

@@ -193,6 +193,7 @@ def profile(
     *,
     outputs: str | None = "logits",
     runs: int = 10,
+    dtype: str | None = None,
 ) -> Profile:
     """Counts and measures what a network costs for one image.
 
@@ -210,6 +211,7 @@ def profile(
             have no names: all of it is meant.
         runs: Timed forward passes on this machine, from NumPy to NumPy, after two more to compile
             and warm up; 0 leaves the latency out.
+        dtype: Dtype policy in which a preset is built, its own by default.
 
     Returns:
         The costs, part by part. Parts are nested models, and layers whose names agree up to the
@@ -232,7 +234,7 @@ def profile(
     if height < 1 or width < 1 or runs < 0:
         raise ValueError(f"Expected a size of pixels and runs of 0 or more, got {size}, {runs}.")
     if isinstance(model, (str, Path)):
-        name, model = str(model), presets.load(model, load_weights=False)
+        name, model = str(model), presets.load(model, load_weights=False, dtype=dtype)
     else:
         name = model.name
     wanted, wanted_name = _wanted(model, outputs)

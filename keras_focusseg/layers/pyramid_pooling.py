@@ -29,7 +29,7 @@ def adaptive_average(x: Any, bins: int) -> Any:
 
 def _averaging(bins: int, size: Any) -> Any:
     index = ops.arange(bins, dtype="int32")[:, None]
-    start, stop = (index * size) // bins, -((-(index + 1) * size) // bins)
+    start, stop = (index * size) // bins, ((index + 1) * size + (bins - 1)) // bins
     position = ops.arange(size, dtype="int32")[None]
     inside = ops.cast((position >= start) & (position < stop), "float32")
     return inside / ops.sum(inside, axis=1, keepdims=True)

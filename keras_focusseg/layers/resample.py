@@ -164,6 +164,15 @@ def pixel_grid(like: Any) -> Any:
     return ops.stack([columns, rows], axis=-1)[None]
 
 
+# Without numbers below zero, which ONNX divides in another way than Python.
+def _divided_up(side: Any, divisor: int) -> Any:
+    return (side + (divisor - 1)) // divisor
+
+
+def _missing(side: Any, multiple: int) -> Any:
+    return (multiple - side % multiple) % multiple
+
+
 @keras.saving.register_keras_serializable(package="keras_focusseg")
 class PadToMultiple(keras.layers.Layer):
     """Continues maps at the bottom and the right until a number divides both sides.
@@ -189,7 +198,7 @@ class PadToMultiple(keras.layers.Layer):
         """Maps (B, H, W, C) to (B, H', W', C), the smallest multiples that hold them."""
         for axis in (1, 2):
             side = ops.shape(x)[axis]
-            missing = (-side) % self.multiple
+            missing = _missing(side, self.multiple)
             if isinstance(missing, int) and missing == 0:
                 continue
             x = ops.take(x, ops.minimum(ops.arange(side + missing), side - 1), axis=axis)
@@ -198,7 +207,10 @@ class PadToMultiple(keras.layers.Layer):
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         """Height and width rounded up."""
         batch, height, width, channels = input_shape
-        up = [None if side is None else side + (-side) % self.multiple for side in (height, width)]
+        up = [
+            None if side is None else side + _missing(side, self.multiple)
+            for side in (height, width)
+        ]
         return (batch, *up, channels)
 
     def get_config(self) -> dict[str, Any]:
@@ -226,14 +238,16 @@ class CropLike(keras.layers.Layer):
 
     def call(self, x: Any, like: Any) -> Any:
         """Maps (B, h', w', C) to the first ceil(H / stride) rows and ceil(W / stride) columns."""
-        height, width = (-(-side // self.stride) for side in ops.shape(like)[1:3])
+        height, width = (_divided_up(side, self.stride) for side in ops.shape(like)[1:3])
         return x[:, :height, :width]
 
     def compute_output_shape(
         self, x_shape: tuple[int | None, ...], like_shape: tuple[int | None, ...]
     ) -> tuple[int | None, ...]:
         """Height and width of `like`, divided by the stride and rounded up."""
-        sides = [None if side is None else -(-side // self.stride) for side in like_shape[1:3]]
+        sides = [
+            None if side is None else _divided_up(side, self.stride) for side in like_shape[1:3]
+        ]
         return (x_shape[0], *sides, x_shape[3])
 
     def get_config(self) -> dict[str, Any]:

@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 from PIL import Image
@@ -12,7 +13,17 @@ from PIL import Image
 from keras_focusseg import presets
 from tests.cli.conftest import Done
 
-VERBS = ("train", "evaluate", "compare", "segment", "inspect", "profile", "presets", "demo")
+VERBS = (
+    "train",
+    "evaluate",
+    "compare",
+    "segment",
+    "inspect",
+    "export",
+    "profile",
+    "presets",
+    "demo",
+)
 
 
 def test_help_of_the_program_and_of_each_verb(run: Callable[..., Done]) -> None:
@@ -110,6 +121,27 @@ def test_profile_prints_and_writes_the_same_figures(
     assert counted.returncode == 0 and "latency" not in counted.stdout
     wrong = run("profile", preset, "--size", "64")
     assert wrong.returncode == 2 and "--size must be HEIGHTxWIDTH" in wrong.stderr
+
+
+@pytest.mark.skipif(
+    keras.backend.backend() == "torch", reason="PyTorch writes no SavedModel, and this is enough"
+)
+def test_export_writes_a_file_that_profile_measures(
+    run: Callable[..., Done], preset: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("tensorflow")
+    out = tmp_path / "street"
+    options = ("--format", "saved_model", "--size", "64x80", "--output", out)
+    done = run("export", preset, *options)
+    assert done.returncode == 0, done.stderr
+    assert "100.000 % of the labels equal" in done.stdout and f"Written: {out}" in done.stdout
+    again = run("export", preset, *options, "--verify")
+    assert again.returncode == 0, again.stderr
+    measured = run("profile", out, "--runs", 1)
+    assert "ms, median of 1 runs" in measured.stdout
+    Path(f"{out}.json").unlink()
+    foreign = run("export", preset, *options)
+    assert foreign.returncode == 2 and "no result of focusseg" in foreign.stderr
 
 
 def test_demo_writes_a_page_with_all_its_pictures(

@@ -1,0 +1,92 @@
+"""`focusseg export`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from keras_focusseg.cli import evaluate, outputs
+
+
+def export(
+    preset: Annotated[
+        str,
+        typer.Argument(help="Name of a preset, hf://owner/name, or a folder such as runs/x/best."),
+    ],
+    size: Annotated[str, typer.Option(help="Height and width of the images, or dynamic.")],
+    format: Annotated[
+        str, typer.Option(help="onnx, litert, openvino, saved_model or torch.")
+    ] = "onnx",
+    precision: Annotated[str, typer.Option(help="float32, float16 or int8.")] = "float32",
+    labels: Annotated[
+        bool, typer.Option("--labels", help="The file gives classes, not logits.")
+    ] = False,
+    uint8: Annotated[
+        bool, typer.Option("--uint8", help="The file takes uint8, not float32.")
+    ] = False,
+    output: Annotated[
+        Path | None, typer.Option(help="File to write; by default the preset's name.")
+    ] = None,
+    dataset: Annotated[
+        str | None, typer.Option("--data", help="Dataset to score Keras and the file on.")
+    ] = None,
+    data_root: Annotated[Path | None, typer.Option(help="Folder of the dataset.")] = None,
+    split: Annotated[str, typer.Option(help="Split to score.")] = "val",
+    calibration_split: Annotated[
+        str, typer.Option(help="Split of the dataset that int8 learns ranges from.")
+    ] = "train",
+    calibration_count: Annotated[int, typer.Option(help="Images that int8 learns from.")] = 32,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Only compare a file that was exported before.")
+    ] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace files that focusseg did not write.")
+    ] = False,
+) -> None:
+    """Write a preset as a file that runs without Keras, and keep it only if both agree.
+
+    The file is run by its own runtime beside Keras: on drawn streets, or with --data on labelled
+    images, where mIoU and boundary F1 of both are told. If they disagree nothing is written and
+    the end is 2. Beside the file lies NAME.json, with classes, colours, input and output.
+
+    Example: focusseg export fornet_mobilenet_v2_camvid --format onnx --size 360x480
+    """
+    from keras_focusseg import export as exports
+    from keras_focusseg import presets
+
+    wanted = None if size == "dynamic" else outputs.size(size)
+    if format not in exports.FORMATS:
+        raise ValueError(f"--format must be one of {', '.join(exports.FORMATS)}; got {format!r}.")
+    path = output or Path(f"{Path(preset).name}{exports.FORMATS[format].suffix}")
+    source = calibration = None
+    if dataset is not None or data_root is not None:
+        source = evaluate.open_source(preset, dataset, data_root, split, None)
+        if precision == "int8":
+            calibration = evaluate.open_source(preset, dataset, data_root, calibration_split, None)
+    if not verify:
+        about = path.with_name(f"{path.name}.json")
+        if path.exists() and not overwrite and not outputs.is_result(about):
+            raise ValueError(
+                f"{path} is there already, and is no result of focusseg. Name another file, or "
+                "give --overwrite to replace it."
+            )
+    model = presets.load(preset, dtype="float32")
+    if verify:
+        print(exports.verify(model, path, source))
+        return
+    written = exports.export(
+        model,
+        path,
+        format,
+        wanted,
+        precision=precision,
+        labels=labels,
+        uint8=uint8,
+        source=source,
+        calibration=calibration,
+        calibration_count=calibration_count,
+        notes={"origin": outputs.MARK, "preset": presets.record(preset).name},
+    )
+    print(written)

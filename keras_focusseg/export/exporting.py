@@ -1,0 +1,247 @@
+"""Takes a network out of Keras, and keeps the file only if it says what the network says."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import shutil
+import statistics
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_focusseg import files
+from keras_focusseg.data import Source, SyntheticStreets
+from keras_focusseg.export import comparing, writing
+from keras_focusseg.export.comparing import Comparison, ExportDiffers
+from keras_focusseg.export.formats import check_possible
+from keras_focusseg.export.runtimes import (
+    ExportedModel,
+    digest,
+    facts_path,
+    open_exported,
+    open_runtime,
+    parts,
+)
+from keras_focusseg.label_spaces import from_names
+from keras_focusseg.models.batch_checks import check_image_shape
+
+Size = tuple[int, int] | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Export:
+    """A file that was written and compared; `str()` tells it.
+
+    Args:
+        path: The file, or folder.
+        bytes: Size of all that was written, without the JSON.
+        comparison: What Keras and the file said to the same images.
+    """
+
+    path: Path
+    bytes: int
+    comparison: Comparison
+
+    def __str__(self) -> str:
+        return f"{self.comparison}\nWritten: {self.path}, {self.bytes / 1e6:.2f} MB"
+
+
+def export(
+    model: Any,
+    path: str | Path,
+    format: str = "onnx",
+    size: Size = None,
+    *,
+    precision: str = "float32",
+    labels: bool = False,
+    uint8: bool = False,
+    source: Source | None = None,
+    calibration: Source | None = None,
+    calibration_count: int = 32,
+    notes: Mapping[str, Any] | None = None,
+) -> Export:
+    """Writes a network as a file that runs without Keras, and proves it.
+
+    The file is written aside, run by its own runtime and compared with Keras, on drawn streets or
+    on `source`. It comes to `path` only if both agree within `comparing.BOUNDS`. The JSON beside
+    it (`street.onnx.json`) says classes, colours, input, output and what was compared. It takes
+    one image, RGB in 0..255; normalisation is inside.
+
+    Args:
+        model: A network of this library, in float32.
+        path: File to write, with the suffix of the format: `.onnx`, `.tflite`, `.xml` (with a
+            `.bin` beside it), `.pt2`; a folder for `"saved_model"`.
+        format: `"onnx"`, `"litert"`, `"openvino"`, `"saved_model"` or `"torch"`.
+        size: Height and width of the images; `None` for any, where the format can.
+        precision: `"float32"`; `"float16"` halves the weights on disk; `"int8"` quantises weights
+            and activations after training.
+        labels: Gives the class of each pixel, (1, H, W) uint8, in place of logits
+            (1, H, W, classes).
+        uint8: Takes uint8 in place of float32.
+        source: Labelled images on which Keras and the file are scored side by side.
+        calibration: For `"int8"`, images from which the range of every activation is learned, of
+            the kind that the file will see; drawn streets by default.
+        calibration_count: How many of them.
+        notes: Further entries, the first of the JSON.
+
+    Returns:
+        Where it is, how large, and how it compared.
+
+    Raises:
+        ValueError: What was asked for cannot be written: with the nearest thing that can.
+        ImportError: A package is missing.
+        ExportDiffers: The file does not say what Keras says; nothing is written.
+
+    Example:
+        ```python
+        from keras_focusseg import presets
+        from keras_focusseg.export import export
+
+        model = presets.load("fornet_mobilenet_v2_camvid")
+        print(export(model, "street.onnx", "onnx", (360, 480)))
+        ```
+    """
+    path = Path(path)
+    form = check_possible(format, size, precision, keras.backend.backend())
+    if path.suffix != form.suffix and form.suffix:
+        raise ValueError(f"A file of {format} ends with {form.suffix}; got {path.name}.")
+    if model.compute_dtype != "float32":
+        raise ValueError(
+            f"The network computes in {model.compute_dtype}: load it with dtype='float32', and "
+            "say precision='float16' for a file of half the size."
+        )
+    if size is not None:
+        check_image_shape((1, *size, 3))
+    (files.check_file if form.suffix else files.check_folder)(path)
+    calibrated = calibration or SyntheticStreets(calibration_count, size=size or (360, 480))
+    with tempfile.TemporaryDirectory(prefix="focusseg-export-") as folder:
+        aside = Path(folder, f"network{form.suffix}")
+        writing.write(
+            model,
+            form,
+            aside,
+            size,
+            precision=precision,
+            uint8=uint8,
+            labels=labels,
+            calibration=writing.calibration_images(calibrated, calibration_count, size, uint8),
+        )
+        facts = {
+            **(notes or {}),
+            **_facts(model, format, size, precision, labels, uint8),
+            "sha256": digest(aside),
+        }
+        if precision == "int8":
+            facts["calibration"] = f"{calibrated.name} {calibrated.split}"
+        file = ExportedModel(aside, facts, open_runtime(aside, format))
+        comparison = _agreeing(model, file, source)
+        facts["comparison"] = dataclasses.asdict(comparison)
+        _put(aside, path)
+        files.write_json(facts_path(path), facts)
+    return Export(path, sum(part.stat().st_size for part in parts(path)), comparison)
+
+
+def verify(model: Any, path: str | Path, source: Source | None = None) -> Comparison:
+    """Compares a file that `export` wrote with a network, as `export` does.
+
+    Args:
+        model: The network, a `Segmenter`.
+        path: The file or folder, with its JSON beside it.
+        source: As for `export`.
+
+    Returns:
+        How they compared.
+
+    Raises:
+        ValueError: The file is missing, damaged or another one than its JSON describes.
+        ExportDiffers: It does not say what Keras says.
+    """
+    return _agreeing(model, open_exported(path), source)
+
+
+def latency(path: str | Path, size: Size = None, runs: int = 10) -> tuple[float, int]:
+    """Median seconds of one image in an exported file, and the bytes of the file.
+
+    Args:
+        path: A file, or folder, that `export` wrote.
+        size: Height and width of the image, where the file takes any.
+        runs: Timed runs, after two to warm up.
+
+    Raises:
+        ValueError: As for `open_exported`; or the size is missing, or another than the file's.
+    """
+    file = open_exported(path)
+    size = size or file.size
+    if size is None:
+        raise ValueError(f"{path} takes images of any size; say which.")
+    if file.size is not None and file.size != size:
+        raise ValueError("{}: takes images of {}x{}, not of {}x{}.".format(path, *file.size, *size))
+    image = np.random.default_rng(0).integers(0, 256, (1, *size, 3)).astype("uint8")
+    seconds = []
+    for _ in range(2 + runs):
+        start = time.perf_counter()
+        file(image)
+        seconds.append(time.perf_counter() - start)
+    return statistics.median(seconds[2:]), file.bytes
+
+
+def _agreeing(model: Any, file: ExportedModel, source: Source | None) -> Comparison:
+    """The comparison, if it is within the bound of the file's precision."""
+    comparison = comparing.compare(model, file, source)
+    faults = comparison.faults(comparing.BOUNDS[file.facts["precision"]])
+    if faults:
+        raise ExportDiffers(
+            f"The {file.facts['format']} file in {file.facts['precision']} does not say what "
+            f"Keras says on {comparison.images} {comparison.of}: {'; '.join(faults)}."
+        )
+    return comparison
+
+
+def _facts(
+    model: Any, format: str, size: Size, precision: str, labels: bool, uint8: bool
+) -> dict[str, Any]:
+    """What one has to know to use the file."""
+    space = model.label_space or from_names([f"class {i}" for i in range(model.num_classes)])
+    height, width = size or (None, None)
+    return {
+        "network": type(model).__name__,
+        "format": format,
+        "precision": precision,
+        "written_by": f"Keras {keras.__version__} on {keras.backend.backend()}",
+        "input": {
+            "name": "images",
+            "dtype": "uint8" if uint8 else "float32",
+            "layout": "1, height, width, 3",
+            "height": height,
+            "width": width,
+            "values": "RGB, 0..255; normalisation is inside",
+        },
+        "output": {
+            "values": "class of each pixel" if labels else "logits; the largest is the class",
+            "layout": "1, height, width" if labels else "1, height, width, classes",
+        },
+        "classes": [
+            {"id": i, "name": name, "color": list(color)}
+            for i, (name, color) in enumerate(zip(space.classes, space.colors, strict=True))
+        ],
+    }
+
+
+def _put(aside: Path, path: Path) -> None:
+    """Brings what was written to its place, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if aside.is_dir():
+        with files.written_folder(path) as folder:
+            shutil.copytree(aside, folder, dirs_exist_ok=True)
+        return
+    with contextlib.ExitStack() as stack:
+        # They come to their places in the opposite order, so the main file last.
+        for part in parts(aside):
+            target = stack.enter_context(files.written(path.with_suffix(part.suffix)))
+            shutil.copyfile(part, target)

@@ -1,0 +1,166 @@
+"""Opens exported files with the runtime that they are meant for."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from keras_focusseg import files
+from keras_focusseg.export.formats import FORMATS, check_installed
+
+Run = Callable[[np.ndarray], np.ndarray]
+
+
+@dataclasses.dataclass(frozen=True)
+class ExportedModel:
+    """An exported file, ready to run: `file(images)` with images (1, H, W, 3), RGB in 0..255.
+
+    Args:
+        path: The file, or folder.
+        facts: What the JSON beside it says: format, precision, input, output, classes.
+        run: The runtime.
+    """
+
+    path: Path
+    facts: Mapping[str, Any]
+    run: Run
+
+    def __call__(self, images: np.ndarray) -> np.ndarray:
+        """Logits (1, H, W, classes), or labels (1, H, W), as the file was exported."""
+        return self.run(np.ascontiguousarray(images, dtype=self.facts["input"]["dtype"]))
+
+    @property
+    def size(self) -> tuple[int, int] | None:
+        """Height and width of the images; `None` for any."""
+        height, width = (self.facts["input"][side] for side in ("height", "width"))
+        return None if height is None else (height, width)
+
+    @property
+    def bytes(self) -> int:
+        """Size of all its files on disk, without the JSON."""
+        return sum(file.stat().st_size for file in parts(self.path))
+
+
+def facts_path(path: str | Path) -> Path:
+    """Where the JSON of an exported file lies: beside it, its name and `.json`."""
+    path = Path(path)
+    return path.with_name(f"{path.name}.json")
+
+
+def parts(path: Path) -> list[Path]:
+    """The files that an export is made of, without the JSON."""
+    if path.is_dir():
+        return sorted(file for file in path.rglob("*") if file.is_file())
+    return [path, path.with_suffix(".bin")] if path.suffix == ".xml" else [path]
+
+
+def digest(path: Path) -> str:
+    """SHA-256 over all files of an export."""
+    return hashlib.sha256("".join(map(files.sha256, parts(path))).encode()).hexdigest()
+
+
+def open_exported(path: str | Path) -> ExportedModel:
+    """Opens an exported file with its own runtime; Keras takes no part.
+
+    Args:
+        path: A file, or folder, that `export` wrote, with its JSON beside it.
+
+    Returns:
+        The file, to be called with images.
+
+    Raises:
+        ValueError: There is no such file, or it is not the one of its JSON.
+        ImportError: Its runtime is not installed.
+
+    Example:
+        ```python
+        from keras_focusseg.export import open_exported
+
+        file = open_exported("street.onnx")
+        logits = file(images)    # (1, H, W, classes)
+        ```
+    """
+    path = Path(path)
+    facts = files.read_json(facts_path(path))
+    if not isinstance(facts, dict) or facts.get("format") not in FORMATS:
+        raise ValueError(f"{facts_path(path)} does not describe an exported network.")
+    if not all(part.exists() for part in parts(path)):
+        raise ValueError(f"{path} is missing, though {facts_path(path)} describes it.")
+    if digest(path) != facts["sha256"]:
+        raise ValueError(
+            f"{path} is not the file that {facts_path(path)} describes: it is damaged or has been "
+            "replaced. Export again."
+        )
+    return ExportedModel(path, facts, open_runtime(path, facts["format"]))
+
+
+def open_runtime(path: Path, name: str) -> Run:
+    """The runtime of a format with a file in it."""
+    check_installed(name, [FORMATS[name].runtime])
+    return _OPENERS[name](path)
+
+
+def _open_onnx(path: Path) -> Run:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3  # errors alone
+    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    name = session.get_inputs()[0].name
+    return lambda images: np.asarray(session.run(None, {name: images})[0])
+
+
+def _open_litert(path: Path) -> Run:
+    from ai_edge_litert.interpreter import Interpreter
+
+    interpreter = Interpreter(str(path))
+    interpreter.allocate_tensors()
+    place, result = interpreter.get_input_details()[0], interpreter.get_output_details()[0]
+
+    def run(images: np.ndarray) -> np.ndarray:
+        interpreter.set_tensor(place["index"], images)
+        interpreter.invoke()
+        return np.asarray(interpreter.get_tensor(result["index"]))
+
+    return run
+
+
+def _open_openvino(path: Path) -> Run:
+    import openvino
+
+    # Some processors would compute in bfloat16 otherwise.
+    compiled = openvino.Core().compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    return lambda images: np.asarray(compiled(images)[0])
+
+
+def _open_saved_model(path: Path) -> Run:
+    import tensorflow as tf
+
+    loaded = tf.saved_model.load(str(path))
+    return lambda images: np.asarray(loaded.serve(images))
+
+
+def _open_torch(path: Path) -> Run:
+    import torch
+
+    module = torch.export.load(path).module()
+
+    def run(images: np.ndarray) -> np.ndarray:
+        with torch.no_grad():
+            return np.asarray(module(torch.from_numpy(images)).cpu())
+
+    return run
+
+
+_OPENERS: dict[str, Callable[[Path], Run]] = {
+    "onnx": _open_onnx,
+    "litert": _open_litert,
+    "openvino": _open_openvino,
+    "saved_model": _open_saved_model,
+    "torch": _open_torch,
+}

@@ -1,0 +1,233 @@
+"""Writes the graph of a network in each format, and brings it to the wanted precision."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_focusseg.export.formats import Format
+
+Size = tuple[int, int] | None
+Images = Iterable[np.ndarray]
+"""Calibration images, each (1, H, W, 3) in the type of the input."""
+
+
+def inference_graph(model: Any, size: Size, uint8: bool, labels: bool) -> keras.Model:
+    """What the file computes, as a Keras model: one image (1, H, W, 3) to logits or labels.
+
+    Args:
+        model: A network of this library.
+        size: Height and width of the images; `None` for any.
+        uint8: Takes whole numbers; otherwise float32. Both are RGB in 0..255.
+        labels: Gives the class of each pixel (1, H, W), uint8, in place of the logits
+            (1, H, W, classes), float32.
+    """
+    height, width = size or (None, None)
+    dtype = "uint8" if uint8 else "float32"
+    images = keras.Input((height, width, 3), batch_size=1, dtype=dtype, name="images")
+    result = model.logits_model(ops.cast(images, "float32"))
+    if labels:
+        result = ops.argmax(result, axis=-1)
+        result = ops.cast(result, "uint8" if model.num_classes <= 256 else "int32")
+    return keras.Model(images, result, name=model.name)
+
+
+def write(
+    model: Any,
+    form: Format,
+    path: Path,
+    size: Size,
+    *,
+    precision: str,
+    uint8: bool,
+    labels: bool,
+    calibration: Images = (),
+) -> None:
+    """Writes a network's file, or folder, at `path`; OpenVINO's weights lie beside it as `.bin`.
+
+    Args:
+        model: A network of this library.
+        form: A format that `check_possible` found possible.
+        path: Where to write, with the suffix of the format.
+        size: Height and width of the images; `None` for any.
+        precision: `"float16"` keeps the weights in half precision and computes in single;
+            `"int8"` quantises weights and activations.
+        uint8: As for `inference_graph`.
+        labels: As for `inference_graph`.
+        calibration: Images that tell the range of every activation, for `"int8"`.
+    """
+    on_tensorflow = keras.backend.backend() == "tensorflow"
+    # tf2onnx 1.17 writes the ratio of two fixed sizes, rounded, where a resize needs the size.
+    traced = None if form.keras_name == "onnx" and on_tensorflow else size
+    graph = inference_graph(model, traced, uint8, labels)
+    signature = [keras.InputSpec(graph.inputs[0].dtype, graph.inputs[0].shape, name="images")]
+    options = _litert_options(precision, calibration) if form.keras_name == "litert" else {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the converters, about themselves
+        if form.keras_name == "onnx" and keras.backend.backend() == "torch":
+            _write_onnx_by_torch(graph, path)
+        else:
+            graph.export(
+                str(path),
+                format=form.keras_name,
+                input_signature=signature,
+                verbose=False,
+                **options,
+            )
+    if form.keras_name == "onnx":
+        if traced is None and size is not None:
+            _fix_onnx_size(path, size)
+        if precision == "float16":
+            _halve_onnx_weights(path)
+        elif precision == "int8":
+            _quantize_onnx(path, calibration)
+    elif form.keras_name == "openvino" and precision != "float32":
+        _shrink_openvino(path, precision, calibration)
+
+
+# LiteRT ------------------------------------------------------------------------------------
+
+
+def _litert_options(precision: str, calibration: Images) -> dict[str, Any]:
+    """What Keras hands to TensorFlow's converter; a file of LiteRT's own operations alone."""
+    import tensorflow as tf
+
+    target: dict[str, Any] = {"supported_ops": [tf.lite.OpsSet.TFLITE_BUILTINS]}
+    if precision == "float32":
+        return {"target_spec": target}
+    if precision == "float16":
+        target["supported_types"] = [tf.float16]
+        return {"target_spec": target, "optimizations": [tf.lite.Optimize.DEFAULT]}
+
+    def images() -> Iterator[dict[str, np.ndarray]]:
+        for image in calibration:
+            yield {"images": image}
+
+    return {
+        "target_spec": target,
+        "optimizations": [tf.lite.Optimize.DEFAULT],
+        "representative_dataset": images,
+    }
+
+
+# ONNX --------------------------------------------------------------------------------------
+
+
+def _write_onnx_by_torch(graph: Any, path: Path) -> None:
+    """As Keras writes it, and with the stable sort, which PyTorch 2.13 does not translate.
+
+    ONNX's `TopK` puts the earlier of two equal values first, which is what makes it stable.
+    """
+    import torch
+    from onnxscript import opset18
+
+    def stable_sort(x: Any, stable: bool = True, dim: int = -1, descending: bool = False) -> Any:
+        all_of_them = opset18.Shape(x, start=dim, end=dim + 1 or None)
+        return opset18.TopK(x, all_of_them, axis=dim, largest=int(descending), sorted=1)
+
+    image = torch.zeros(graph.inputs[0].shape, dtype=getattr(torch, graph.inputs[0].dtype))
+    program = torch.onnx.export(
+        graph.eval(),
+        (image,),
+        input_names=["images"],
+        dynamo=True,
+        verbose=False,
+        custom_translation_table={torch.ops.aten.sort.stable: stable_sort},
+    )
+    program.save(path)
+
+
+def _fix_onnx_size(path: Path, size: tuple[int, int]) -> None:
+    """Writes the one size of images into a file that takes any."""
+    import onnx
+
+    model = onnx.load(path)
+    for value, sides in [(model.graph.input[0], size), (model.graph.output[0], size)]:
+        dims = value.type.tensor_type.shape.dim
+        for dim, side in zip(dims[1:3], sides, strict=True):
+            dim.dim_value = side
+    del model.graph.value_info[:]  # shapes in between, which were unknown
+    onnx.save(model, path)
+
+
+def _halve_onnx_weights(path: Path) -> None:
+    """Keeps large constants in half precision, with a cast that the runtime does once."""
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    model = onnx.load(path)
+    casts = []
+    for constant in model.graph.initializer:
+        values = numpy_helper.to_array(constant)
+        if values.dtype != np.float32 or values.size < 64 or np.abs(values).max() > 65504:
+            continue
+        name = constant.name
+        constant.CopyFrom(numpy_helper.from_array(values.astype(np.float16), f"{name}_half"))
+        casts.append(helper.make_node("Cast", [f"{name}_half"], [name], to=TensorProto.FLOAT))
+    nodes = [*casts, *model.graph.node]
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    onnx.save(model, path)
+
+
+def _quantize_onnx(path: Path, calibration: Images) -> None:
+    """Quantises the convolutions, one scale a channel; what lies between stays float32."""
+    from onnxruntime import quantization
+    from onnxruntime.quantization.shape_inference import quant_pre_process
+
+    class Reader(quantization.CalibrationDataReader):
+        def __init__(self) -> None:
+            self.images = iter(calibration)
+
+        def get_next(self) -> dict[str, np.ndarray] | None:
+            image = next(self.images, None)
+            return None if image is None else {"images": image}
+
+    folded = path.with_suffix(".folded.onnx")
+    quant_pre_process(str(path), str(folded), skip_symbolic_shape=True)
+    quantization.quantize_static(
+        str(folded),
+        str(path),
+        Reader(),
+        op_types_to_quantize=["Conv"],
+        per_channel=True,
+    )
+    folded.unlink()
+
+
+# OpenVINO ----------------------------------------------------------------------------------
+
+
+def _shrink_openvino(path: Path, precision: str, calibration: Images) -> None:
+    """Halves the weights, or quantises with NNCF."""
+    import openvino
+
+    model = openvino.Core().read_model(path)
+    if precision == "int8":
+        import nncf
+
+        images = list(calibration)
+        model = nncf.quantize(model, nncf.Dataset(images), subset_size=len(images))
+    smaller = path.with_name(f"smaller{path.suffix}")
+    openvino.save_model(model, smaller, compress_to_fp16=precision == "float16")
+    del model  # which may hold the old weights open
+    for suffix in (".xml", ".bin"):
+        smaller.with_suffix(suffix).replace(path.with_suffix(suffix))
+
+
+def calibration_images(source: Any, count: int, size: Size, uint8: bool) -> Iterator[np.ndarray]:
+    """Images of a source as the file takes them, resized where it takes one size."""
+    from PIL import Image
+
+    for index in range(min(count, len(source))):
+        image = source.load(index).image
+        if size is not None and image.shape[:2] != size:
+            resized = Image.fromarray(image).resize(size[::-1], Image.Resampling.BILINEAR)
+            image = np.asarray(resized)
+        yield image[None].astype("uint8" if uint8 else "float32")

@@ -1,0 +1,174 @@
+"""Exported files: what they say, what is refused, and that nothing wrong is kept."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+
+from keras_focusseg import export, label_spaces
+from keras_focusseg.data import Sample, Source, SyntheticStreets
+from keras_focusseg.export import writing
+from keras_focusseg.export.formats import check_possible
+from keras_focusseg.export.runtimes import open_runtime
+from tests.testers import randomize_weights, tiny_fornet
+
+BACKEND = keras.backend.backend()
+SIZE = (64, 80)
+
+
+def needs(format: str) -> None:
+    """Skips where a format cannot be written or run, with the reason."""
+    try:
+        check_possible(format, SIZE, "float32", BACKEND)
+    except (ValueError, ImportError) as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture(scope="module")
+def model() -> Any:
+    network = tiny_fornet(num_classes=11)
+    randomize_weights(network)
+    network.label_space = label_spaces.get("camvid11")
+    return network
+
+
+@pytest.fixture(scope="module")
+def onnx_file(model: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    needs("onnx")
+    path = tmp_path_factory.mktemp("onnx") / "street.onnx"
+    export.export(model, path, "onnx", SIZE)
+    return path
+
+
+def test_onnx_says_what_keras_says(model: Any, onnx_file: Path) -> None:
+    image = SyntheticStreets(1, size=SIZE).load(0).image[None]
+    file = export.open_exported(onnx_file)
+    np.testing.assert_allclose(file(image), model.predict(image, verbose=0), atol=1e-3)
+    assert file.size == SIZE
+    assert sorted(path.name for path in onnx_file.parent.iterdir()) == [
+        "street.onnx",
+        "street.onnx.json",
+    ]
+
+
+def test_the_json_says_how_to_use_the_file(onnx_file: Path) -> None:
+    facts = json.loads(Path(f"{onnx_file}.json").read_text("utf-8"))
+    assert (facts["input"]["height"], facts["input"]["width"]) == SIZE
+    assert facts["classes"][0] == {"id": 0, "name": "Sky", "color": [128, 128, 128]}
+    assert facts["comparison"]["equal_labels"] > 0.999
+
+
+def test_a_damaged_file_is_refused(model: Any, onnx_file: Path, tmp_path: Path) -> None:
+    path = tmp_path / "street.onnx"
+    content = bytearray(onnx_file.read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    path.write_bytes(content)
+    Path(f"{path}.json").write_text(Path(f"{onnx_file}.json").read_text("utf-8"), "utf-8")
+    with pytest.raises(ValueError, match="damaged"):
+        export.verify(model, path)
+
+
+def test_a_file_of_other_weights_is_refused(model: Any, onnx_file: Path) -> None:
+    other = tiny_fornet(num_classes=11)
+    randomize_weights(other, seed=1)
+    with pytest.raises(export.ExportDiffers, match="does not say what Keras says"):
+        export.verify(other, onnx_file)
+
+
+def test_what_differs_is_not_kept(
+    model: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    needs("onnx")
+    (tmp_path / "street.onnx").write_text("as it was")
+    monkeypatch.setattr(
+        "keras_focusseg.export.exporting.writing.write", lambda *a, **k: a[2].write_bytes(b"")
+    )
+    monkeypatch.setattr(
+        "keras_focusseg.export.exporting.open_runtime",
+        lambda path, name: lambda images: np.zeros((1, *SIZE, 11), "float32"),
+    )
+    with pytest.raises(export.ExportDiffers):
+        export.export(model, tmp_path / "street.onnx", "onnx", SIZE)
+    assert [path.name for path in tmp_path.iterdir()] == ["street.onnx"]
+    assert (tmp_path / "street.onnx").read_text() == "as it was"
+
+
+def test_labels_of_uint8_images(model: Any, tmp_path: Path) -> None:
+    format = {"tensorflow": "saved_model", "jax": "saved_model", "torch": "torch"}[BACKEND]
+    needs(format)
+    path = tmp_path / f"street{export.FORMATS[format].suffix}"
+    written = export.export(model, path, format, SIZE, labels=True, uint8=True)
+    assert written.comparison.equal_labels > 0.999
+    assert written.comparison.largest_difference is None
+    file = export.open_exported(path)
+    labels = file(SyntheticStreets(1, size=SIZE).load(0).image[None])
+    assert labels.shape == (1, *SIZE) and labels.dtype == np.uint8
+    seconds, size = export.latency(path, runs=1)
+    assert seconds > 0 and size == written.bytes
+
+
+class Striped(Source):
+    """Two labelled pictures of stripes."""
+
+    name, split = "striped", "val"
+    label_space = label_spaces.get("camvid11")
+
+    def __len__(self) -> int:
+        return 2
+
+    def load(self, index: int) -> Sample:
+        mask = np.repeat(np.arange(4, dtype="uint8"), SIZE[0] // 4)[:, None]
+        mask = np.broadcast_to(mask, SIZE).copy()
+        return Sample(np.stack([mask * 60] * 3, axis=-1), mask, str(index))
+
+
+def test_scores_stand_side_by_side(model: Any, onnx_file: Path) -> None:
+    comparison = export.verify(model, onnx_file, Striped())
+    assert comparison.keras.mean_iou == pytest.approx(comparison.file.mean_iou, abs=1e-3)
+    assert "mIoU" in str(comparison) and "boundary F1" in str(comparison)
+
+
+def test_images_of_another_size_are_refused(model: Any, onnx_file: Path) -> None:
+    with pytest.raises(ValueError, match="64x96, and the file takes 64x80"):
+        export.verify(model, onnx_file, SyntheticStreets(1, size=(64, 96)))
+
+
+def test_half_the_weights_in_onnx(model: Any, onnx_file: Path, tmp_path: Path) -> None:
+    half = tmp_path / "half.onnx"
+    shutil.copyfile(onnx_file, half)
+    writing._halve_onnx_weights(half)
+    assert half.stat().st_size < onnx_file.stat().st_size
+    image = SyntheticStreets(1, size=SIZE).load(0).image[None].astype("float32")
+    found, wanted = (open_runtime(path, "onnx")(image) for path in (half, onnx_file))
+    np.testing.assert_allclose(found, wanted, atol=0.02 * wanted.std())
+
+
+@pytest.mark.parametrize(
+    ("format", "size", "precision", "backend", "message"),
+    [
+        ("tflite", SIZE, "float32", "torch", "no format 'tflite'"),
+        ("onnx", SIZE, "int4", "torch", "no precision 'int4'"),
+        ("onnx", None, "float32", "torch", "On torch it holds one size"),
+        ("onnx", SIZE, "float32", "jax", "set KERAS_BACKEND=tensorflow"),
+        ("litert", None, "float32", "tensorflow", "give height and width"),
+        ("torch", SIZE, "int8", "torch", "onnx, litert, openvino are"),
+    ],
+)
+def test_what_cannot_be_is_refused_with_the_nearest_thing(
+    format: str, size: Any, precision: str, backend: str, message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        check_possible(format, size, precision, backend)
+
+
+def test_missing_packages_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(ImportError, match="pip install onnx tf2onnx"):
+        check_possible("onnx", SIZE, "float32", "tensorflow")
