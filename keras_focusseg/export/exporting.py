@@ -174,8 +174,10 @@ def latency(path: str | Path, size: Size = None, runs: int = 10) -> tuple[float,
         runs: Timed runs, after two to warm up.
 
     Raises:
-        ValueError: As for `open_exported`; or the size is missing, or another than the file's.
+        ValueError: As for `open_exported`; no runs, no size, or another size than the file's.
     """
+    if runs < 1:
+        raise ValueError(f"Expected 1 run or more, got {runs}.")
     file = open_exported(path)
     size = size or file.size
     if size is None:

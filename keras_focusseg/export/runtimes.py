@@ -48,8 +48,7 @@ class ExportedModel:
 
 def facts_path(path: str | Path) -> Path:
     """Where the JSON of an exported file lies: beside it, its name and `.json`."""
-    path = Path(path)
-    return path.with_name(f"{path.name}.json")
+    return Path(f"{Path(path)}.json")
 
 
 def parts(path: Path) -> list[Path]:
