@@ -15,7 +15,8 @@ from keras_focusseg.cli.segment import parsed_scales, parsed_window
 
 def evaluate(
     preset: Annotated[
-        str, typer.Argument(help="Name of a preset, or a folder such as runs/x/best.")
+        str,
+        typer.Argument(help="Name of a preset, hf://owner/name, or a folder such as runs/x/best."),
     ],
     dataset: Annotated[
         str | None,

@@ -15,8 +15,8 @@ def inspect(
     preset: Annotated[
         list[str] | None,
         typer.Option(
-            help="Name of a preset or a folder, as often as wanted; by default the best of each "
-            "network.",
+            help="Name of a preset, hf://owner/name, or a folder, as often as wanted; by default "
+            "the best of each network.",
         ),
     ] = None,
     output: Annotated[Path, typer.Option(help="Page to write.")] = Path("inspect.html"),

@@ -148,7 +148,7 @@ class Recipe:
         backbone_weights: What the backbone starts from: `"imagenet"`, a checkpoint that
             `backbones.load_weights` reads, or `None`.
         pretrained: Preset whose weights the run starts from (a new classifier where the classes
-            differ), or `None`.
+            differ), as `presets.load` takes it, or `None`.
 
     Example:
         ```python
