@@ -12,13 +12,7 @@ from keras_focusseg.data.sources.base import Sample, Source, some
 from keras_focusseg.data.sources.listing import entries
 from keras_focusseg.errors import DataError, Place, printable
 from keras_focusseg.label_spaces import Grouping, LabelSpace, UnknownLabels
-from keras_focusseg.pictures.readers import (
-    SUFFIXES,
-    lies_on_its_side,
-    read_color_mask,
-    read_image,
-    read_mask,
-)
+from keras_focusseg.pictures import readers
 
 Pair = tuple[str, Path, Path]
 """Name of a sample, its image and its mask."""
@@ -88,10 +82,10 @@ def read_pair(
         DataError: if either cannot be read, if the sizes differ, or if an id or colour is
             unknown.
     """
-    image = read_image(image_path)
+    image = readers.read_image(image_path)
     mask = read_labels(mask_path, encoding, max_stray)
     if image.shape[:2] != mask.shape:
-        across = image.shape[:2] == mask.shape[::-1] and lies_on_its_side(image_path)
+        across = image.shape[:2] == mask.shape[::-1] and readers.lies_on_its_side(image_path)
         raise Place(Path(mask_path)).error(
             f"the mask is {_size(mask)} but its image {image_path} is {_size(image)} (width x "
             "height)",
@@ -113,8 +107,8 @@ def read_labels(
     """Read a mask as train ids, (H, W) uint8; arguments and errors as `read_pair`."""
     place = Place(Path(path))
     if not isinstance(encoding, Grouping):
-        return train_ids(read_mask(path), encoding, place)
-    colors = read_color_mask(path)
+        return train_ids(readers.read_mask(path), encoding, place)
+    colors = readers.read_color_mask(path)
     try:
         return encoding.to_train_ids(colors, str(path), max_stray or 0)
     except UnknownLabels as error:
@@ -203,7 +197,8 @@ def _near(names: Sequence[str], folder: Path) -> str:
         for entry in entries(folder / inner):
             rest = entry.name.casefold().removeprefix(stem.casefold())
             if rest != entry.name.casefold() and re.match(r"[._-]", rest):
-                other = "another name" if entry.name.lower().endswith(SUFFIXES) else "no picture"
+                is_picture = entry.name.lower().endswith(readers.SUFFIXES)
+                other = "another name" if is_picture else "no picture"
                 return f" For {stem!r} there is {entry.name!r}, which is {other}."
     return ""
 
