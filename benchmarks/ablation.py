@@ -26,7 +26,7 @@ import numpy as np
 from rich.progress import track
 
 from keras_focusseg import data, files, inference, metrics, presets, training
-from keras_focusseg.training.run_folder import newest_checkpoint
+from keras_focusseg.training.checkpoints import newest_checkpoint
 
 RESULTS = Path(__file__).resolve().parent / "results"
 VARIANTS: dict[str, dict[str, dict[str, Any]]] = {

@@ -31,7 +31,7 @@ import keras
 from rich.progress import track
 
 from keras_focusseg import data, files, inference, presets, training
-from keras_focusseg.training.run_folder import newest_checkpoint
+from keras_focusseg.training.checkpoints import newest_checkpoint
 
 RECIPES = Path(__file__).resolve().parents[1] / "recipes"
 RESULTS = Path(__file__).resolve().parent / "results" / "comparison.csv"

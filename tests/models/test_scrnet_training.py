@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from keras_focusseg import backbones, data, models, training
-from keras_focusseg.training.run_folder import newest_checkpoint
+from keras_focusseg.training.checkpoints import newest_checkpoint
 from tests.models import tiny
 from tests.models.test_fornet_training import drawings
 from tests.models.test_scrnet import network
