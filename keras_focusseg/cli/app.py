@@ -25,6 +25,7 @@ from keras_focusseg.cli import (
     presets,
     profile,
     recipes,
+    runs,
     segment,
     train,
 )
@@ -52,6 +53,7 @@ def build_app() -> typer.Typer:
         app.command()(_with_backend(verb))
     app.command()(presets.presets)
     app.command()(_with_backend(recipes.recipes))
+    app.command()(_with_backend(runs.runs))
     app.command()(_with_backend(demo.demo))
     data = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown")
     for data_verb in (data_check.check, data_show.show, data_prepare.prepare):

@@ -50,11 +50,32 @@ def train(
         str | None,
         typer.Option(help="'imagenet', a checkpoint file, hf://owner/repository, or 'none'."),
     ] = None,
+    setting: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            help="Any field of the recipe as FIELD=VALUE, such as network_config.filters=64; "
+            "several times.",
+        ),
+    ] = None,
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run", help="Two steps and a validation on small made-up data; keeps nothing."
+        ),
+    ] = False,
+    report: Annotated[
+        bool,
+        typer.Option(help="Write report.html, and pictures into TensorBoard, at each validation."),
+    ] = True,
+    log_to: Annotated[
+        str | None, typer.Option(help="'wandb' or 'mlflow': tell the figures to it as well.")
+    ] = None,
 ) -> None:
     """Train as a recipe says; the best weights by validation mIoU land in RUN_FOLDER/best.
 
     Stop it with Ctrl-C or SIGTERM at any time and go on with --resume. Progress:
-    RUN_FOLDER/log.csv and RUN_FOLDER/tensorboard.
+    RUN_FOLDER/report.html, RUN_FOLDER/log.csv and RUN_FOLDER/tensorboard.
 
     Example: focusseg train recipes/fornet_mobilenet_v2_camvid.py --data-root CamVid --epochs 60
     """
@@ -74,15 +95,28 @@ def train(
     changes = {name: value for name, value in given.items() if value is not None}
     if backbone_weights is not None:
         changes["backbone_weights"] = None if backbone_weights == "none" else backbone_weights
-    loaded = loaded.replace(**changes)
+    loaded = training.override(loaded.replace(**changes), setting or ())
+    if dry_run:
+        print(training.dry_run(loaded))
+        return
     folder = run_folder or Path("runs") / loaded.name
     try:
-        best = training.train(loaded, data_root, folder, resume=resume, strategy=strategy)
+        best = training.train(
+            loaded,
+            data_root,
+            folder,
+            resume=resume,
+            strategy=strategy,
+            report=report,
+            log_to=log_to,
+        )
     except training.TrainingStopped as stopped:
         print(f"\n{stopped} Go on with the same command and --resume.", flush=True)
         raise typer.Exit(stopped.exit_code) from stopped
     if not (best / "preset.json").is_file():
         return  # another process of this run has it
+    if report:
+        print(f"Report: {folder / 'report.html'}")
     print(f"Best weights: {best}")
     print(f"  {presets.record(best).training['monitor']}")
     print(f"Use them: focusseg segment IMAGE --preset {best}")

@@ -15,6 +15,7 @@ from keras_focusseg.data.sources.bdd100k import BDD100K
 from keras_focusseg.data.sources.cached import Cached
 from keras_focusseg.data.sources.camvid import CamVid, CamVid720, CamVidCopy, open_camvid
 from keras_focusseg.data.sources.cityscapes import Cityscapes
+from keras_focusseg.data.sources.first import First
 from keras_focusseg.data.sources.folders.contents import discover_colors
 from keras_focusseg.data.sources.folders.folder import Folder, open_folder
 from keras_focusseg.data.sources.pascal_voc import PascalVOC
@@ -65,6 +66,7 @@ __all__ = [
     "CutMix",
     "DataError",
     "Flip",
+    "First",
     "Folder",
     "Grayscale",
     "KerasAugment",

@@ -371,6 +371,34 @@ def _tensorflow_devices() -> list[str]:
     return [device.name.removeprefix("/device:") for device in devices]
 
 
+def device_names() -> list[str]:
+    """Names of what the backend computes on in this process: its GPUs or TPUs, or "CPU".
+
+    Example:
+        ```python
+        device_names()
+        # ["NVIDIA A100-SXM4-40GB"]
+        ```
+    """
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        found = tf.config.list_physical_devices("GPU") + tf.config.list_physical_devices("TPU")
+        details = [tf.config.experimental.get_device_details(device) for device in found]
+        names = [str(detail.get("device_name", "accelerator")) for detail in details]
+    elif backend == "jax":
+        import jax
+
+        names = [str(device.device_kind) for device in jax.local_devices()]
+    else:
+        import torch
+
+        count = torch.cuda.device_count()
+        names = [torch.cuda.get_device_name(number) for number in range(count)]
+    return ["CPU" if name == "cpu" else name for name in names] or ["CPU"]
+
+
 def _jax_devices() -> list[str]:
     found: list[str] = keras.distribution.list_devices()
     return found

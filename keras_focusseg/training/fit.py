@@ -32,8 +32,11 @@ from keras_focusseg.training.checks import (
     warn_of_absent_classes,
 )
 from keras_focusseg.training.distribution import Distribution, distribution
+from keras_focusseg.training.environment import environment
 from keras_focusseg.training.failures import explained
+from keras_focusseg.training.loggers import end, logger
 from keras_focusseg.training.recipe import Recipe
+from keras_focusseg.training.report import Report, Speed
 from keras_focusseg.training.run_folder import RunFolder, locked
 from keras_focusseg.training.stopping import Signals
 from keras_focusseg.training.trainee import with_helpers
@@ -48,11 +51,14 @@ def train(
     resume: bool = False,
     verbose: int | None = None,
     strategy: str = "none",
+    limit: int | None = None,
+    report: bool = False,
+    log_to: str | None = None,
 ) -> Path:
     """Trains as a recipe says and keeps the best weights by validation mIoU.
 
-    Writes into `run_folder`: `recipe.json`, `log.csv`, `tensorboard/`, `checkpoints/` (the last
-    two), and `best/`, a folder that `presets.load` takes.
+    Writes into `run_folder`: `recipe.json`, `run.json` (the command, versions, devices), `log.csv`,
+    `tensorboard/`, `checkpoints/` (the last two), and `best/`, a folder that `presets.load` takes.
 
     A run that was killed goes on from its last checkpoint, and ends with the weights and the log
     of one that was not. SIGTERM and Ctrl-C let it save one first, where one process trains.
@@ -67,6 +73,10 @@ def train(
         strategy: Devices that train together, see `distribution`. `batch_size` is that of all of
             them, so a recipe means the same on one device and on many, and a run may be resumed
             on other devices than it was started on.
+        limit: At most so many images of either split, for a trial; `None` takes all.
+        report: Write `report.html` after each validation and at the end, and pictures of a few
+            frames into TensorBoard; see `Report`.
+        log_to: `"wandb"` or `"mlflow"`: tell the figures to this service as well.
 
     Returns:
         The folder `best/`, which the first of several processes writes.
@@ -109,20 +119,22 @@ def train(
     # The first of several processes writes; the others read what it resumes from.
     with caught, locked(run_folder) if spread.is_chief else contextlib.nullcontext():
         check_run_folder(recipe, run_folder, resume)  # another run may have ended since
-        return _train(recipe, data_root, run_folder, resume, verbose, spread, signals, save_every)
+        where = (data_root, run_folder, limit)
+        watched = (verbose, report, log_to)
+        return _train(recipe, where, watched, spread, signals, save_every)
 
 
 def _train(
     recipe: Recipe,
-    data_root: str | Path | None,
-    run_folder: Path,
-    resume: bool,
-    verbose: int | None,
+    where: tuple[str | Path | None, Path, int | None],
+    watched: tuple[int | None, bool, str | None],
     spread: Distribution,
     signals: Signals,
     save_every: SaveEvery,
 ) -> Path:
-    """What `train` does, in a folder that is this run's."""
+    """What `train` does, in a folder that is this run's, by some of its arguments."""
+    data_root, run_folder, limit = where
+    verbose, report, log_to = watched
     begun = newest_checkpoint(run_folder) is not None
     train_source = data.open_source(
         recipe.dataset,
@@ -130,6 +142,8 @@ def _train(
         recipe.train_split,
         **{**recipe.dataset_options, **recipe.train_options},
     )
+    if limit is not None:
+        train_source = data.First(train_source, limit)
     if recipe.cache == "memory":
         train_source = data.Cached(train_source)
     val_source = data.open_source(
@@ -138,6 +152,8 @@ def _train(
         recipe.val_split,
         **{**recipe.dataset_options, **recipe.val_options},
     )
+    if limit is not None:
+        val_source = data.First(val_source, limit)
     check_same_classes(train_source, val_source)
     if verbose != 0:
         for source in (train_source, val_source):
@@ -155,6 +171,7 @@ def _train(
     if spread.is_chief and not begun:
         warn_of_absent_classes(train_source, counts, shown=verbose != 0)
     best = run_folder / "best"
+    machine = {**environment(spread), "epochs": epochs}
 
     def save_best(epoch: int, value: float) -> None:
         presets.save(
@@ -165,6 +182,7 @@ def _train(
             recipe=recipe.to_config(),
             training={
                 "epochs_done": epoch,
+                **machine,
                 "monitor": f"val mean_iou {value:.4f} ({recipe.dataset} {recipe.val_split})",
             },
         )
@@ -199,8 +217,10 @@ def _train(
     if spread.is_chief:
         check_space(run_folder, trainee)
         files.write_json(run_folder / "recipe.json", recipe.to_config())
+        files.write_json(run_folder / "run.json", machine)
         if folder.history:  # the process may have been killed before it wrote the last row
             folder.write_log()
+    watch: Report | None = None
     if start.epoch < epochs and not folder.has_no_patience_left:
         train_feed = partial(
             data.batches,
@@ -216,7 +236,16 @@ def _train(
             shard=(spread.process, spread.processes),
         )
         val_feed = data.batches(val_source, recipe.val_batch_size, cache=recipe.cache)
-        listeners: list[keras.callbacks.Callback] = [StopOnNaN(), folder]
+        listeners: list[keras.callbacks.Callback] = [
+            StopOnNaN(),
+            Speed(recipe.batch_size),
+            folder,
+        ]
+        if report and spread.is_chief:
+            watch = Report(folder, recipe, model, val_source, machine, epochs, spread.replicas == 1)
+            listeners.append(watch)
+        if log_to is not None and spread.is_chief:
+            listeners.append(logger(log_to, recipe, run_folder))
         if recipe.ema:
             listeners.append(ValidateAverages())
         if verbose is None:
@@ -233,8 +262,12 @@ def _train(
         told = explained(recipe, trainee, folder)
         with spread.fit_scope(), _told_of_others(spread), signals.waiting(), told:
             _fit(trainee, spread, train_feed, val_feed, callbacks, start, recipe.validate_every)
+        if log_to is not None and spread.is_chief:
+            end(log_to)
     if spread.is_chief:
         check_best(best, f"no validation on {recipe.dataset} {recipe.val_split} gave a mIoU")
+        if watch is not None:
+            watch.finish()
     return best
 
 

@@ -331,6 +331,19 @@ def locked(folder: Path) -> Iterator[None]:
                         path.rmdir()
 
 
+def is_in_use(folder: Path) -> bool:
+    """Whether a process trains in a run's folder; asks without a trace."""
+    lock = folder / ".lock"
+    if not lock.is_file():
+        return False
+    try:
+        with open(lock, "a") as file:
+            _lock(file)
+    except OSError:
+        return True
+    return False
+
+
 def _lock(file: IO[str]) -> None:
     """Locks an open file until it is closed, or raises `OSError` if another process has it."""
     if sys.platform == "win32":

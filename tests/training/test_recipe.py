@@ -109,6 +109,7 @@ def test_shipped_recipes_say_what_the_library_understands(path: Path, tmp_path: 
     policy = data.augmentation(recipe.augment)
     assert policy.to_config() == recipe.augment and policy.at_scale_1().fill == policy.fill
     make_optimizer(recipe, steps_per_epoch=100)
+    assert recipe.network_config["backbone"] in backbones.names()
     for split, options in (
         (recipe.train_split, recipe.train_options),
         (recipe.val_split, recipe.val_options),
@@ -119,16 +120,6 @@ def test_shipped_recipes_say_what_the_library_understands(path: Path, tmp_path: 
         else:  # a known name, which misses its folder
             with pytest.raises(data.DataError, match="is not there"):
                 data.open_source(recipe.dataset, tmp_path / "absent", split, **options)
-
-
-@pytest.mark.parametrize("path", SHIPPED, ids=lambda p: p.stem)
-def test_shipped_recipes_build_their_network(path: Path) -> None:
-    """On the lightest backbone; the large ones are built by their own tests."""
-    recipe = load_recipe(path)
-    assert recipe.network_config["backbone"] in backbones.names()
-    config = {**recipe.network_config, "backbone": "mobilenet_v2"}
-    model = getattr(models, recipe.network)(num_classes=11, **config)
-    assert model.num_classes == 11 and model.backbone.trainable_variables
 
 
 def test_the_small_network_has_fewer_than_a_million_parameters() -> None:

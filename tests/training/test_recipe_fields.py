@@ -96,6 +96,7 @@ def test_a_run_with_heads_and_a_teacher(
     assert training.train(recipe, run_folder=tmp_path / "run", resume=True, verbose=0) == best
 
 
+@pytest.mark.each_backend
 def test_the_student_comes_to_say_what_the_teacher_says(source: data.Source, teacher: Path) -> None:
     images, masks = batch(source)
     recipe = RECIPE.replace(

@@ -1,0 +1,58 @@
+"""Runs told to Weights & Biases or MLflow, through the callbacks that these bring for Keras."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import keras
+
+from keras_focusseg.training.recipe import Recipe
+
+PROJECT = "keras-focusseg"
+LOGGERS = ("wandb", "mlflow")
+
+
+def logger(name: str, recipe: Recipe, folder: Path) -> keras.callbacks.Callback:
+    """A callback that tells a service the figures of each epoch.
+
+    Where they go, and under whose name, is said by the service's own environment variables, such
+    as `WANDB_MODE=offline` or `MLFLOW_TRACKING_URI`.
+
+    Args:
+        name: `"wandb"` (Weights & Biases) or `"mlflow"`.
+        recipe: Stored with the run; its name is that of the run.
+        folder: The run's folder.
+
+    Raises:
+        ValueError: The name is unknown, or the package is not installed.
+    """
+    if name not in LOGGERS:
+        raise ValueError(f"log_to must be {' or '.join(map(repr, LOGGERS))}, got {name!r}.")
+    service: Any = _imported(name)
+    if name == "wandb":
+        service.init(project=PROJECT, name=recipe.name, config=recipe.to_config(), dir=str(folder))
+        return _imported("wandb.integration.keras").WandbMetricsLogger()
+    service.set_experiment(PROJECT)
+    service.start_run(run_name=recipe.name)
+    service.log_dict(recipe.to_config(), "recipe.json")
+    return _imported("mlflow.keras").MlflowCallback()
+
+
+def end(name: str) -> None:
+    """Tells a service that the run is over."""
+    service: Any = _imported(name)
+    (service.finish if name == "wandb" else service.end_run)()
+
+
+def _imported(module: str) -> ModuleType:
+    package = module.split(".")[0]
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise ValueError(
+            f"--log-to {package} needs the package {package}, which could not be imported "
+            f"({error}): pip install 'keras-focusseg[{package}]'."
+        ) from error
