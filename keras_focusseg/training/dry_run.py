@@ -17,7 +17,7 @@ from keras_focusseg.training.fit import train
 from keras_focusseg.training.recipe import Recipe
 
 SCALE = 8  # sides of images and crops are divided by it
-SMALLEST = 32  # a side, in pixels
+SMALLEST = 64  # a side, in pixels
 WIDTHS = 4  # numbers of channels are divided by it
 LIGHT = {"resnet": "resnet18", "mscan": "mscan_t", "van": "van_b0"}
 """The backbone that stands for its family, by the start of their names."""

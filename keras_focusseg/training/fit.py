@@ -34,7 +34,7 @@ from keras_focusseg.training.checks import (
 from keras_focusseg.training.distribution import Distribution, distribution
 from keras_focusseg.training.environment import environment
 from keras_focusseg.training.failures import explained
-from keras_focusseg.training.loggers import end, logger
+from keras_focusseg.training.loggers import check_logger, end, logger
 from keras_focusseg.training.recipe import Recipe
 from keras_focusseg.training.report import Report, Speed
 from keras_focusseg.training.run_folder import RunFolder, locked
@@ -101,6 +101,8 @@ def train(
     files.check_folder(run_folder)
     presets.network_class(recipe.network)
     check_start(recipe)
+    if log_to is not None:
+        check_logger(log_to)
     check_run_folder(recipe, run_folder, resume)
     keras.utils.set_random_seed(recipe.seed)
     spread = distribution(strategy)  # before anything else starts the backend

@@ -29,9 +29,7 @@ def logger(name: str, recipe: Recipe, folder: Path) -> keras.callbacks.Callback:
     Raises:
         ValueError: The name is unknown, or the package is not installed.
     """
-    if name not in LOGGERS:
-        raise ValueError(f"log_to must be {' or '.join(map(repr, LOGGERS))}, got {name!r}.")
-    service: Any = _imported(name)
+    service = _service(name)
     if name == "wandb":
         service.init(project=PROJECT, name=recipe.name, config=recipe.to_config(), dir=str(folder))
         return _imported("wandb.integration.keras").WandbMetricsLogger()
@@ -43,8 +41,23 @@ def logger(name: str, recipe: Recipe, folder: Path) -> keras.callbacks.Callback:
 
 def end(name: str) -> None:
     """Tells a service that the run is over."""
-    service: Any = _imported(name)
+    service = _service(name)
     (service.finish if name == "wandb" else service.end_run)()
+
+
+def check_logger(name: str) -> None:
+    """Refuses a service that is not there, before anything is done.
+
+    Raises:
+        ValueError: As for `logger`.
+    """
+    _service(name)
+
+
+def _service(name: str) -> Any:
+    if name not in LOGGERS:
+        raise ValueError(f"log_to must be {' or '.join(map(repr, LOGGERS))}, got {name!r}.")
+    return _imported(name)
 
 
 def _imported(module: str) -> ModuleType:

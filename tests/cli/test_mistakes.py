@@ -47,6 +47,11 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     ("line", "message"),
     [
         ("segment nowhere.png", "There is no picture nowhere.png."),
+        ("recipes empty", "empty holds no recipes. Recipes are Python files"),
+        ("runs empty", "empty holds no runs: a run is a folder with recipe.json"),
+        ("runs empty --plot curves.jpg", "--plot writes a PNG file; name it .png, not curves.jpg."),
+        ("train good.py --set batchsize=4", "A recipe has no 'batchsize'; did you mean batch_size"),
+        ("train good.py --log-to visdom", "log_to must be 'wandb' or 'mlflow', got 'visdom'."),
         ("segment a.png nowhere/b.png", "There is no picture nowhere/b.png."),
         ("segment empty", "empty holds no picture"),
         ("segment two", "two/a.jpg and two/a.png would both be written as a_overlay.png"),
