@@ -115,7 +115,7 @@ def train(
         raise typer.Exit(stopped.exit_code) from stopped
     if not (best / "preset.json").is_file():
         return  # another process of this run has it
-    if report:
+    if (folder / "report.html").is_file():
         print(f"Report: {folder / 'report.html'}")
     print(f"Best weights: {best}")
     print(f"  {presets.record(best).training['monitor']}")
