@@ -27,6 +27,7 @@ from keras_focusseg.cli import (
     recipes,
     runs,
     segment,
+    serve,
     train,
 )
 
@@ -49,6 +50,7 @@ def build_app() -> typer.Typer:
         inspect.inspect,
         export.export,
         profile.profile,
+        serve.serve,
     ):
         app.command()(_with_backend(verb))
     app.command()(presets.presets)

@@ -263,7 +263,7 @@ def evaluate(
     """Segments every image of a source at its own size and scores the whole.
 
     What is counted of an image is counted in threads beside the network, a few images behind.
-    Only counts are kept, a few hundred numbers an image and class.
+    Only counts are kept, some forty numbers an image and class.
 
     Args:
         model: A network with the classes of the source.

@@ -52,6 +52,8 @@ class ImageCounts:
         """Sums over the images, each as often as `weights` (..., N) says: (..., of one image)."""
 
         def summed(counts: np.ndarray) -> np.ndarray:
+            if weights.ndim > 1:  # many sums: float64 is exact up to 2**53, and far faster
+                return np.tensordot(weights.astype("float64"), counts.astype("float64"), 1)
             return np.tensordot(weights, counts, 1)
 
         return ImageCounts(

@@ -23,6 +23,7 @@ VERBS = (
     "profile",
     "presets",
     "demo",
+    "serve",
 )
 
 

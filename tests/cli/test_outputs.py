@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from PIL import Image
 
 from keras_focusseg import data, files
 from keras_focusseg.cli import outputs
+from keras_focusseg.inference import inputs
 from tests.cli.conftest import Done
 from tests.inference.films import film
 
@@ -43,6 +45,55 @@ def test_one_broken_picture_does_not_end_the_rest(run: Run, preset: Path, tmp_pa
     assert done.stderr.endswith(end) and "Traceback" not in done.stderr
     alone = run("segment", tmp_path / "in" / "b.png", "--preset", preset, "--output", out / "no")
     assert alone.returncode == 1 and not (out / "no").exists()
+
+
+def test_bad_pictures_of_all_kinds(
+    run: Run, preset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each is told in its own words, and the good ones are segmented."""
+    folder = tmp_path / "in"
+    picture(folder / "good.png")
+    grey = np.full((32, 48), 90, "uint8")
+    Image.fromarray(grey.astype("uint16") * 257).save(folder / "deep.png")
+    Image.fromarray(np.dstack([grey] * 4)).save(folder / "glass.png")
+    Image.fromarray(np.dstack([grey] * 4), "CMYK").save(folder / "print.jpg")
+    upright = Image.Exif()
+    upright[0x0112] = 6  # turned by a quarter
+    Image.fromarray(np.dstack([grey] * 3)).save(folder / "turned.jpg", exif=upright)
+    frames = [Image.fromarray(grey + i) for i in range(2)]
+    frames[0].save(folder / "moves.gif", save_all=True, append_images=frames[1:])
+    Image.new("1", (10_000, 10_000)).save(folder / "bomb.png")
+    Image.fromarray(np.dstack([grey[:1]] * 3)).save(folder / "flat.png")
+    (folder / "empty.png").touch()
+    (folder / "renamed.jpg").write_text("text")
+    picture(folder / "late.png")
+    paths = sorted(folder.iterdir())
+    find = inputs.find_pictures
+
+    def vanishes(place: str) -> list[Path]:
+        found = find(place)
+        (folder / "late.png").unlink(missing_ok=True)
+        return found
+
+    monkeypatch.setattr(inputs, "find_pictures", vanishes)
+    out = tmp_path / "out"
+    done = run("segment", folder, "--preset", preset, "--output", out, "--write", "labels")
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    for name, message in (
+        ("deep.png", "mode 'I;16'"),
+        ("glass.png", "partly transparent"),
+        ("moves.gif", "2 frames"),
+        ("bomb.png", "100,000,000 pixels; at most"),
+        ("flat.png", "the height is 1"),
+        ("empty.png", "0 bytes"),
+        ("renamed.jpg", "not one of PNG, JPEG"),
+        ("late.png", "does not exist"),
+    ):
+        assert re.search(f"left out: .*{name}.*{message}", done.stderr), (name, done.stderr)
+    good = [f"{stem}_labels.png" for stem in ("good", "print", "turned")]
+    assert names(out) == [*good, "segment.json"]
+    assert Image.open(out / "turned_labels.png").size == (32, 48)
+    assert f"8 of {len(paths)} pictures left out:" in done.stderr
 
 
 def test_a_second_run_knows_its_own_results(run: Run, preset: Path, tmp_path: Path) -> None:
