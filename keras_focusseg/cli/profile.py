@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -27,6 +27,9 @@ def profile(
     precision: Annotated[
         str | None, typer.Option(help="Dtype policy, such as mixed_bfloat16; the preset's own.")
     ] = None,
+    sparse: Annotated[
+        bool, typer.Option("--sparse", help="FoR-Net's branches on the chosen cells alone.")
+    ] = False,
     runs: Annotated[int, typer.Option(help="Timed forward passes, after warm-up.")] = 10,
     no_latency: Annotated[
         bool, typer.Option("--no-latency", help="Count only, without running the network.")
@@ -50,7 +53,7 @@ def profile(
     if runs < 1 and not no_latency:
         raise ValueError(f"--runs must be 1 or more, got {runs}; --no-latency leaves them out.")
     outputs.check_output(output, overwrite)
-    from keras_focusseg import export, inference
+    from keras_focusseg import export, inference, models, presets
 
     if export.facts_path(preset).is_file():
         took, size_on_disk = export.latency(preset, height_and_width, runs)
@@ -58,8 +61,14 @@ def profile(
         if output is not None:
             outputs.write_json(output, {"seconds": took, "runs": runs, "bytes": size_on_disk})
         return
+    network: Any = preset
+    if sparse:
+        network = presets.load(preset, load_weights=False, dtype=precision)
+        if not isinstance(network, models.FoRNet):
+            raise ValueError(f"--sparse is for FoR-Net; {preset} is {type(network).__name__}.")
+        network.sparse_inference()
     costs = inference.profile(
-        preset,
+        network,
         height_and_width or (512, 1024),
         dtype=precision,
         outputs=None if all_outputs else "logits",

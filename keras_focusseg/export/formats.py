@@ -43,7 +43,9 @@ FORMATS = {
         PRECISIONS,
         "onnxruntime",
     ),
-    "litert": Format(".tflite", "litert", {"tensorflow": ()}, (), PRECISIONS, "ai-edge-litert"),
+    "litert": Format(
+        ".tflite", "litert", {"tensorflow": ()}, ("tensorflow",), PRECISIONS, "ai-edge-litert"
+    ),
     "openvino": Format(
         ".xml",
         "openvino",

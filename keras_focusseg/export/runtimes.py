@@ -118,13 +118,22 @@ def _open_litert(path: Path) -> Run:
     from ai_edge_litert.interpreter import Interpreter
 
     interpreter = Interpreter(str(path))
-    interpreter.allocate_tensors()
-    place, result = interpreter.get_input_details()[0], interpreter.get_output_details()[0]
+    place, result = (
+        details[0]["index"]
+        for details in (interpreter.get_input_details(), interpreter.get_output_details())
+    )
+
+    shape: tuple[int, ...] | None = None
 
     def run(images: np.ndarray) -> np.ndarray:
-        interpreter.set_tensor(place["index"], images)
+        nonlocal shape
+        if shape != images.shape:
+            interpreter.resize_tensor_input(place, images.shape)
+            interpreter.allocate_tensors()
+            shape = images.shape
+        interpreter.set_tensor(place, images)
         interpreter.invoke()
-        return np.asarray(interpreter.get_tensor(result["index"]))
+        return np.asarray(interpreter.get_tensor(result))
 
     return run
 

@@ -40,7 +40,7 @@ _TRANSPOSED = (
     keras.layers.Conv2DTranspose,
     keras.layers.Conv3DTranspose,
 )
-# Their weights may have several axes, but scale, shift or look up: no products to count.
+# They scale, shift or look up: no products.
 _WITHOUT_PRODUCTS = (
     keras.layers.BatchNormalization,
     keras.layers.Embedding,
@@ -225,9 +225,7 @@ def profile(
         ```python
         from keras_focusseg import inference
 
-        costs = inference.profile("fornet_resnet101_cityscapes", (512, 1024), runs=0)
-        print(costs)
-        costs.macs    # 449143930880
+        print(inference.profile("fornet_resnet101_cityscapes", (512, 1024), runs=0))
         ```
     """
     height, width = size
@@ -269,6 +267,8 @@ def _wanted(model: keras.Model, outputs: str | None) -> tuple[keras.Model, str]:
             f"Expected a model of one image input (batch, height, width, channels); {model.name!r} "
             f"has {[tuple(tensor.shape) for tensor in model.inputs]}."
         )
+    if outputs == "logits" and isinstance(model, Segmenter):  # which may have another form
+        return model.logits_model, outputs
     if outputs is None or not isinstance(model.output, Mapping):
         return keras.Model(model.input, model.output, name=model.name), "all"
     if outputs not in model.output:

@@ -17,7 +17,13 @@ from keras_focusseg.layers.resample import (
     resize_to,
     sample_bilinear,
 )
-from keras_focusseg.layers.topk import StraightThroughMask, TopKMasks, top_k_count
+from keras_focusseg.layers.topk import (
+    RankedCells,
+    SelectedConvNormAct,
+    StraightThroughMask,
+    TopKMasks,
+    top_k_count,
+)
 
 __all__ = [
     "AlignedAggregation",
@@ -32,7 +38,9 @@ __all__ = [
     "FlowAlignment",
     "PadToMultiple",
     "PyramidPooling",
+    "RankedCells",
     "ResizeLike",
+    "SelectedConvNormAct",
     "SemanticRefinement",
     "SqueezeExcite",
     "StraightThroughMask",

@@ -9,6 +9,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_focusseg.layers.conv_norm_act import ConvNormAct
+
 
 def top_k_count(ratio: float, cells: Any) -> Any:
     """Number of cells that a ratio selects: `round(ratio * cells)`, at least 1, at most all.
@@ -128,3 +130,89 @@ class StraightThroughMask(keras.layers.Layer):
     def get_config(self) -> dict[str, Any]:
         """Constructor arguments."""
         return {**super().get_config(), "index": self.index}
+
+
+@keras.saving.register_keras_serializable(package="keras_focusseg")
+class RankedCells(keras.layers.Layer):
+    """The cells of each image from the highest score to the lowest, as `TopKMasks` ranks them.
+
+    Its arguments are those of `keras.layers.Layer`; it always computes in float32.
+
+    Example:
+        ```python
+        cells = RankedCells()(keras.random.normal((2, 8, 16, 1)))    # (2, 128), row * 16 + column
+        ```
+    """
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**{**kwargs, "dtype": "float32"})
+
+    def call(self, scores: Any) -> Any:
+        """Scores (B, H, W, 1) to numbers of cells (B, H * W), int32."""
+        batch, height, width, _ = ops.shape(scores)
+        flat = ops.reshape(scores, (batch, height * width))
+        return ops.cast(ops.argsort(-flat, axis=1), "int32")
+
+    def compute_output_spec(self, scores: Any) -> Any:
+        """One number a cell."""
+        batch, height, width, _ = scores.shape
+        cells = None if height is None or width is None else height * width
+        return keras.KerasTensor((batch, cells), "int32")
+
+
+class SelectedConvNormAct(keras.layers.Layer):
+    """A `ConvNormAct` of maps that are zero but in the highest-ranked cells, at their cost alone.
+
+    Gives what `ConvNormAct` gives for the masked maps. The chosen cells are gathered and multiplied
+    by the whole kernel in one product, (K, C) by (C, k * k * filters); each of the k * k results of
+    a cell is then added to the neighbour that it belongs to. The products fall with K; the sums
+    cost memory traffic that a dense convolution does not have.
+
+    Args:
+        dense: The layer whose weights it uses; built.
+        ratio: Share of the cells that are chosen.
+        **kwargs: `name` and the like, for `keras.layers.Layer`.
+    """
+
+    def __init__(self, dense: ConvNormAct, ratio: float, **kwargs: Any) -> None:
+        super().__init__(dtype=dense.dtype_policy, **kwargs)
+        self.dense, self.ratio = dense, ratio
+
+    def call(self, x: Any, cells: Any) -> Any:
+        """Maps (B, H, W, C) and `RankedCells` (B, H * W) to (B, H, W, filters)."""
+        batch, height, width, channels = ops.shape(x)
+        side, rate, filters = self.dense.kernel_size, self.dense.dilation_rate, self.dense.filters
+        total = height * width
+        chosen = cells[:, : top_k_count(self.ratio, total)]  # (B, K)
+        first = ops.expand_dims(ops.arange(batch, dtype="int32") * total, -1)  # (B, 1)
+        values = ops.take(
+            ops.reshape(x, (-1, channels)), ops.reshape(chosen + first, (-1,)), axis=0
+        )
+        kernel = ops.cast(self.dense.conv.kernel, x.dtype)  # (k, k, C, filters)
+        kernel = ops.reshape(ops.transpose(kernel, (2, 0, 1, 3)), (channels, -1))
+        products = ops.reshape(ops.matmul(values, kernel), (-1, filters))  # (B K k k, filters)
+
+        # Tap (i, j) of a cell's kernel reaches the neighbour that far up and left of it.
+        taps = [(side // 2 - i) * rate for i in range(side)]
+        rows = ops.expand_dims(chosen // width, -1) + ops.convert_to_tensor(taps, "int32")
+        columns = ops.expand_dims(chosen % width, -1) + ops.convert_to_tensor(taps, "int32")
+        inside = ops.logical_and(
+            ops.expand_dims((rows >= 0) & (rows < height), -1),
+            ops.expand_dims((columns >= 0) & (columns < width), -2),
+        )  # (B, K, k, k)
+        targets = ops.expand_dims(rows, -1) * width + ops.expand_dims(columns, -2)
+        targets = targets + ops.reshape(first, (-1, 1, 1, 1))
+        targets = ops.where(inside, targets, batch * total)  # one more row for what falls outside
+        y = ops.segment_sum(products, ops.reshape(targets, (-1,)), num_segments=batch * total + 1)
+        y = ops.reshape(y[: batch * total], (batch, height, width, filters))
+        return self.dense.activation(self.dense.norm(y, training=False))
+
+    def compute_output_spec(self, x: Any, cells: Any) -> Any:
+        """As `ConvNormAct`."""
+        return keras.KerasTensor(self.dense.compute_output_shape(x.shape), self.compute_dtype)
+
+    def macs(self, *input_shapes: tuple[int, ...]) -> int:
+        """Multiply-accumulates of the chosen cells."""
+        _, height, width, channels = input_shapes[0]
+        chosen = int(top_k_count(self.ratio, height * width))
+        return chosen * channels * self.dense.kernel_size**2 * self.dense.filters

@@ -14,9 +14,18 @@ from typing import Any
 import keras
 
 from keras_focusseg import backbones
-from keras_focusseg.layers import ConvNormAct, ResizeLike, StraightThroughMask, TopKMasks, conv2d
+from keras_focusseg.layers import (
+    ConvNormAct,
+    RankedCells,
+    ResizeLike,
+    SelectedConvNormAct,
+    StraightThroughMask,
+    TopKMasks,
+    conv2d,
+)
 from keras_focusseg.losses import BoundaryTargetBCE, CrossEntropy, Dice
 from keras_focusseg.models.panels import Drawing, Panel
+from keras_focusseg.models.predictors import parts_of
 from keras_focusseg.models.segmenter import Segmenter
 
 PANELS = (
@@ -46,8 +55,8 @@ class FoRNet(Segmenter):
     - `"masks"` (B, h, w, branches), the Top-K masks, zeros and ones.
 
     The selected share is one of whatever map is given, at training and at inference alike; a crop
-    and a whole image therefore choose among different cells. Masking is a multiplication and saves
-    no computation.
+    and a whole image therefore choose among different cells. Masking is a multiplication: the
+    branches compute every cell, unless `sparse_inference` is called.
 
     Args:
         num_classes: Number of classes.
@@ -224,9 +233,58 @@ class FoRNet(Segmenter):
             if self._term_weights[name]
         }
 
+    def sparse_inference(self, sparse: bool = True) -> None:
+        """Lets the branches compute the chosen cells alone, wherever the network is used.
+
+        `predict`, `predict_labels`, `segment`, `evaluate` and `export` then use the same weights in
+        another form, whose products fall with the ratios and whose logits are the same up to
+        rounding. Whether it is faster depends on backend and size: docs/networks/fornet.md has the
+        table. Training and `model(images)` stay as they are.
+
+        Args:
+            sparse: `False` goes back.
+
+        Example:
+            ```python
+            model.sparse_inference()
+            labels = model.predict_labels(images)["labels"]
+            ```
+        """
+        inputs, logits = self.input, self.output["logits"]
+        if sparse:
+            inputs, logits = _with_chosen_cells(inputs, logits, self.get_layer("top_k").ratios)
+        vars(self._plain).update(parts_of(inputs, logits, self.name))
+
     def loss_term_weights(self) -> dict[str, float]:
         """1, `dice_weight`, `selector_weight`."""
         return dict(self._term_weights)
+
+
+def _with_chosen_cells(
+    inputs: keras.KerasTensor, logits: keras.KerasTensor, ratios: Sequence[float]
+) -> tuple[keras.KerasTensor, keras.KerasTensor]:
+    """The graph of the logits on the same layers, its branches on the chosen cells alone."""
+    masks = {f"branch{i}_mask" for i in range(len(ratios))}
+    shares = {f"branch{i}": ratio for i, ratio in enumerate(ratios)}
+    cells: list[keras.KerasTensor] = []
+
+    def call(operation: Any, *args: Any, **kwargs: Any) -> Any:
+        if operation.name in masks:
+            f_context, _, z = args
+            if not cells:  # one ranking serves all branches
+                cells.append(RankedCells(name="ranked_cells")(z))
+            return f_context
+        if operation.name in shares:
+            selected = SelectedConvNormAct(
+                operation, shares[operation.name], name=f"{operation.name}_selected"
+            )
+            return selected(args[0], cells[0])
+        return operation(*args, **kwargs)
+
+    graph = keras.models.clone_model(
+        keras.Model(inputs, logits), clone_function=lambda layer: layer, call_function=call
+    )
+    return graph.input, graph.output
 
 
 def _selector(f: keras.KerasTensor, filters: int) -> keras.KerasTensor:

@@ -72,6 +72,15 @@ def probability_map(logits: keras.KerasTensor) -> dict[str, keras.KerasTensor]:
     return {**class_map(logits), "probabilities": ops.softmax(logits, axis=-1)}
 
 
+def parts_of(inputs: Any, logits: Any, name: str) -> dict[str, Part]:
+    """What a network's `predict` and its kin run, from the graph of its logits."""
+    return {
+        "logits_model": part_of(inputs, logits, f"{name}_logits"),
+        "labels_model": part_of(inputs, class_map(logits), f"{name}_labels"),
+        "probabilities_model": part_of(inputs, probability_map(logits), f"{name}_probabilities"),
+    }
+
+
 def predict(network: Any, part: Part, x: Any, *args: Any, **kwargs: Any) -> Any:
     """`part.predict` after a look at the first batch of images, run as the network was compiled."""
     (images, _, _), x = first_batch(x, None, None, args[0] if args else kwargs.get("batch_size"))

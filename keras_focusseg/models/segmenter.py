@@ -16,7 +16,7 @@ from keras_focusseg.losses import CrossEntropy
 from keras_focusseg.models.batch_checks import check_image_shape, check_images
 from keras_focusseg.models.mask_trainer import MaskTrainer
 from keras_focusseg.models.panels import Panel
-from keras_focusseg.models.predictors import Part, class_map, part_of, predict, probability_map
+from keras_focusseg.models.predictors import Part, part_of, parts_of, predict
 from keras_focusseg.presets import PresetRecord
 
 
@@ -87,15 +87,10 @@ class Segmenter(MaskTrainer):
         )
         self.input_spec = None  # `call` checks the images, and says what to do
         # Made at once, so that a distribution strategy around the constructor holds for them too.
-        logits = outputs["logits"]
         self._plain = _Untracked(
             signals=dict(signals),
             pyramid=dict(pyramid or {}),
-            logits_model=part_of(inputs, logits, f"{self.name}_logits"),
-            labels_model=part_of(inputs, class_map(logits), f"{self.name}_labels"),
-            probabilities_model=part_of(
-                inputs, probability_map(logits), f"{self.name}_probabilities"
-            ),
+            **parts_of(inputs, outputs["logits"], self.name),
         )
 
     def classifier_layers(self) -> list[str]:

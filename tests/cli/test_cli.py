@@ -120,6 +120,8 @@ def test_profile_prints_and_writes_the_same_figures(
     assert "resnet18" in done.stdout and "median of 1 runs" in done.stdout
     counted = run("profile", preset, "--size", "64x96", "--no-latency")
     assert counted.returncode == 0 and "latency" not in counted.stdout
+    fewer = run("profile", preset, "--size", "64x96", "--no-latency", "--sparse")
+    assert fewer.returncode == 0, fewer.stderr
     wrong = run("profile", preset, "--size", "64")
     assert wrong.returncode == 2 and "--size must be HEIGHTxWIDTH" in wrong.stderr
 

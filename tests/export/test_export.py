@@ -157,7 +157,7 @@ def test_half_the_weights_in_onnx(model: Any, onnx_file: Path, tmp_path: Path) -
         ("onnx", SIZE, "int4", "torch", "no precision 'int4'"),
         ("onnx", None, "float32", "torch", "On torch it holds one size"),
         ("onnx", SIZE, "float32", "jax", "set KERAS_BACKEND=tensorflow"),
-        ("litert", None, "float32", "tensorflow", "give height and width"),
+        ("torch", None, "float32", "torch", "give height and width"),
         ("torch", SIZE, "int8", "torch", "onnx, litert, openvino are"),
     ],
 )

@@ -11,7 +11,13 @@ from keras import ops
 
 from keras_focusseg import losses
 from tests.models import tiny
-from tests.testers import compiled, gradient, outputs_and_gradients, randomize_weights
+from tests.testers import (
+    compiled,
+    gradient,
+    outputs_and_gradients,
+    randomize_weights,
+    tiny_fornet,
+)
 
 COUNTS = [10, 19, 29, 38]  # of the 8 x 12 cells of a 64 x 96 image
 KERNELS = ((1, 1), (3, 1), (5, 1), (7, 16))  # side and dilation of each branch
@@ -316,3 +322,17 @@ def test_neither_ranking_nor_target_carries_a_gradient(opened: Opened):
     target, valid = keras.tree.map_structure(ops.convert_to_numpy, (target, valid))
     expected = (1 / (1 + np.exp(-z)) - target) * valid / valid.sum()
     np.testing.assert_allclose(gradient(compiled(of_selector), z), expected, atol=1e-7)
+
+
+def test_chosen_cells_alone_give_the_same_logits() -> None:
+    model = tiny_fornet(kernel_sizes=(1, 5), ratios=(0.3, 0.6))
+    randomize_weights(model)
+    images = np.random.default_rng(0).integers(0, 256, (2, 70, 93, 3)).astype("uint8")
+    dense = model.predict(images, verbose=0)
+    model.sparse_inference()
+    np.testing.assert_allclose(model.predict(images, verbose=0), dense, atol=1e-5)
+    np.testing.assert_array_equal(
+        model.predict_labels(images, verbose=0)["labels"].shape, dense.shape[:3]
+    )
+    model.sparse_inference(False)
+    np.testing.assert_array_equal(model.predict(images, verbose=0), dense)
