@@ -14,6 +14,7 @@ import typer
 
 from keras_focusseg._backend import choose_backend
 from keras_focusseg.cli import (
+    average,
     compare,
     data_check,
     data_prepare,
@@ -51,6 +52,7 @@ def build_app() -> typer.Typer:
         export.export,
         profile.profile,
         serve.serve,
+        average.average,
     ):
         app.command()(_with_backend(verb))
     app.command()(presets.presets)

@@ -40,6 +40,10 @@ def train(
         str | None,
         typer.Option(help="Checkpoints inside an epoch: every 500 steps, or '10min'."),
     ] = None,
+    deterministic: Annotated[
+        bool,
+        typer.Option("--deterministic", help="Slower operations on GPUs, which repeat themselves."),
+    ] = False,
     strategy: Annotated[
         str,
         typer.Option(
@@ -109,6 +113,7 @@ def train(
             strategy=strategy,
             report=report,
             log_to=log_to,
+            deterministic=deterministic,
         )
     except training.TrainingStopped as stopped:
         print(f"\n{stopped} Go on with the same command and --resume.", flush=True)

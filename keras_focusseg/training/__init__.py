@@ -1,6 +1,7 @@
 """Recipes and what runs them."""
 
 from keras_focusseg.optimizers import WarmupCosine, WarmupPoly, WarmupStep
+from keras_focusseg.training.average import average
 from keras_focusseg.training.callbacks import StopOnNaN, TrainingDiverged, ValidateAverages
 from keras_focusseg.training.distribution import Distribution, distribution
 from keras_focusseg.training.dry_run import dry_run
@@ -27,6 +28,7 @@ __all__ = [
     "WarmupCosine",
     "WarmupPoly",
     "WarmupStep",
+    "average",
     "build_model",
     "distribution",
     "dry_run",

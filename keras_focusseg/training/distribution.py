@@ -404,6 +404,26 @@ def _jax_devices() -> list[str]:
     return found
 
 
+def make_deterministic() -> None:
+    """Has accelerators compute by operations that repeat their result, where they are slower.
+
+    To be called before the backend starts. CPUs repeat theirs without it.
+    """
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        tf.config.experimental.enable_op_determinism()
+    elif backend == "torch":
+        import torch
+
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.use_deterministic_algorithms(True)
+    else:
+        flags = os.environ.get("XLA_FLAGS", "")
+        os.environ["XLA_FLAGS"] = f"{flags} --xla_gpu_deterministic_ops=true".strip()
+
+
 def generator_states() -> dict[str, np.ndarray]:
     """States of the random generators that a step draws from and that no variable holds.
 

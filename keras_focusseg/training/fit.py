@@ -31,7 +31,7 @@ from keras_focusseg.training.checks import (
     class_counts,
     warn_of_absent_classes,
 )
-from keras_focusseg.training.distribution import Distribution, distribution
+from keras_focusseg.training.distribution import Distribution, distribution, make_deterministic
 from keras_focusseg.training.environment import environment
 from keras_focusseg.training.failures import explained
 from keras_focusseg.training.loggers import check_logger, end, logger
@@ -54,6 +54,7 @@ def train(
     limit: int | None = None,
     report: bool = False,
     log_to: str | None = None,
+    deterministic: bool = False,
 ) -> Path:
     """Trains as a recipe says and keeps the best weights by validation mIoU.
 
@@ -77,6 +78,8 @@ def train(
         report: Write `report.html` after each validation and at the end, and pictures of a few
             frames into TensorBoard; see `Report`.
         log_to: `"wandb"` or `"mlflow"`: tell the figures to this service as well.
+        deterministic: Has accelerators compute by operations that repeat their result, slower;
+            on CPUs a run repeats itself without. Holds for the process from then on.
 
     Returns:
         The folder `best/`, which the first of several processes writes.
@@ -105,6 +108,8 @@ def train(
         check_logger(log_to)
     check_run_folder(recipe, run_folder, resume)
     keras.utils.set_random_seed(recipe.seed)
+    if deterministic:
+        make_deterministic()
     spread = distribution(strategy)  # before anything else starts the backend
     spread.check_batch(recipe.batch_size)
     save_every = SaveEvery.from_text(recipe.save_every)

@@ -15,6 +15,7 @@ from tests.cli.conftest import Done
 
 VERBS = (
     "train",
+    "average",
     "evaluate",
     "compare",
     "segment",

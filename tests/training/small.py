@@ -15,8 +15,8 @@ class Small(models.Segmenter):
 
     def __init__(self, num_classes: int, dtype: Any = None) -> None:
         images = keras.Input((None, None, 3))
-        x = keras.layers.Conv2D(4, 3, padding="same", use_bias=False)(images / 255)
-        x = keras.layers.BatchNormalization(momentum=0.5)(x)
+        x = keras.layers.Conv2D(4, 3, padding="same", use_bias=False, name="conv")(images / 255)
+        x = keras.layers.BatchNormalization(momentum=0.5, name="norm")(x)
         x = keras.layers.Dropout(0.3)(keras.layers.Activation("relu")(x))
         logits = keras.layers.Conv2D(num_classes, 1, name="classifier")(x)
         super().__init__(images, {"logits": logits}, signals={}, num_classes=num_classes)
