@@ -12,6 +12,7 @@ PACKAGE = REPOSITORY / "keras_focusseg"
 # From the ground up; a room imports rooms of lower floors only, or none.
 FLOORS = (
     ("errors", "files"),
+    ("remote",),
     ("label_spaces", "layers", "losses", "metrics", "optimizers", "pictures", "streets"),
     ("data",),
     ("backbones", "presets"),

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from keras_focusseg import remote
 from keras_focusseg.data.records.read import Records
 from keras_focusseg.data.sources.ade20k import ADE20K
 from keras_focusseg.data.sources.base import Source, existing_folder, some, unreadable
@@ -174,7 +175,7 @@ def _root(name: str, root: str | Path | None) -> Path:
         raise DataError(
             f"Source {name!r} needs root=, the folder that it lies in", kind="root that is missing"
         )
-    return existing_folder(root, "the root folder")
+    return existing_folder(remote.local(root), "the root folder")
 
 
 def _layout(name: str, root: str | Path | None) -> tuple[_Layout, Path]:

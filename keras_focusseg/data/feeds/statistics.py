@@ -17,6 +17,7 @@ from keras_focusseg.data.sources.base import Sample, Source, check_sample
 from keras_focusseg.errors import DataError
 from keras_focusseg.files import sha256, written
 from keras_focusseg.label_spaces import IGNORE
+from keras_focusseg.remote import cache_folder
 
 VERSION = 1
 """Part of what counts are kept under; raised whenever the same files would be counted otherwise."""
@@ -81,12 +82,6 @@ def count_classes(mask: np.ndarray, num_classes: int) -> np.ndarray:
     """Pixels of each class in a mask of train ids, (C + 1,) int64; the last one: ignored ones."""
     counts = np.bincount(mask.ravel(), minlength=256)
     return np.append(counts[:num_classes], counts[IGNORE])
-
-
-def cache_folder() -> Path:
-    """Where what was computed is kept: `FOCUSSEG_HOME`, or `~/.cache/keras_focusseg`."""
-    home = os.environ.get("FOCUSSEG_HOME")
-    return Path(home) if home else Path.home() / ".cache" / "keras_focusseg"
 
 
 def _row(source: Source, index: int) -> np.ndarray:

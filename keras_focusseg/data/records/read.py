@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_focusseg import label_spaces
+from keras_focusseg import label_spaces, remote
 from keras_focusseg.data.records.files import (
     INDEX,
     METADATA,
@@ -41,7 +41,8 @@ class Records(Source):
     exchanged files are an error when they are read.
 
     Args:
-        root: folder of the prepared dataset, or one around it.
+        root: folder of the prepared dataset, or one around it; or the URL of the folder on remote
+            storage, such as "gs://bucket/camvid_records/1.0.0", which is copied once, see `remote`.
         split: name of a split as the source called it, such as "val", or as TensorFlow Datasets
             does, "validation"; several are joined as in "train+val".
         verify: compare all files with `SHA256SUMS`.
@@ -61,7 +62,8 @@ class Records(Source):
     def __init__(
         self, root: str | Path, split: str = "train", *, verify: bool = False, strict: bool = True
     ) -> None:
-        self.root = existing_folder(root, "the folder of the prepared dataset").resolve()
+        root = existing_folder(remote.local(root), "the folder of the prepared dataset")
+        self.root = root.resolve()
         self.folder = _located(self.root)
         self.split = split
         index, metadata = _description(self.folder, self.root)

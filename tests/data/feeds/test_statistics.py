@@ -11,7 +11,8 @@ import pytest
 from PIL import Image
 
 from keras_focusseg import data, label_spaces
-from keras_focusseg.data.feeds.statistics import cache_folder, class_counts
+from keras_focusseg.data.feeds.statistics import class_counts
+from keras_focusseg.remote import cache_folder
 
 
 @pytest.fixture

@@ -60,6 +60,19 @@ class TestRoundTrip:
             assert_same(records, source)
             assert source.layout in records.layout and records.layout.startswith("array_record")
 
+    def test_remote_records_are_the_local_ones(self, camvid_records, tmp_path, monkeypatch):
+        fsspec = pytest.importorskip("fsspec")
+        monkeypatch.setenv("FOCUSSEG_HOME", str(tmp_path / "cache"))
+        system = fsspec.filesystem("memory")
+        for path in data.Records(camvid_records, "train").folder.iterdir():
+            system.pipe_file(f"/records/{path.name}", path.read_bytes())
+        found = data.Records("memory://records", "train")
+        assert_same(found, data.Records(camvid_records, "train"))
+        assert_same(
+            data.open_source("auto", "memory://records", "val"), data.Records(camvid_records, "val")
+        )
+        system.rm("/records", recursive=True)
+
     def test_jpeg_and_png_stay_as_they_are(self, tmp_path):
         """And nothing is stored that another reader would decode to something else."""
         rng = np.random.default_rng(0)
