@@ -47,9 +47,16 @@ def train(
     strategy: Annotated[
         str,
         typer.Option(
-            help="'none', 'auto', 'mirrored', 'multi_worker', 'tpu', 'data_parallel' or 'ranks'."
+            help="'none', 'auto', 'mirrored', 'multi_worker', 'tpu', 'data_parallel', "
+            "'model_parallel' or 'ranks'."
         ),
     ] = "none",
+    workers: Annotated[
+        int | None, typer.Option(help="Threads that read and augment; by default one a core.")
+    ] = None,
+    processes: Annotated[
+        bool, typer.Option("--processes", help="Processes in place of these threads.")
+    ] = False,
     backbone_weights: Annotated[
         str | None,
         typer.Option(help="'imagenet', a checkpoint file, hf://owner/repository, or 'none'."),
@@ -114,6 +121,8 @@ def train(
             report=report,
             log_to=log_to,
             deterministic=deterministic,
+            workers=workers,
+            processes=processes,
         )
     except training.TrainingStopped as stopped:
         print(f"\n{stopped} Go on with the same command and --resume.", flush=True)
