@@ -8,10 +8,12 @@ PyTorch the processes of `training.distribution`.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import math
+import os
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial, wraps
 from typing import Any
 
@@ -19,6 +21,12 @@ import keras
 import numpy as np
 from keras import ops
 
+NOT_DIVIDED = (
+    "Each batch has to be divided by the devices of keras.distribution, the last one and those of "
+    "validation too: take a batch_size that they divide, leave out the last batch if it is smaller "
+    "(drop_remainder=True), and fill up those of validation by "
+    "training.distribution(...).validation_feed(batches)."
+)
 _ranks = 1  # processes that train one network on PyTorch; see `train_on_ranks`
 
 
@@ -139,6 +147,8 @@ def join(model: keras.Model) -> None:
     _check(model, replicas)
     if replicas == 1:
         return
+    if strategy is not None:
+        _clip_after_sum(model.optimizer)
     for layer in model._flatten_layers():  # Keras has no public way to the layers inside layers
         if isinstance(layer, keras.layers.BatchNormalization):
             if strategy is not None:
@@ -161,6 +171,14 @@ def _check(model: keras.Model, replicas: int) -> None:
     Raises:
         ValueError: With what to do instead.
     """
+    if keras.backend.backend() == "torch" and replicas == 1 and "RANK" in os.environ:
+        if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+            raise ValueError(
+                f"This is process {os.environ['RANK']} of the {os.environ['WORLD_SIZE']} that "
+                "torchrun started, and it would train a network of its own: build, compile and fit "
+                "inside `with training.distribution('ranks').scope():` (focusseg train: --strategy "
+                "ranks)."
+            )
     if keras.backend.backend() != "tensorflow":
         return
     if keras.distribution.distribution() is not None:
@@ -182,6 +200,101 @@ def _check(model: keras.Model, replicas: int) -> None:
             "the replicas into one program of one device. Leave it 'auto', or use the JAX backend, "
             "which compiles for all devices."
         )
+    if model.optimizer.gradient_accumulation_steps:
+        raise ValueError(
+            "gradient_accumulation_steps cannot be had on several replicas of TensorFlow: Keras "
+            "3.15 meets the other replicas inside a condition, which TensorFlow does not allow. "
+            "Use the JAX or the PyTorch backend, or larger batches."
+        )
+
+
+def images_of(batch: Any, ignore_class: int | None) -> Any:
+    """How many images of a batch are none that fill it up: black, and ignored in each pixel.
+
+    Args:
+        batch: Images and masks of one replica, as a step gets them.
+        ignore_class: Mask value that is not counted; 255 fills up where there is none.
+    """
+    images, masks, _ = keras.utils.unpack_x_y_sample_weight(batch)
+    label = 255 if ignore_class is None else ignore_class
+    parts = (ops.not_equal(images, 0), ops.not_equal(masks, label))
+    seen = [ops.any(ops.reshape(part, (ops.shape(part)[0], -1)), axis=1) for part in parts]
+    return ops.sum(ops.cast(ops.logical_or(*seen), "float32"))
+
+
+def check_divided(images: Any) -> None:
+    """Refuses a first batch that the devices of JAX do not divide, while the weights are there.
+
+    Raises:
+        ValueError: With what to do.
+    """
+    found = keras.distribution.distribution() if keras.backend.backend() == "jax" else None
+    if found is None or images is None:
+        return
+    import jax
+
+    mesh = found.device_mesh
+    parts = mesh.shape[mesh.axis_names.index(found.batch_dim_name)] // jax.process_count()
+    if parts and images.shape[0] % parts:
+        raise ValueError(NOT_DIVIDED)
+
+
+@contextlib.contextmanager
+def told_of_parts() -> Iterator[None]:
+    """Says what JAX means if the devices do not divide a later batch.
+
+    Raises:
+        ValueError: With what to do.
+    """
+    try:
+        yield
+    except ValueError as error:
+        if keras.distribution.distribution() is None or "is partitioned" not in str(error):
+            raise
+        raise ValueError(NOT_DIVIDED) from error
+
+
+def warn_of_equal_parts(images: Any) -> None:
+    """Says that all ranks of PyTorch train on the same images, and none is faster than one."""
+    if _ranks == 1 or images is None:
+        return
+    import torch
+    import torch.distributed
+
+    own = torch.tensor([float(np.asarray(ops.convert_to_numpy(images), "float64").sum())])
+    all_sums = [torch.empty_like(own) for _ in range(_ranks)]
+    torch.distributed.all_gather(all_sums, own)
+    if all(torch.equal(own, other) for other in all_sums):
+        warnings.warn(
+            f"All {_ranks} ranks got the same first batch: each trains on all images, and none "
+            "is spared work. Give each its part, as data.batches(..., shard=(rank, ranks)) does.",
+            stacklevel=3,
+        )
+
+
+def repair_keras(model: keras.Model) -> None:
+    """Lets `fit` of Keras 3.15 run under `MultiWorkerMirroredStrategy` (keras issue 20585).
+
+    Keras takes the mean of the logs of a step over an axis that scalars do not have. What it needs
+    is any replica's value: at the end of an epoch Keras reads the metrics' own, summed variables.
+    """
+    if getattr(model, "distribute_strategy", None) is None:
+        return
+    from keras.src.backend.tensorflow import trainer
+
+    original = trainer.reduce_per_replica
+    if not keras.__version__.startswith("3.15.") or hasattr(original, "of_focusseg"):
+        return
+
+    def reduce_per_replica(values: Any, strategy: Any, reduction: str) -> Any:
+        if reduction == "auto" and trainer._collective_all_reduce_multi_worker(strategy):
+            return keras.tree.map_structure(
+                lambda value: strategy.experimental_local_results(value)[0], values
+            )
+        return original(values, strategy, reduction)
+
+    reduce_per_replica.of_focusseg = True  # type: ignore[attr-defined]
+    trainer.reduce_per_replica = reduce_per_replica
 
 
 def sum_metrics(model: keras.Model) -> None:
@@ -237,6 +350,28 @@ def _is_first_rank() -> bool:
     import torch.distributed
 
     return torch.distributed.get_rank() == 0
+
+
+def _clip_after_sum(optimizer: Any) -> None:
+    """Lets an optimizer clip the gradient of the whole batch on TensorFlow.
+
+    Keras 3.15 clips in each replica, and adds up what is left: N replicas would be clipped to a
+    norm of up to N times what was asked for.
+    """
+    if hasattr(optimizer._clip_gradients, "of_replicas"):
+        return
+    clip, add_up = optimizer._clip_gradients, optimizer._all_reduce_sum_gradients
+
+    def unclipped(grads: Any) -> Any:
+        return grads
+
+    def clipped_sum(grads_and_vars: Any) -> Any:
+        grads, variables = zip(*add_up(grads_and_vars), strict=True)
+        return list(zip(clip(list(grads)), variables, strict=True))
+
+    unclipped.of_replicas = True  # type: ignore[attr-defined]
+    optimizer._clip_gradients = unclipped
+    optimizer._all_reduce_sum_gradients = clipped_sum
 
 
 def _after_averaging(apply: Callable[..., None]) -> Callable[..., None]:

@@ -15,6 +15,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_focusseg._replicas import check_divided, warn_of_equal_parts
+
 SMALLEST_SIDE = 16
 # Images whose mean was subtracted and that were divided by their deviation stay below this.
 STANDARDIZED_BELOW = 16.0
@@ -236,6 +238,9 @@ class FirstLook:
         batch, x = first_batch(x, y, kwargs.get("sample_weight"), size)
         self._check(batch)
         self._expect(kind, batch)
+        check_divided(batch[0])
+        if kind == "train":
+            warn_of_equal_parts(batch[0])
         return x
 
     def at_validation(self, data: Any) -> Any:

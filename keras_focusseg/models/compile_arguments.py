@@ -9,6 +9,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_focusseg._replicas import warn_per_replica
+
 # By name Keras means these of probabilities; a network gives logits.
 OF_LOGITS: dict[str, Callable[..., keras.losses.Loss]] = {
     "sparse_categorical_crossentropy": keras.losses.SparseCategoricalCrossentropy,
@@ -54,7 +56,7 @@ def loss_of_logits(loss: Any, ignore_class: int | None) -> Any:
         for known, kind in OF_LOGITS.items():
             if name in (known, known.replace("_", "")):
                 options = {"ignore_class": ignore_class} if known.startswith("sparse") else {}
-                return kind(from_logits=True, **options)
+                return loss_of_logits(kind(from_logits=True, **options), ignore_class)
         return loss
     if _expects_probabilities(loss):
         raise ValueError(
@@ -64,6 +66,8 @@ def loss_of_logits(loss: Any, ignore_class: int | None) -> Any:
         )
     if callable(loss) and not isinstance(loss, keras.losses.Loss):
         return FunctionLoss(loss)
+    if type(loss).__module__.startswith("keras.") and loss.get_config().get("ignore_class"):
+        warn_per_replica("Keras' mean over the pixels that are not ignored")
     return loss
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,6 +19,9 @@ from keras_focusseg.models.compile_arguments import (
 )
 from keras_focusseg.models.configured import ConfiguredModel
 from keras_focusseg.optimizers import AdamW, own_optimizer, tell_network
+
+# Images of the batch of a step of validation. TensorFlow traces each replica in its own thread.
+_validated = threading.local()
 
 
 class MaskTrainer(ConfiguredModel):
@@ -103,14 +107,14 @@ class MaskTrainer(ConfiguredModel):
             metrics=metrics_of_logits(metrics),
             **kwargs,
         )
+        _replicas.repair_keras(self)
+        self.__dict__["_loss_tracker"] = _MeanOfImages("loss")  # Keras would count it twice
         steps = self._steps
         steps.paper_loss = papers
         steps.term_means = []
         if papers:
             steps.term_means = [
-                keras.metrics.Mean(name=name)
-                for name, weight in self.loss_term_weights().items()
-                if weight
+                _MeanOfImages(name) for name, weight in self.loss_term_weights().items() if weight
             ]
         steps.look = FirstLook(self)
 
@@ -152,7 +156,12 @@ class MaskTrainer(ConfiguredModel):
     def test_step(self, *arguments: Any) -> Any:
         """Keras' step; a replica that got no image of a small batch takes an ignored one."""
         *state, batch = arguments
-        return super().test_step(*state, _replicas.filled_part(batch, self.ignore_class))
+        batch = _replicas.filled_part(batch, self.ignore_class)
+        _validated.images = _replicas.images_of(batch, self.ignore_class)
+        try:
+            return super().test_step(*state, batch)
+        finally:
+            _validated.images = None
 
     def compute_loss(
         self,
@@ -245,7 +254,8 @@ class MaskTrainer(ConfiguredModel):
             kwargs["validation_data"] = look.at_validation(kwargs["validation_data"])
         look.done = True  # `fit` calls `evaluate` after each epoch
         try:
-            return super().fit(x, y, *args, **kwargs)
+            with _replicas.told_of_parts():
+                return super().fit(x, y, *args, **kwargs)
         finally:
             look.done = False
 
@@ -263,7 +273,8 @@ class MaskTrainer(ConfiguredModel):
         """
         if not self._steps.look.done:
             x = self._steps.look.at_first("test", x, y, args, kwargs)
-        return super().evaluate(x, y, *args, **kwargs)
+        with _replicas.told_of_parts():
+            return super().evaluate(x, y, *args, **kwargs)
 
     def train_on_batch(self, x: Any, y: Any = None, *args: Any, **kwargs: Any) -> Any:
         """One step as `keras.Model.train_on_batch`; looks at the first batch after `compile`."""
@@ -289,6 +300,19 @@ class MaskTrainer(ConfiguredModel):
         self.compile(**keras.saving.deserialize_keras_object(config))
         if self.built:
             self.optimizer.build(self.trainable_variables)
+
+
+class _MeanOfImages(keras.metrics.Mean):
+    """The mean of a loss over images.
+
+    Keras weights the loss of a batch by its images. Where a validation batch was filled up, those
+    that fill it count nothing.
+    """
+
+    def update_state(self, values: Any, sample_weight: Any = None) -> Any:
+        """Adds the loss of a batch."""
+        images = getattr(_validated, "images", None)
+        return super().update_state(values, sample_weight if images is None else images)
 
 
 class _Steps:

@@ -13,8 +13,6 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_focusseg._replicas import loss_shares
-
 NOT_DECAYED = ("bias", "gamma", "beta")
 STATISTICS = ("moving_mean", "moving_variance")
 
@@ -267,22 +265,6 @@ class _PerVariable(keras.optimizers.Optimizer):
     ) -> list[Any]:
         """Decays PyTorch's tensors that share rate and decay; the gradients to go on with."""
         raise NotImplementedError
-
-    def _clip_gradients(self, grads: Any) -> Any:
-        """Keras', but not where the gradient is that of one replica of several.
-
-        Keras 3.15 clips there, and adds up what is left: N replicas would be clipped to a norm of
-        up to N times what was asked for.
-        """
-        return grads if loss_shares() > 1 else super()._clip_gradients(grads)
-
-    def _all_reduce_sum_gradients(self, grads_and_vars: Any) -> Any:
-        """Keras' sum over the replicas of TensorFlow, which is clipped then."""
-        pairs = super()._all_reduce_sum_gradients(grads_and_vars)
-        if loss_shares() == 1:
-            return pairs
-        clipped = super()._clip_gradients([gradient for gradient, _ in pairs])
-        return list(zip(clipped, [variable for _, variable in pairs], strict=True))
 
     def _own(self, variable: Any, learning_rate: Any) -> tuple[Any, float]:
         """Rate and decay of one variable; `variable` may be a copy on one device of several."""

@@ -12,6 +12,7 @@ import contextlib
 import dataclasses
 import datetime
 import json
+import math
 import os
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -24,9 +25,11 @@ from keras_focusseg.label_spaces import IGNORE
 
 OF_BACKEND: dict[str, tuple[str, ...]] = {
     "tensorflow": ("mirrored", "multi_worker", "tpu"),
-    "jax": ("data_parallel",),
+    "jax": ("data_parallel", "model_parallel"),
     "torch": ("ranks",),
 }
+SMALLEST_CUT = 4096
+"""Variables of fewer elements are held whole on every device by `model_parallel`."""
 # A process that waits longer for the others gives up. Must exceed what one process does alone:
 # compile, write a checkpoint.
 TIMEOUT_SECONDS = 600
@@ -228,8 +231,9 @@ def distribution(strategy: str = "auto") -> Distribution:
             backend, or one device. On TensorFlow `"mirrored"`: all GPUs of a machine;
             `"multi_worker"`: the processes that `TF_CONFIG` lists; `"tpu"`: a TPU (never run by
             us). On JAX `"data_parallel"`: all devices that JAX sees, of several processes if
-            `KERAS_DISTRIBUTION_*` variables say so. On PyTorch `"ranks"`: the processes that
-            `torchrun` started.
+            `KERAS_DISTRIBUTION_*` variables say so; `"model_parallel"`: the same in one process,
+            where each device holds a part of each large weight, see `CutWeights`. On PyTorch
+            `"ranks"`: the processes that `torchrun` started.
 
     Returns:
         The replicas; for several processes, once all of them have come.
@@ -284,7 +288,6 @@ def _multi_worker() -> Distribution:
             'such as {"cluster": {"worker": ["host1:2222", "host2:2222"]}, "task": {"type": '
             '"worker", "index": 0}}.'
         )
-    repair_keras()
     options = tf.distribute.experimental.CommunicationOptions(timeout_seconds=TIMEOUT_SECONDS)
     strategy = tf.distribute.MultiWorkerMirroredStrategy(communication_options=options)
     task = json.loads(os.environ["TF_CONFIG"])["task"]
@@ -330,6 +333,42 @@ def _data_parallel() -> Distribution:
     )
 
 
+class CutWeights(keras.distribution.ModelParallel):
+    """Batches divided among the devices as by `DataParallel`, and so are the large weights.
+
+    Of each variable of 4096 elements or more, a device holds the part that its number says, along
+    the longest axis that the devices divide; so it is with the optimizer's moments and averages.
+    What a device needs whole it gets from the others in the step, layer by layer. The memory for
+    weights and optimizer falls with the number of devices (as in ZeRO, arXiv 1910.02054).
+
+    Args:
+        devices: Names of devices, as `keras.distribution.list_devices` gives them.
+    """
+
+    def __init__(self, devices: list[str]) -> None:
+        mesh = keras.distribution.DeviceMesh((len(devices),), ("batch",), devices)
+        super().__init__(layout_map=keras.distribution.LayoutMap(mesh), auto_shard_dataset=False)
+
+    def get_variable_layout(self, variable: Any) -> Any:
+        """Where the parts of a variable lie."""
+        shape, devices = tuple(variable.shape), self.num_model_replicas
+        axes: list[str | None] = [None] * len(shape)
+        divided = [axis for axis, size in enumerate(shape) if size and size % devices == 0]
+        if divided and math.prod(shape) >= SMALLEST_CUT:
+            axes[max(divided, key=lambda axis: shape[axis])] = "batch"
+        return keras.distribution.TensorLayout(axes, self.device_mesh)
+
+
+def _model_parallel() -> Distribution:
+    if "KERAS_DISTRIBUTION_NUM_PROCESSES" in os.environ:
+        raise ValueError(
+            "strategy 'model_parallel' is for the devices of one process: no process of several "
+            "has all parts of a weight, and none could write a checkpoint. Use 'data_parallel'."
+        )
+    devices = _jax_devices()
+    return Distribution("model_parallel", len(devices), engine=CutWeights(devices))
+
+
 def _ranks() -> Distribution:
     import torch.distributed
 
@@ -355,6 +394,7 @@ _ENGINES = {
     "multi_worker": _multi_worker,
     "tpu": _tpu,
     "data_parallel": _data_parallel,
+    "model_parallel": _model_parallel,
     "ranks": _ranks,
 }
 
@@ -470,28 +510,3 @@ def _workers() -> list[str]:
     """Addresses of the processes in TF_CONFIG, the chief's first."""
     cluster = json.loads(os.environ.get("TF_CONFIG", "{}")).get("cluster", {})
     return [*cluster.get("chief", []), *cluster.get("worker", [])]
-
-
-def repair_keras() -> None:
-    """Lets `fit` of Keras 3.15 run under `MultiWorkerMirroredStrategy` (keras issue 20585).
-
-    Keras takes the mean of the logs of a step over an axis that scalars do not have. What it needs
-    is any replica's value: at the end of an epoch Keras reads the metrics' own, summed variables.
-    """
-    if not keras.__version__.startswith("3.15."):
-        return
-    from keras.src.backend.tensorflow import trainer
-
-    original = trainer.reduce_per_replica
-    if hasattr(original, "of_focusseg"):
-        return
-
-    def reduce_per_replica(values: Any, strategy: Any, reduction: str) -> Any:
-        if reduction == "auto" and trainer._collective_all_reduce_multi_worker(strategy):
-            return keras.tree.map_structure(
-                lambda value: strategy.experimental_local_results(value)[0], values
-            )
-        return original(values, strategy, reduction)
-
-    reduce_per_replica.of_focusseg = True  # type: ignore[attr-defined]
-    trainer.reduce_per_replica = reduce_per_replica

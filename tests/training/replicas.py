@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -165,9 +166,15 @@ def two_logical_devices() -> Any:
 
 
 def mirrored(folder: str) -> None:
-    """The small network, by its own loss and by a function, on one device and on two."""
+    """The small network on one device and on two.
+
+    By its own loss, validated in batches of which the last is of one image; and as somebody trains
+    who read nothing about strategies: a function as loss, Keras' own AdamW.
+    """
     from contextlib import nullcontext
 
+    import keras
+    import tensorflow as tf
     from keras import ops
 
     from keras_focusseg import metrics, optimizers
@@ -181,14 +188,20 @@ def mirrored(folder: str) -> None:
         with scope():
             model, iou = small(), metrics.MeanIoU(CLASSES)
             model.compile(optimizers.AdamW(1e-3, global_clipnorm=0.1, ema=0.9), metrics=[iou])
-        np.savez(Path(folder) / f"small_{name}.npz", **fitted(model))
+        val = scenes(3, seed=5)
+        found = fitted(model, validation_data=val, validation_batch_size=2)
+        np.savez(Path(folder) / f"small_{name}.npz", **found)
         if name == "two":
             check_equal_copies(model)
             check_small_batches(model, iou)
         with scope():
             model = small(strong=False)
-            model.compile(optimizers.SGD(1e-2), loss=scalar, metrics=[])
-        np.savez(Path(folder) / f"function_{name}.npz", **fitted(model, steps=1))
+            own = keras.optimizers.AdamW(1e-3, global_clipnorm=0.1)
+            model.compile(own, loss=scalar, metrics=[])
+        start = [w.copy() for w in model.get_weights()]
+        batches = tf.data.Dataset.from_tensor_slices(scenes(8)).batch(4)
+        model.fit(batches, verbose=0)
+        np.savez(Path(folder) / f"function_{name}.npz", **changes("weight", model, start))
 
 
 def check_equal_copies(model: Any) -> None:
@@ -239,6 +252,7 @@ def recipe() -> Any:
         val_options={"count": 3},
         augment={"steps": [{"step": "ScaleCrop", "size": [32, 32]}, {"step": "Flip"}]},
         batch_size=4,
+        val_batch_size=2,
         epochs=2,
         learning_rate=1e-3,
         ema=0.9,
@@ -281,6 +295,10 @@ def torch_rank(folder: str) -> None:
         model = small(seed=3 + spread.process)  # starts from the weights of the first all the same
         model.compile(optimizers.AdamW(1e-3, global_clipnorm=0.1, ema=0.9))
         found = fitted(model, part=spread, start=start)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            model.fit(*scenes(4), batch_size=4, verbose=0)  # nobody shared the images out
+        assert "All 2 ranks got the same first batch" in str(caught[0].message), caught
     np.savez(Path(folder) / f"rank{spread.process}.npz", **found)
 
 
@@ -294,15 +312,35 @@ def one_process(folder: str) -> None:
 
 
 def data_parallel(folder: str) -> None:
-    """The small network on as many devices as JAX sees."""
+    """The small network on as many devices as JAX sees, as one trains who knows Keras alone."""
+    import keras
+
     from keras_focusseg import optimizers, training
 
     spread = training.distribution("auto")
     assert (spread.kind, spread.replicas) == ("data_parallel", 4), spread
-    with spread.scope():
+    keras.distribution.set_distribution(keras.distribution.DataParallel())
+    model = small()
+    model.compile(optimizers.AdamW(1e-3, global_clipnorm=0.1, ema=0.9))
+    np.savez(Path(folder) / "parallel.npz", **fitted(model))
+    images, masks = scenes(6)
+    # The last call ends in the middle of an epoch, after which JAX has no weights.
+    for call, batch in ((model.evaluate, 6), (model.fit, 6), (model.fit, 4)):
+        try:
+            call(images, masks, batch_size=batch, verbose=0)
+        except ValueError as error:
+            assert "has to be divided by the devices" in str(error), error
+        else:
+            raise AssertionError("took a batch that four devices do not divide")
+    sys.modules["keras_focusseg.training.distribution"].SMALLEST_CUT = 64
+    keras.distribution.set_distribution(None)
+    with training.distribution("model_parallel").scope():
         model = small()
         model.compile(optimizers.AdamW(1e-3, global_clipnorm=0.1, ema=0.9))
-        np.savez(Path(folder) / "parallel.npz", **fitted(model))
+        np.savez(Path(folder) / "model_parallel.npz", **fitted(model))
+        for of in (model, model.optimizer):  # kernels, and what the optimizer keeps of them
+            cut = {v.shape: v.value.addressable_shards[0].data.shape for v in of.variables}
+            assert (cut[3, 3, 3, 8], cut[8,]) == ((3, 3, 3, 2), (8,)), cut
 
 
 if __name__ == "__main__":

@@ -82,6 +82,7 @@ def test_a_batch_has_to_be_divided():
 
 
 @pytest.mark.backend_free
+@pytest.mark.backend_free
 def test_a_run_says_that_it_goes_on_on_other_devices(tmp_path: Path):
     model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
     model.compile("sgd", "mse")
@@ -111,12 +112,25 @@ def test_what_trains_another_network_is_refused(monkeypatch: pytest.MonkeyPatch)
     model.compile(keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(0.1)))
     with pytest.raises(ValueError, match="mixed_float16 cannot be trained on several replicas"):
         _replicas._check(model, 2)
+    model.compile(keras.optimizers.SGD(0.1, gradient_accumulation_steps=2))
+    with pytest.raises(ValueError, match="gradient_accumulation_steps cannot be had on several"):
+        _replicas._check(model, 2)
     model.compile("sgd", jit_compile=True)
     with pytest.raises(ValueError, match="jit_compile=True cannot be had on several replicas"):
         _replicas._check(model, 2)
     monkeypatch.setattr(keras.distribution, "distribution", lambda: "some")
     with pytest.raises(ValueError, match="keras.distribution does nothing on TensorFlow"):
         model.make_train_function()
+
+
+@only("torch")
+def test_a_rank_does_not_train_alone(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    model = tiny.network(4, 8)
+    model.compile("sgd")
+    with pytest.raises(ValueError, match="process 1 of the 2 that torchrun started"):
+        model.fit(tiny.images(32, 32), tiny.masks(32, 32))
 
 
 @pytest.mark.backend_free
@@ -154,8 +168,9 @@ def test_data_parallel(tmp_path: Path):
     four = f"{FLAGS} --xla_force_host_platform_device_count=4"
     replicas.finish(replicas.child("jax", "one_process", tmp_path))
     replicas.finish(replicas.child("jax", "data_parallel", tmp_path, XLA_FLAGS=four))
-    one, four_devices = (replicas.read(tmp_path / f"{n}.npz") for n in ("one", "parallel"))
-    replicas.assert_equal_training(four_devices, one)
+    one = replicas.read(tmp_path / "one.npz")
+    for name in ("parallel", "model_parallel"):
+        replicas.assert_equal_training(replicas.read(tmp_path / f"{name}.npz"), one)
 
 
 def ranks(function: str, *arguments: object) -> list[Any]:
@@ -192,10 +207,10 @@ def one_device(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @only("tensorflow")
-def test_a_mirrored_run_validates_one_by_one_and_goes_on_on_one_device(
+def test_a_mirrored_run_validates_odd_batches_and_goes_on_on_one_device(
     one_device: Path, tmp_path: Path
 ):
-    """The default val_batch_size of 1, three images, two replicas; killed after an epoch."""
+    """Three images in batches of two, two replicas; killed after an epoch."""
     killed = replicas.child("tensorflow", "train", tmp_path / "two", "mirrored", 2, 1)
     assert killed.wait(400) == 9, killed.communicate()[0][-4000:]
     replicas.finish(replicas.child("tensorflow", "train", tmp_path / "two", "none"))
@@ -235,7 +250,7 @@ def test_a_rank_that_dies_ends_the_run_which_goes_on_with_one(tmp_path: Path):
 
 @only("jax")
 def test_two_processes_of_two_devices(tmp_path: Path):
-    """Logs are those of one device, with validation of three images one by one."""
+    """Logs are those of one device, with validation of three images in batches of two."""
     job = {
         "XLA_FLAGS": f"{FLAGS} --xla_force_host_platform_device_count=2",
         "KERAS_DISTRIBUTION_JOB_ADDRESSES": f"127.0.0.1:{free_port()}",
