@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import datetime
+import functools
 import json
 import math
 import os
@@ -272,6 +273,7 @@ def _offered(backend: str) -> str:
     return "mirrored" if len(_tensorflow_devices()) > 1 else "none"
 
 
+@functools.cache  # collectives of a second one would be taken for those of the first
 def _mirrored() -> Distribution:
     import tensorflow as tf
 
@@ -279,6 +281,7 @@ def _mirrored() -> Distribution:
     return Distribution("mirrored", strategy.num_replicas_in_sync, engine=strategy)
 
 
+@functools.cache
 def _multi_worker() -> Distribution:
     import tensorflow as tf
 

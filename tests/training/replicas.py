@@ -285,16 +285,23 @@ def train(
     )
 
 
+def accumulating() -> Any:
+    """AdamW that takes a step every second batch, with averages and clipping."""
+    from keras_focusseg import optimizers
+
+    return optimizers.AdamW(1e-3, global_clipnorm=0.1, ema=0.9, gradient_accumulation_steps=2)
+
+
 def torch_rank(folder: str) -> None:
     """The small network on one of two ranks, each with its half of every batch."""
-    from keras_focusseg import optimizers, training
+    from keras_focusseg import training
 
     spread = training.distribution("ranks")
     with spread.scope():
         start = small().get_weights()
         model = small(seed=3 + spread.process)  # starts from the weights of the first all the same
-        model.compile(optimizers.AdamW(1e-3, global_clipnorm=0.1, ema=0.9))
-        found = fitted(model, part=spread, start=start)
+        model.compile(accumulating())
+        found = fitted(model, steps=4, part=spread, start=start)
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             model.fit(*scenes(4), batch_size=4, verbose=0)  # nobody shared the images out
@@ -304,25 +311,23 @@ def torch_rank(folder: str) -> None:
 
 def one_process(folder: str) -> None:
     """The small network on one device."""
-    from keras_focusseg import optimizers
-
     model = small()
-    model.compile(optimizers.AdamW(1e-3, global_clipnorm=0.1, ema=0.9))
-    np.savez(Path(folder) / "one.npz", **fitted(model))
+    model.compile(accumulating())
+    np.savez(Path(folder) / "one.npz", **fitted(model, steps=4))
 
 
 def data_parallel(folder: str) -> None:
     """The small network on as many devices as JAX sees, as one trains who knows Keras alone."""
     import keras
 
-    from keras_focusseg import optimizers, training
+    from keras_focusseg import training
 
     spread = training.distribution("auto")
     assert (spread.kind, spread.replicas) == ("data_parallel", 4), spread
     keras.distribution.set_distribution(keras.distribution.DataParallel())
     model = small()
-    model.compile(optimizers.AdamW(1e-3, global_clipnorm=0.1, ema=0.9))
-    np.savez(Path(folder) / "parallel.npz", **fitted(model))
+    model.compile(accumulating())
+    np.savez(Path(folder) / "parallel.npz", **fitted(model, steps=4))
     images, masks = scenes(6)
     # The last call ends in the middle of an epoch, after which JAX has no weights.
     for call, batch in ((model.evaluate, 6), (model.fit, 6), (model.fit, 4)):
@@ -336,8 +341,8 @@ def data_parallel(folder: str) -> None:
     keras.distribution.set_distribution(None)
     with training.distribution("model_parallel").scope():
         model = small()
-        model.compile(optimizers.AdamW(1e-3, global_clipnorm=0.1, ema=0.9))
-        np.savez(Path(folder) / "model_parallel.npz", **fitted(model))
+        model.compile(accumulating())
+        np.savez(Path(folder) / "model_parallel.npz", **fitted(model, steps=4))
         for of in (model, model.optimizer):  # kernels, and what the optimizer keeps of them
             cut = {v.shape: v.value.addressable_shards[0].data.shape for v in of.variables}
             assert (cut[3, 3, 3, 8], cut[8,]) == ((3, 3, 3, 2), (8,)), cut

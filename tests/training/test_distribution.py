@@ -101,6 +101,13 @@ def test_a_run_says_that_it_goes_on_on_other_devices(tmp_path: Path):
 
 
 @only("tensorflow")
+def test_two_networks_are_trained_under_one_strategy():
+    """TensorFlow's collectives of a second strategy met those of the first, of other shapes."""
+    one, other = (training.distribution("mirrored").engine for _ in range(2))
+    assert one is other
+
+
+@only("tensorflow")
 def test_a_tpu_that_is_not_there():
     with pytest.raises(ValueError, match="TensorFlow found no TPU.*data_parallel"):
         training.distribution("tpu")
