@@ -15,7 +15,7 @@ import functools
 import json
 import math
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import keras
@@ -392,7 +392,7 @@ def _ranks() -> Distribution:
     return Distribution("ranks", world, world, rank)
 
 
-_ENGINES = {
+_ENGINES: dict[str, Callable[[], Distribution]] = {
     "mirrored": _mirrored,
     "multi_worker": _multi_worker,
     "tpu": _tpu,

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from keras_focusseg import _replicas, data, training
+from keras_focusseg.training.checkpoints import Position
 from tests.models import tiny
 from tests.training import replicas
 
@@ -90,14 +91,14 @@ def test_a_run_says_that_it_goes_on_on_other_devices(tmp_path: Path):
     four, one = (training.RunFolder(tmp_path, lambda *_: None, spread=s) for s in spreads)
     for folder in (four, one):
         folder.set_model(model)
-    four._write_checkpoint(1)
+    four._write_checkpoint(Position(1))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        four.restore()
+        four.restore(1)
     with pytest.warns(
         UserWarning, match="by strategy 'mirrored' of 4 and goes on by .*'none' of 1"
     ):
-        one.restore()
+        one.restore(1)
 
 
 @only("tensorflow")
