@@ -39,8 +39,11 @@ def environment(spread: Distribution) -> dict[str, Any]:
         `"devices"`, `"machine"`, `"python"`, `"packages"` and, where the command was started in a
         Git repository, `"git_revision"`, with "+" where files differ from it.
     """
+    program = Path(sys.argv[0]).name
+    if program == "__main__.py":  # python -m keras_focusseg.cli
+        program = "focusseg"
     return {
-        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "command": shlex.join([program, *sys.argv[1:]]),
         "started": time.strftime("%Y-%m-%d %H:%M:%S %z"),
         "backend": keras.backend.backend(),
         "strategy": spread.kind,
