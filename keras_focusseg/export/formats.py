@@ -32,8 +32,8 @@ class Format:
     quantizer: str | None = None
 
 
-# Who writes what was tried, network by network: docs/guides/export.md has the table. PyTorch's
-# tracer writes the size of its example into ONNX and OpenVINO files that say they take any.
+# docs/guides/export.md says what was tried. PyTorch's tracer writes the size of its example into
+# ONNX and OpenVINO files that say they take any.
 FORMATS = {
     "onnx": Format(
         ".onnx",
