@@ -205,16 +205,18 @@ class MaskTrainer(ConfiguredModel):
         """
         if self._distribute_strategy is None:
             return
+        images = keras.KerasTensor((None, None, None, 3))
+        masks = keras.KerasTensor((None, None, None), dtype="int32")
         with self._distribute_strategy.scope():
-            self.build_metrics()
+            self._symbolic_build(data_batch=(images, masks))
 
     def build_metrics(self) -> None:
         """Makes the variables of all metrics, which the first step makes otherwise.
 
         Whoever gives the metrics earlier counts to go on from, before a step, needs them.
         """
-        images = keras.KerasTensor((None, None, None, 3))
-        masks = keras.KerasTensor((None, None, None), dtype="int32")
+        images = keras.KerasTensor((2, 64, 64, 3))  # any size; JAX needs one
+        masks = keras.KerasTensor((2, 64, 64), dtype="int32")
         self._symbolic_build(data_batch=(images, masks))
 
     def _get_metrics_result_or_logs(self, logs: Any) -> Any:
