@@ -321,6 +321,7 @@ def data_parallel(folder: str) -> None:
     import keras
 
     from keras_focusseg import training
+    from keras_focusseg.training import cut_weights
 
     spread = training.distribution("auto")
     assert (spread.kind, spread.replicas) == ("data_parallel", 4), spread
@@ -337,7 +338,7 @@ def data_parallel(folder: str) -> None:
             assert "has to be divided by the devices" in str(error), error
         else:
             raise AssertionError("took a batch that four devices do not divide")
-    sys.modules["keras_focusseg.training.distribution"].SMALLEST_CUT = 64
+    cut_weights.SMALLEST_CUT = 64
     keras.distribution.set_distribution(None)
     with training.distribution("model_parallel").scope():
         model = small()
