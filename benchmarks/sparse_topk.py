@@ -97,7 +97,7 @@ def main() -> None:
             old = [row for row in list(csv.reader(file))[1:] if row[0] != backend]
     with files.written(RESULTS) as temporary:
         with open(temporary, "w", newline="", encoding="utf-8") as file:
-            csv.writer(file).writerows([COLUMNS, *sorted(old + rows, key=str)])
+            csv.writer(file, lineterminator="\n").writerows([COLUMNS, *sorted(old + rows, key=str)])
 
 
 if __name__ == "__main__":
