@@ -15,7 +15,7 @@ from keras_focusseg.data import Source
 from keras_focusseg.inference.evaluate import Evaluation
 from keras_focusseg.metrics import percent
 from keras_focusseg.models.segmenter import Segmenter
-from keras_focusseg.visualization import charts, colorize, overlay, pages
+from keras_focusseg.visualization import colorize, overlay, pages, plots
 from keras_focusseg.visualization.pictures import error_map
 
 TITLES = {
@@ -79,9 +79,9 @@ def write_report(
     names = scores.label_space.classes
     iou = scores.figures(scores.total)["iou_per_class"]
     intervals = np.array(scores.intervals["iou_per_class"])
-    confusion = charts.confusion_chart(scores.matrix, names)
-    bars = charts.class_chart(iou, names, intervals)
-    reliability = charts.reliability_chart(scores.total.calibration)
+    confusion = plots.png(plots.matrix(scores.matrix, names))
+    bars = plots.png(plots.bars(names, iou, scores.label_space.colors, intervals))
+    reliability = plots.png(plots.reliability(scores.total.calibration))
     pages.write_page(
         path,
         f"{model.name} on {scores.dataset} {scores.split}",

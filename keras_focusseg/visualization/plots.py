@@ -50,13 +50,19 @@ def curves(runs: Mapping[str, History]) -> Any:
     return figure
 
 
-def bars(names: Sequence[str], shares: np.ndarray, colors: Sequence[Sequence[int]]) -> Any:
+def bars(
+    names: Sequence[str],
+    shares: np.ndarray,
+    colors: Sequence[Sequence[int]],
+    intervals: np.ndarray | None = None,
+) -> Any:
     """A bar for each class, best first; classes without a figure are left out.
 
     Args:
         names: Names of the classes.
         shares: Their IoU, 0..1; NaN for no figure.
         colors: Their RGB colours, 0..255.
+        intervals: Lower and upper ends (C, 2), drawn as lines over the bars.
     """
     order = [i for i in np.argsort(-np.nan_to_num(shares)) if np.isfinite(shares[i])]
     figure = _figure(7, 1 + 0.24 * len(order))
@@ -64,7 +70,10 @@ def bars(names: Sequence[str], shares: np.ndarray, colors: Sequence[Sequence[int
     values = [100 * shares[i] for i in order]
     filled = [tuple(c / 255 for c in colors[i]) for i in order]
     found = axis.barh([names[i] for i in order], values, color=filled, edgecolor="0.4")
-    axis.bar_label(found, fmt="%.1f", padding=3, fontsize=8)
+    axis.bar_label(found, fmt="%.1f", padding=3 if intervals is None else 16, fontsize=8)
+    if intervals is not None:
+        for place, i in enumerate(order):
+            axis.plot(100 * intervals[i], [place, place], color="black", linewidth=1.2)
     axis.set(xlim=(0, 108), xlabel="IoU, %")
     axis.invert_yaxis()
     return figure
@@ -87,6 +96,30 @@ def matrix(counts: np.ndarray, names: Sequence[str]) -> Any:
     if len(names) <= _MANY:
         axis.set_xticks(range(len(names)), names, rotation=90, fontsize=8)
         axis.set_yticks(range(len(names)), names, fontsize=8)
+        for y, x in np.argwhere(shares >= 0.01):
+            color = "black" if shares[y, x] > 0.6 else "white"
+            text = f"{100 * shares[y, x]:.0f}"
+            axis.text(x, y, text, ha="center", va="center", color=color, size=6)
+    return figure
+
+
+def reliability(calibration: np.ndarray) -> Any:
+    """Accuracy of the pixels of each bin of confidence; on the diagonal both are equal.
+
+    Args:
+        calibration: Pixels, sum of confidences and hits of each bin, (3, bins).
+    """
+    pixels, sure, hits = calibration
+    there = pixels > 0
+    figure = _figure(5, 4)
+    axis = figure.subplots()
+    axis.plot([0, 1], [0, 1], color="0.5", linestyle="--", linewidth=1)
+    places = (np.arange(len(pixels)) + 0.5) / len(pixels)
+    shares = pixels / max(1, pixels.sum())
+    axis.bar(places, shares, 1 / len(pixels), color="0.85", label="share of the pixels")
+    axis.plot(sure[there] / pixels[there], hits[there] / pixels[there], "o-", label="accuracy")
+    axis.set(xlim=(0, 1), ylim=(0, 1), xlabel="confidence")
+    axis.legend(loc="upper left", frameon=False)
     return figure
 
 
@@ -104,8 +137,10 @@ def save(figure: Any, path: str | Path) -> None:
 
 
 def _figure(width: float, height: float) -> Any:
-    from matplotlib.figure import Figure
-
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise ImportError(WITHOUT) from error
     return Figure((width, height), layout="constrained")
 
 
