@@ -6,7 +6,7 @@
 # way.
 
 # %% tags=["install"]
-# %pip install -q "keras-focusseg[tensorflow-cpu]"
+# %pip install -q "keras-focusseg[tensorflow-cpu,export]"
 
 # %%
 from keras_focusseg import data, export, presets
@@ -38,11 +38,11 @@ print(*facts, sep=", ")
 
 # %% alt="The drawn street under the classes that the exported file found"
 import numpy as np
-import tensorflow as tf
+from ai_edge_litert.interpreter import Interpreter
 
 from keras_focusseg import visualization
 
-interpreter = tf.lite.Interpreter("street.tflite")
+interpreter = Interpreter("street.tflite")
 interpreter.allocate_tensors()
 interpreter.set_tensor(interpreter.get_input_details()[0]["index"], street.image[None])
 interpreter.invoke()
