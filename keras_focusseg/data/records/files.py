@@ -10,10 +10,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from keras_focusseg.data.sources import json_files
 from keras_focusseg.data.sources.base import inside
 from keras_focusseg.errors import DataError
 from keras_focusseg.files import sha256, write_text
+from keras_focusseg.label_spaces import json_files
 
 INDEX = "focusseg.json"
 """The size of every file."""

@@ -12,15 +12,6 @@ import numpy as np
 
 from keras_focusseg.data.sources.base import Sample, Source, existing_folder, inside, some
 from keras_focusseg.data.sources.folders.layout import ALL, SPLITS, canonical
-from keras_focusseg.data.sources.json_files import (
-    BROKEN,
-    LENIENT,
-    coordinates,
-    field,
-    is_number,
-    read_json,
-    short,
-)
 from keras_focusseg.data.sources.listing import Names
 from keras_focusseg.data.sources.polygons.coco_files import (
     annotation_files,
@@ -32,6 +23,15 @@ from keras_focusseg.data.sources.polygons.painting import refuse_other_size, spa
 from keras_focusseg.data.sources.tables import as_data_error
 from keras_focusseg.errors import DataError, Place, printable
 from keras_focusseg.label_spaces import IGNORE, LabelSpace
+from keras_focusseg.label_spaces.json_files import (
+    BROKEN,
+    LENIENT,
+    coordinates,
+    field,
+    is_number,
+    read_json,
+    short,
+)
 from keras_focusseg.label_spaces.text import composed
 from keras_focusseg.pictures import readers, shapes
 

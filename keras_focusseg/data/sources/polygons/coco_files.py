@@ -10,15 +10,15 @@ from typing import Any, NamedTuple
 
 from keras_focusseg.data.sources.base import existing_folder, inside, some
 from keras_focusseg.data.sources.folders.layout import ALL, SPLITS, bases, canonical
-from keras_focusseg.data.sources.json_files import (
+from keras_focusseg.data.sources.listing import Names, entries, is_folder
+from keras_focusseg.errors import DataError, Place
+from keras_focusseg.label_spaces.json_files import (
     BROKEN,
     head_of_json,
     is_absolute,
     relative_path,
     short,
 )
-from keras_focusseg.data.sources.listing import Names, entries, is_folder
-from keras_focusseg.errors import DataError, Place
 from keras_focusseg.label_spaces.text import as_on_disk, composed
 
 _INSTANCES = re.compile(r"^instances_(?P<split>.+?)(?P<year>\d{4})?\.json$")

@@ -12,7 +12,6 @@ import numpy as np
 
 from keras_focusseg.data.sources.base import Sample, Source, existing_folder, some
 from keras_focusseg.data.sources.folders.layout import ALL, SPLITS
-from keras_focusseg.data.sources.json_files import BROKEN
 from keras_focusseg.data.sources.listing import Names, entries, is_folder
 from keras_focusseg.data.sources.polygons.labelme_files import (
     folder_of,
@@ -29,6 +28,7 @@ from keras_focusseg.data.sources.tables import as_data_error, as_label_space, cl
 from keras_focusseg.errors import DataError, Place, printable
 from keras_focusseg.label_spaces import IGNORE, LabelSpace
 from keras_focusseg.label_spaces.class_tables import ClassTable
+from keras_focusseg.label_spaces.json_files import BROKEN
 from keras_focusseg.label_spaces.text import composed
 from keras_focusseg.pictures import readers
 

@@ -16,7 +16,9 @@ from keras_focusseg.data.sources.folders.layout import (
     bases,
     canonical,
 )
-from keras_focusseg.data.sources.json_files import (
+from keras_focusseg.data.sources.listing import Names, entries, folders_in, is_folder, walk
+from keras_focusseg.errors import DataError, Place
+from keras_focusseg.label_spaces.json_files import (
     BROKEN,
     field,
     head_of_json,
@@ -25,8 +27,6 @@ from keras_focusseg.data.sources.json_files import (
     read_json,
     short,
 )
-from keras_focusseg.data.sources.listing import Names, entries, folders_in, is_folder, walk
-from keras_focusseg.errors import DataError, Place
 from keras_focusseg.label_spaces.text import composed
 
 _OTHER_JSON = ("label_space.json", "classes.json", "dataset_meta.json")

@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from keras_focusseg.data.sources.base import some
-from keras_focusseg.data.sources.json_files import BROKEN, coordinates, field, short
 from keras_focusseg.errors import Place
+from keras_focusseg.label_spaces.json_files import BROKEN, coordinates, field, short
 from keras_focusseg.pictures import readers, shapes
 
 _POINTS = {
