@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 BACKENDS = ("tensorflow", "jax", "torch")
+OF_KERAS = ("numpy", "openvino")  # which Keras has besides, for inference; they are left to it
 
 
 def choose_backend() -> None:
@@ -33,6 +34,11 @@ def choose_backend() -> None:
         raise ImportError(
             f"{where} names the backend {chosen!r}, which is not installed: {others}"
             f"pip install 'keras-focusseg[{chosen}]'."
+        )
+    if chosen and chosen not in (*BACKENDS, *OF_KERAS):
+        raise ImportError(
+            f"{where} names the backend {chosen!r}, which Keras 3 does not know: name one of "
+            f"{', '.join(BACKENDS)}."
         )
     if chosen:
         return

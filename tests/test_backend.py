@@ -96,3 +96,13 @@ def test_none_installed_says_what_to_install(nobody_chose: pytest.MonkeyPatch) -
     install(nobody_chose)
     with pytest.raises(ImportError, match=r"pip install 'keras-focusseg\[tensorflow\]'"):
         choose_backend()
+
+
+def test_a_choice_that_keras_does_not_know_is_told(
+    nobody_chose: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    install(nobody_chose, "torch")
+    nobody_chose.setenv("KERAS_BACKEND", "")
+    (tmp_path / "keras.json").write_text('{"backend": "theano"}')
+    with pytest.raises(ImportError, match=r"keras.json names .*'theano'.* tensorflow, jax, torch"):
+        choose_backend()

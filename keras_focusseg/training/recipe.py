@@ -335,6 +335,6 @@ def _where_it_failed(path: Path, error: Exception) -> str:
     ]
     where = f"{path}, line {lines[-1]}" if lines else str(path)
     known = ", ".join(field.name for field in dataclasses.fields(Recipe))
-    hint = f" A recipe takes {known}." if "Recipe.__init__" in str(error) else ""
+    hint = f". A recipe takes {known}." if "Recipe.__init__" in str(error) else ""
     said = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
     return f"{where}: {said}{hint}"
