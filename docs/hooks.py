@@ -79,9 +79,9 @@ def card(record: dict[str, Any]) -> str:
     """One record as a section."""
     name, weights = record["name"], record["weights"]
     lines = [f"### {name} {{ #{name} }}", record["description"]]
-    picture = REPOSITORY / "docs" / "images" / f"{name}.jpg"
-    if picture.exists():
-        lines.append(f"![A drawn street as {name} sees it](images/{picture.name})")
+    if weights:
+        alt = f"A drawn street, its classes by {name}, and two signals inside"
+        lines.append(f"![{alt}](images/cards/{name}.jpg)")
     for score in record["scores"]:
         lines.append("- " + "\n  ".join(score_lines(score)))
     if record["scores"]:

@@ -13,6 +13,9 @@ from PIL import Image
 from keras_focusseg import data, presets, visualization
 
 IMAGES = Path(__file__).resolve().parent / "images"
+CARDS = IMAGES / "cards"
+CARD_SCENE = 3
+CARD_SIZE = (180, 240)
 PRESET = "fornet_mobilenet_v2_synthetic_streets"
 SCENES = (0, 4, 7)
 SIZE = (240, 320)
@@ -37,9 +40,26 @@ SIGNALS = {
 }
 
 
+def card(name: str) -> Image.Image:
+    """One scene, its classes by a preset, and the first two signals inside."""
+    model = presets.load(name)
+    image = data.SyntheticStreets(CARD_SCENE + 1, seed=2026, split="test").load(CARD_SCENE).image
+    seen = model.inspect(image[None])
+    labels = seen["logits"][0].argmax(-1).astype("uint8")
+    inside = visualization.signal_pictures(image, seen, model.panels)
+    prediction = visualization.overlay(image, labels, model.label_space, 0.75)
+    height, width = CARD_SIZE
+    pictures = [Image.fromarray(image), prediction, *list(inside.values())[:2]]
+    small = [p.resize((width, height), Image.Resampling.LANCZOS) for p in pictures]
+    return Image.fromarray(np.concatenate([np.asarray(p) for p in small], axis=1))
+
+
 def main() -> None:
     """Writes every picture."""
-    IMAGES.mkdir(exist_ok=True)
+    CARDS.mkdir(parents=True, exist_ok=True)
+    for name in presets.names():
+        if presets.record(name).weights is not None:
+            card(name).save(CARDS / f"{name}.jpg", quality=85, optimize=True)
     model = presets.load(PRESET)
     source = data.SyntheticStreets(max(SCENES) + 1, seed=2026, split="test")
     rows = []

@@ -8,7 +8,8 @@ from PIL import Image
 
 from keras_focusseg import presets
 
-README = (Path(__file__).resolve().parent.parent / "README.md").read_text("utf-8")
+REPOSITORY = Path(__file__).resolve().parent.parent
+README = (REPOSITORY / "README.md").read_text("utf-8")
 
 
 def test_the_table_has_every_shipped_preset_with_its_recorded_figures() -> None:
@@ -25,6 +26,12 @@ def test_the_table_has_every_shipped_preset_with_its_recorded_figures() -> None:
         assert f"{score['dataset']} {score['split']}, {score['frames']} " in cells[1]
         for other in presets.record(name).scores[1:]:
             assert f"{100 * other['mean_iou']:.1f}" in README, (name, other["split"])
+
+
+def test_every_shipped_preset_has_a_picture_on_its_card() -> None:
+    """`python docs/make_pictures.py` draws them; without one the site does not build."""
+    cards = {path.stem for path in (REPOSITORY / "docs" / "images" / "cards").glob("*.jpg")}
+    assert cards == {n for n in presets.names() if presets.record(n).weights is not None}
 
 
 def test_the_first_example_runs_as_it_stands(
