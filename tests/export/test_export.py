@@ -100,8 +100,13 @@ def test_what_differs_is_not_kept(
     assert (tmp_path / "street.onnx").read_text() == "as it was"
 
 
-def test_labels_of_uint8_images(model: Any, tmp_path: Path) -> None:
-    format = {"tensorflow": "saved_model", "jax": "saved_model", "torch": "torch"}[BACKEND]
+@pytest.mark.parametrize(
+    "format",
+    {"tensorflow": ("saved_model", "litert"), "jax": ("saved_model",), "torch": ("torch",)}[
+        BACKEND
+    ],
+)
+def test_labels_of_uint8_images(model: Any, tmp_path: Path, format: str) -> None:
     needs(format)
     path = tmp_path / f"street{export.FORMATS[format].suffix}"
     written = export.export(model, path, format, SIZE, labels=True, uint8=True)
