@@ -76,19 +76,14 @@ for one, two in zip(log("runs/one"), log("runs/two"), strict=True):
 # ## In a `fit` of your own
 #
 # Everything happens inside one scope; `"auto"` takes what the machine or the job offers.
-
-# %%
-from keras_focusseg import data, models
-
-train = data.batches(data.SyntheticStreets(16, (64, 96)), 8, shuffle=True, drop_remainder=True)
-with training.distribution("mirrored").scope():
-    model = models.FoRNet(
-        num_classes=11, backbone="mobilenet_v2", output_stride=32, neck="fpn", filters=16
-    )
-    model.compile()
-    model.fit(train, epochs=1, verbose=2)
-
-# %% [markdown]
+#
+# ```python
+# with training.distribution("auto").scope():
+#     model = models.FoRNet(num_classes=11, backbone="resnet18")
+#     model.compile()
+#     model.fit(train, validation_data=val, epochs=10)
+# ```
+#
 # ## The commands for larger machines
 #
 # | machine | command |

@@ -33,8 +33,11 @@ def inference_graph(model: Any, size: Size, uint8: bool, labels: bool) -> keras.
     images = keras.Input((height, width, 3), batch_size=1, dtype=dtype, name="images")
     result = model.logits_model(ops.cast(images, "float32"))
     if labels:
-        # Not `argmax`: Keras' own on TensorFlow looks at the bits of -0.0, which LiteRT cannot.
-        result = ops.top_k(result, 1)[1][..., 0]  # (1, H, W), the first of equal ones
+        if keras.backend.backend() == "tensorflow":
+            # Keras' argmax there looks at the bits of -0.0, which LiteRT has no operation for.
+            result = ops.top_k(result, 1)[1][..., 0]  # (1, H, W), the first of equal ones
+        else:
+            result = ops.argmax(result, axis=-1)  # JAX' top_k is unknown to a SavedModel
         result = ops.cast(result, "uint8" if model.num_classes <= 256 else "int32")
     return keras.Model(images, result, name=model.name)
 
