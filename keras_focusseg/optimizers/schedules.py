@@ -42,8 +42,42 @@ class _Warmup(keras.optimizers.schedules.LearningRateSchedule):
         }
 
 
+class _WarmupDecay(_Warmup):
+    """A linear warm-up, then from `peak` down to `end` as a subclass says in `left`."""
+
+    def __init__(
+        self,
+        peak: float,
+        total_steps: int,
+        warmup_steps: int,
+        end: float,
+        warmup_start: float | None,
+    ) -> None:
+        super().__init__(peak, warmup_steps, warmup_start)
+        if not 0 <= warmup_steps < total_steps:
+            raise ValueError(
+                "warmup_steps must be in 0..total_steps - 1, got "
+                f"warmup_steps={warmup_steps} and total_steps={total_steps}."
+            )
+        self.total_steps, self.end = total_steps, end
+
+    def left(self, progress: Any) -> Any:
+        """Share of the way from `end` to `peak` that is left, 1 to 0, at a progress of 0 to 1."""
+        raise NotImplementedError
+
+    def after_warmup(self, step: Any) -> Any:
+        """The decay, and `end` after the last step."""
+        done = ops.cast(step - self.warmup_steps, "float32")
+        progress = ops.clip(done / (self.total_steps - self.warmup_steps), 0.0, 1.0)
+        return self.end + (self.peak - self.end) * self.left(progress)
+
+    def get_config(self) -> dict[str, Any]:
+        """Constructor arguments."""
+        return {**super().get_config(), "total_steps": self.total_steps, "end": self.end}
+
+
 @keras.saving.register_keras_serializable(package="keras_focusseg")
-class WarmupPoly(_Warmup):
+class WarmupPoly(_WarmupDecay):
     """Linear warm-up, then polynomial decay to `end`: the habit of segmentation networks.
 
     At step s the rate is `peak * (s + 1) / warmup_steps` during warm-up, then
@@ -78,29 +112,20 @@ class WarmupPoly(_Warmup):
         end: float = 0.0,
         warmup_start: float | None = None,
     ) -> None:
-        super().__init__(peak, warmup_steps, warmup_start)
-        _check_steps(warmup_steps, total_steps)
-        self.total_steps, self.end, self.power = total_steps, end, power
+        super().__init__(peak, total_steps, warmup_steps, end, warmup_start)
+        self.power = power
 
-    def after_warmup(self, step: Any) -> Any:
+    def left(self, progress: Any) -> Any:
         """The polynomial."""
-        done = ops.cast(step - self.warmup_steps, "float32")
-        progress = done / (self.total_steps - self.warmup_steps)
-        decay = ops.power(1.0 - ops.clip(progress, 0.0, 1.0), self.power)
-        return self.end + (self.peak - self.end) * decay
+        return ops.power(1.0 - progress, self.power)
 
     def get_config(self) -> dict[str, Any]:
         """Constructor arguments."""
-        return {
-            **super().get_config(),
-            "total_steps": self.total_steps,
-            "power": self.power,
-            "end": self.end,
-        }
+        return {**super().get_config(), "power": self.power}
 
 
 @keras.saving.register_keras_serializable(package="keras_focusseg")
-class WarmupCosine(_Warmup):
+class WarmupCosine(_WarmupDecay):
     """Linear warm-up, then half a cosine down to `end`.
 
     At step s after warm-up the rate is `end + (peak - end) * (1 + cos(pi * p)) / 2` with
@@ -131,19 +156,11 @@ class WarmupCosine(_Warmup):
         end: float = 0.0,
         warmup_start: float | None = None,
     ) -> None:
-        super().__init__(peak, warmup_steps, warmup_start)
-        _check_steps(warmup_steps, total_steps)
-        self.total_steps, self.end = total_steps, end
+        super().__init__(peak, total_steps, warmup_steps, end, warmup_start)
 
-    def after_warmup(self, step: Any) -> Any:
-        """The cosine."""
-        done = ops.cast(step - self.warmup_steps, "float32")
-        progress = ops.clip(done / (self.total_steps - self.warmup_steps), 0.0, 1.0)
-        return self.end + (self.peak - self.end) * 0.5 * (1.0 + ops.cos(math.pi * progress))
-
-    def get_config(self) -> dict[str, Any]:
-        """Constructor arguments."""
-        return {**super().get_config(), "total_steps": self.total_steps, "end": self.end}
+    def left(self, progress: Any) -> Any:
+        """Half a cosine."""
+        return 0.5 * (1.0 + ops.cos(math.pi * progress))
 
 
 @keras.saving.register_keras_serializable(package="keras_focusseg")
@@ -192,11 +209,3 @@ class WarmupStep(_Warmup):
     def get_config(self) -> dict[str, Any]:
         """Constructor arguments."""
         return {**super().get_config(), "every": self.every, "factor": self.factor}
-
-
-def _check_steps(warmup_steps: int, total_steps: int) -> None:
-    if not 0 <= warmup_steps < total_steps:
-        raise ValueError(
-            f"warmup_steps must be in 0..total_steps - 1, got warmup_steps={warmup_steps} and "
-            f"total_steps={total_steps}."
-        )
