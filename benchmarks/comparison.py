@@ -8,11 +8,12 @@ Trains the three networks, each with what its paper invented switched off in tur
 and a plain feature pyramid, all on MobileNet-EdgeTPU, by one recipe's data and rates with the
 schedule fitted to the epochs given. Scores the averaged weights of the last epoch on the whole
 validation split (single scale, no flip) and counts what each costs at 480x360: parameters,
-multiply-accumulates, median latency, the peak of the activations.
+multiply-accumulates, the peak of the activations. When all are trained, their latencies are taken
+in turns, one image of each and again, so that what else the machine does meets all alike.
 
 Every pair of cell and seed is a folder of its own under `runs/comparison`: what is finished is not
 run again, what was stopped goes on. Writes `benchmarks/results/comparison.csv` after each, with
-all that is finished at this budget. The latency wants a quiet machine.
+all that is finished at this budget.
 """
 
 from __future__ import annotations
@@ -22,12 +23,15 @@ import csv
 import dataclasses
 import fnmatch
 import re
+import statistics
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import baselines  # registers its networks
 import keras
+import numpy as np
 from rich.progress import track
 
 from keras_focusseg import data, files, inference, presets, training
@@ -38,6 +42,7 @@ RESULTS = Path(__file__).resolve().parent / "results" / "comparison.csv"
 DATA = "fornet_mobilenet_edgetpu_crops_camvid"  # data, augmentation and rates, for all cells
 SCRNET, SERNET = "scrnet_mobilenet_edgetpu_camvid", "sernet_former_mobilenet_edgetpu_camvid"
 SIZE = (360, 480)
+ROUNDS = 15  # of latencies
 
 
 @dataclasses.dataclass(frozen=True)
@@ -145,8 +150,8 @@ def run(name: str, recipe: training.Recipe, root: Path, folder: Path) -> None:
     source = data.open_source(recipe.dataset, root, recipe.val_split, **options)
     steps = iter(track(range(len(source)), description=name))
     scores = inference.evaluate(model, source, on_image=lambda done: next(steps, None)).to_score()
-    costs = inference.profile(model, SIZE)
-    assert costs.latency is not None
+    costs = inference.profile(model, SIZE, runs=1)
+    assert costs.latency is not None  # for the name of the device; it is measured later
     crop = recipe.augment["steps"][0]["size"]
     row = {
         "cell": name,
@@ -162,13 +167,29 @@ def run(name: str, recipe: training.Recipe, root: Path, folder: Path) -> None:
         "boundary_f1": scores["boundary_f1"],
         "parameters": costs.parameters,
         "gmac": round(costs.macs / 1e9, 3),
-        "ms": round(1000 * costs.latency.seconds, 1),
+        "ms": None,
         "peak_mb": round(costs.peak_activation_bytes / 1e6, 1),
         "device": f"{costs.latency.backend} on {costs.latency.device}",
         **{f"iou {label}": iou for label, iou in scores["iou_per_class"].items()},
     }
     files.write_json(folder / "row.json", row)
     keras.utils.clear_session()
+
+
+def measure_latencies(folders: Mapping[str, Path]) -> None:
+    """Puts the median milliseconds of one image into the rows of trained cells, by folder."""
+    models = {name: presets.load(folder / "best") for name, folder in folders.items()}
+    image = np.random.default_rng(0).integers(0, 256, (1, *SIZE, 3)).astype("uint8")
+    seconds: dict[str, list[float]] = {name: [] for name in models}
+    for _ in track(range(2 + ROUNDS), description="latency"):  # two to compile and warm up
+        for name, model in models.items():
+            start = time.perf_counter()
+            model.predict_on_batch(image)
+            seconds[name].append(time.perf_counter() - start)
+    for name, folder in folders.items():
+        row = files.read_json(folder / "row.json")
+        median = statistics.median(seconds[name][2:])
+        files.write_json(folder / "row.json", row | {"ms": round(1000 * median, 1)})
 
 
 def write_table(folder: Path) -> None:
@@ -206,11 +227,13 @@ def main() -> None:
     )
     folder = Path("runs") / "comparison" / str(budget)
     for seed in arguments.seeds:
+        own = {n: folder / f"{re.sub(r'[^a-z0-9]+', '_', n.lower())}_{seed}" for n in chosen}
         for name in chosen:
-            own = folder / f"{re.sub(r'[^a-z0-9]+', '_', name.lower())}_{seed}"
-            if not (own / "row.json").is_file():
-                run(name, recipe_of(CELLS[name], budget, seed), root, own)
+            if not (own[name] / "row.json").is_file():
+                run(name, recipe_of(CELLS[name], budget, seed), root, own[name])
             write_table(folder)
+        measure_latencies(own)
+        write_table(folder)
     print(RESULTS.read_text())
 
 

@@ -38,7 +38,7 @@ that FoR-Net's loss has.
 {table}
 
 Boundary F1 is within 2 pixels. Parameters hold the moving statistics; GMAC, milliseconds and the
-peak of the activations are of one image of 480x360 (median, {device}).
+peak of the activations are of one image of 480x360 (median of turns, {device}).
 
 ![Mean IoU against multiply-accumulates](images/comparison_cost.png)
 

@@ -1,0 +1,120 @@
+"""Choices of training, measured on CamVid val and on a train sequence that was held out.
+
+    python benchmarks/choices.py --data-root CamVid \
+        --backbone-weights mobilenet_edgetpu_slim_cityscapes.npz --epochs 8
+
+CamVid's val frames come from a drive that is in train too, so val cannot tell what helps on a
+street that was never seen. Each choice here is trained without the 62 frames of 0001TP, by the
+recipe of the first run of `fornet_mobilenet_edgetpu_camvid` but for what the choice changes, and
+the averaged weights of its last epoch are scored on val (101 frames) and on those 62 (360x480, 11
+classes, void ignored, single scale, no flip).
+
+Every choice is a folder under `runs/choices`: what is finished is not run again, what was stopped
+goes on. Writes `benchmarks/results/choices.csv` after each.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import shutil
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from keras_focusseg import data, files, inference, presets, training
+from keras_focusseg.training.checkpoints import newest_checkpoint
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+RECIPE = REPOSITORY / "recipes" / "fornet_mobilenet_edgetpu_crops_camvid.py"
+RESULTS = Path(__file__).resolve().parent / "results" / "choices.csv"
+SEQUENCE = "0001TP"
+
+
+def steps_with(*more: dict[str, Any], **changed: dict[str, Any]) -> dict[str, Any]:
+    """The recipe's augmentation with settings of its steps changed and steps added at its end."""
+    steps = training.load_recipe(RECIPE).augment["steps"]
+    kept = [{**step, **changed.get(step["step"], {})} for step in steps]
+    return {"augment": {"steps": [*kept, *more]}}
+
+
+def choices() -> dict[str, dict[str, Any]]:
+    """What is tried: a name, and the recipe's fields that it changes."""
+    strong = {"brightness": 0.5, "contrast": 0.5, "saturation": 0.5, "hue": 0.05}
+    return {
+        "as the recipe": {},
+        "stronger colours": steps_with(ColorJitter=strong),
+        "ClassMix": steps_with({"step": "ClassMix"}),
+        "hard pixels alone (OHEM)": {"ohem_threshold": 0.7},
+        "auxiliary heads": {"auxiliary": {"P4": 0.4}},
+        "crops of 288x384": steps_with(ScaleCrop={"size": (288, 384)}),
+    }
+
+
+def without_sequence(root: Path, folder: Path) -> Path:
+    """Writes CamVid with the sequence in place of val; returns its folder."""
+    if folder.is_dir():
+        return folder
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with files.written_folder(folder) as temporary:
+        for split in ("train", "val"):
+            (temporary / split).mkdir()
+            (temporary / f"{split}annot").mkdir()
+        for image in sorted((root / "train").glob("*.png")):
+            split = "val" if image.name.startswith(SEQUENCE) else "train"
+            shutil.copy(image, temporary / split)
+            shutil.copy(root / "trainannot" / image.name, temporary / f"{split}annot")
+    return folder
+
+
+def run(name: str, recipe: training.Recipe, root: Path, held_out: Path, folder: Path) -> None:
+    """Trains by one choice, or goes on with it, and writes its figures to its folder."""
+    resume = newest_checkpoint(folder) is not None
+    model = presets.load(training.train(recipe, held_out, folder, resume=resume))
+    row: dict[str, Any] = {"choice": name, "epochs": recipe.epochs, "seed": recipe.seed}
+    for where, place in (("val", root), (f"train {SEQUENCE}", held_out)):
+        source = data.open_source(recipe.dataset, place, "val")
+        scores = inference.evaluate(model, source).to_score()
+        row[f"mean_iou {where}"] = scores["mean_iou"]
+        row[f"boundary_f1 {where}"] = scores["boundary_f1"]
+        row |= {f"{where} {label}": iou for label, iou in scores["iou_per_class"].items()}
+    files.write_json(folder / "row.json", row)
+    keras.utils.clear_session()
+
+
+def main() -> None:
+    """Runs what is not finished yet; writes the table after each run."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--data-root", type=Path, required=True, help="folder of CamVid")
+    parser.add_argument("--backbone-weights", required=True, help="where the encoder starts")
+    parser.add_argument("--epochs", type=int, default=8)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--choices", nargs="+", default=list(choices()), choices=list(choices()))
+    arguments = parser.parse_args()
+
+    runs = Path("runs") / "choices" / f"{arguments.epochs}_epochs"
+    held_out = without_sequence(arguments.data_root, Path("runs") / "choices" / "camvid")
+    common = training.load_recipe(RECIPE).replace(
+        epochs=arguments.epochs,
+        warmup_steps=arguments.epochs * 38 // 15,  # the share that the recipe warms up for
+        validate_every=arguments.epochs,
+        backbone_weights=arguments.backbone_weights,
+    )
+    for seed in arguments.seeds:
+        for name in arguments.choices:
+            folder = runs / f"{name.replace(' ', '_')}_{seed}"
+            if not (folder / "row.json").is_file():
+                recipe = common.replace(seed=seed, **choices()[name])
+                run(name, recipe, arguments.data_root, held_out, folder)
+            rows = [files.read_json(path) for path in sorted(runs.glob("*/row.json"))]
+            rows.sort(key=lambda row: (list(choices()).index(row["choice"]), row["seed"]))
+            with files.written(RESULTS) as temporary, open(temporary, "w", newline="") as file:
+                writer = csv.DictWriter(file, rows[0], lineterminator="\n")
+                writer.writeheader()
+                writer.writerows(rows)
+    print(RESULTS.read_text())
+
+
+if __name__ == "__main__":
+    main()
