@@ -55,8 +55,8 @@ def train(
         int | None, typer.Option(help="Threads that read and augment; by default one a core.")
     ] = None,
     processes: Annotated[
-        bool, typer.Option("--processes", help="Processes in place of these threads.")
-    ] = False,
+        bool | None, typer.Option("--processes", help="Processes in place of these threads.")
+    ] = None,
     backbone_weights: Annotated[
         str | None,
         typer.Option(help="'imagenet', a checkpoint file, hf://owner/repository, or 'none'."),
@@ -102,6 +102,8 @@ def train(
         "steps_per_execution": steps_per_execution,
         "jit_compile": jit_compile,
         "save_every": save_every,
+        "workers": workers,
+        "worker_processes": processes,
     }
     changes = {name: value for name, value in given.items() if value is not None}
     if backbone_weights is not None:
@@ -121,8 +123,6 @@ def train(
             report=report,
             log_to=log_to,
             deterministic=deterministic,
-            workers=workers,
-            processes=processes,
         )
     except training.TrainingStopped as stopped:
         print(f"\n{stopped} Go on with the same command and --resume.", flush=True)

@@ -15,7 +15,7 @@ from keras_focusseg.presets.registry import checked_weights
 from keras_focusseg.training.checkpoints import checkpoint_to_resume, newest_checkpoint
 from keras_focusseg.training.recipe import Recipe
 
-WITHOUT_EFFECT = ("save_every",)
+WITHOUT_EFFECT = ("save_every", "workers", "worker_processes")
 """Values of a recipe that change nothing of what is trained: a run may be resumed with others."""
 
 
@@ -52,7 +52,12 @@ def warn_of_absent_classes(source: data.Source, counts: np.ndarray | None, shown
 
 
 def check_start(recipe: Recipe) -> None:
-    """Refuses weights to start from that are not there, before the data are read."""
+    """Refuses what cannot be trained, or from weights that are not there, before data are read."""
+    if recipe.worker_processes and recipe.cache is not None:
+        raise ValueError(
+            f"worker_processes=True cannot be had with cache={recipe.cache!r}: processes do not "
+            "see what this one keeps in memory. Give cache=None (focusseg train: --set cache=none)."
+        )
     source = recipe.backbone_weights
     if source is not None and Path(source).suffix in (".h5", ".npz", ".pth", ".safetensors"):
         if not str(source).startswith("hf://") and not Path(source).is_file():

@@ -55,8 +55,6 @@ def train(
     report: bool = False,
     log_to: str | None = None,
     deterministic: bool = False,
-    workers: int | None = None,
-    processes: bool = False,
 ) -> Path:
     """Trains as a recipe says and keeps the best weights by validation mIoU.
 
@@ -82,9 +80,6 @@ def train(
         log_to: `"wandb"` or `"mlflow"`: tell the figures to this service as well.
         deterministic: Has accelerators compute by operations that repeat their result, slower;
             on CPUs a run repeats itself without. Holds for the process from then on.
-        workers: Threads that read and augment for this process; by default one a core.
-        processes: Whether those of training are processes, where threads do not keep up; not with
-            a recipe that keeps samples in memory. See `data.batches`.
 
     Returns:
         The folder `best/`, which the first of several processes writes.
@@ -129,12 +124,11 @@ def train(
     # Several processes would have to stop at the same step: there a signal ends them as always.
     caught = signals.caught() if spread.processes == 1 else contextlib.nullcontext()
     # The first of several processes writes; the others read what it resumes from.
-    feed = {"workers": workers, "processes": processes}
     with caught, locked(run_folder) if spread.is_chief else contextlib.nullcontext():
         check_run_folder(recipe, run_folder, resume)  # another run may have ended since
         where = (data_root, run_folder, limit)
         watched = (verbose, report, log_to)
-        return _train(recipe, where, watched, spread, signals, save_every, feed)
+        return _train(recipe, where, watched, spread, signals, save_every)
 
 
 def _train(
@@ -144,7 +138,6 @@ def _train(
     spread: Distribution,
     signals: Signals,
     save_every: SaveEvery,
-    feed: dict[str, Any],
 ) -> Path:
     """What `train` does, in a folder that is this run's, by some of its arguments."""
     data_root, run_folder, limit = where
@@ -248,10 +241,11 @@ def _train(
             class_uniform=recipe.class_uniform,
             class_counts=counts if recipe.class_uniform else None,
             shard=(spread.process, spread.processes),
-            **feed,
+            workers=recipe.workers,
+            processes=recipe.worker_processes,
         )
         val_feed = data.batches(
-            val_source, recipe.val_batch_size, cache=recipe.cache, workers=feed["workers"]
+            val_source, recipe.val_batch_size, cache=recipe.cache, workers=recipe.workers
         )
         listeners: list[keras.callbacks.Callback] = [
             StopOnNaN(),

@@ -23,9 +23,9 @@ CHOICES: dict[str, tuple[Any, ...]] = {
 }
 TEXTS = ("name", "network", "dataset", "train_split", "val_split")
 TEXTS_OR_NONE = ("backbone_weights", "pretrained", "teacher")
-BOOLS = ("freeze_backbone", "freeze_backbone_norm")
+BOOLS = ("freeze_backbone", "freeze_backbone_norm", "worker_processes")
 OBJECTS = ("network_config", "dataset_options", "train_options", "val_options", "auxiliary")
-NONE_TOO = ("steps", "warmup_start", "patience", "ohem_threshold")
+NONE_TOO = ("steps", "warmup_start", "patience", "ohem_threshold", "workers")
 WHOLE = (
     "batch_size",
     "val_batch_size",
@@ -35,6 +35,7 @@ WHOLE = (
     "step_epochs",
     "validate_every",
     "patience",
+    "workers",
     "steps_per_execution",
     "seed",
 )
@@ -68,6 +69,7 @@ ABOVE_0 = (
     "step_factor",
     "distillation_weight",
     "distillation_temperature",
+    "workers",
     "steps_per_execution",
 )
 
@@ -137,6 +139,11 @@ class Recipe:
             resumed with another value.
         cache: `"memory"` keeps the decoded samples of both splits (`data.Cached` says how much
             that takes), `None` reads them in each epoch.
+        workers: Threads that read and augment for each process that trains; `None` for one a core.
+            Like `save_every` it may differ when a run is resumed.
+        worker_processes: Whether those of training are processes, where threads do not keep up;
+            needs `cache=None`, since they would not see what is kept. See `data.batches`. It may
+            differ as well.
         precision: What the network computes in: `"float32"`; `"mixed_bfloat16"`, for TPUs and
             recent GPUs; `"mixed_float16"`, for older GPUs, with a scaled loss. Weights, losses,
             ranking and the resize to the image stay float32.
@@ -200,6 +207,8 @@ class Recipe:
     patience: int | None = None
     save_every: int | str | None = None
     cache: Literal["memory"] | None = "memory"
+    workers: int | None = None
+    worker_processes: bool = False
     precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"
     steps_per_execution: int = 1
     jit_compile: bool | Literal["auto"] = "auto"

@@ -325,9 +325,9 @@ def test_a_network_that_is_not_there_or_is_asked_wrongly(tmp_path: Path) -> None
 
 def test_who_reads_and_augments(tmp_path: Path) -> None:
     """Processes do not see what this one keeps in memory."""
-    recipe = RECIPE.replace(cache="memory")
-    with pytest.raises(ValueError, match="leave out the cache"):
-        training.train(recipe, run_folder=tmp_path / "run", verbose=0, workers=3, processes=True)
+    recipe = RECIPE.replace(cache="memory", workers=3, worker_processes=True)
+    with pytest.raises(ValueError, match="worker_processes=True .* Give cache=None"):
+        training.train(recipe, run_folder=tmp_path / "run", verbose=0)
 
 
 def test_too_few_images_for_a_batch() -> None:
@@ -399,6 +399,7 @@ def test_a_run_by_published_settings_and_its_resumption(
     new = ("steps", "optimizer", "momentum", "head_learning_rate_factor", "schedule", "cache")
     new += ("warmup_start", "step_epochs", "step_factor", "class_weights", "class_uniform")
     new += ("precision", "steps_per_execution", "jit_compile", "patience", "save_every")
+    new += ("workers", "worker_processes")
     old = {name: value for name, value in plain.items() if name not in new}
     assert set(stored) == set(plain) == set(old) | set(new)
     old["augment"] = {"crop_size": [64, 64]}  # arguments of `Augment`, as they stood there
@@ -412,22 +413,23 @@ def test_a_run_with_steps_and_samples_by_class(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     steps = [{"step": "ScaleCrop", "size": [64, 64]}, {"step": "Flip"}, {"step": "ClassMix"}]
-    recipe = RECIPE.replace(augment={"steps": steps}, class_uniform=0.5, epochs=2)
+    recipe = RECIPE.replace(augment={"steps": steps}, class_uniform=0.5, epochs=2, workers=1)
     seen = []
     batches = data.batches
 
     def spy(*arguments: object, **options: object) -> object:
-        seen.append((arguments[2:], options.get("class_uniform")))
+        seen.append((arguments[2:], options.get("class_uniform"), options.get("workers")))
         return batches(*arguments, **options)
 
     monkeypatch.setattr(data, "batches", spy)
     best = training.train(recipe, run_folder=tmp_path / "run")
     assert "Counted the classes in 4 masks." in capsys.readouterr().out
     policy = data.Compose([data.ScaleCrop((64, 64)), data.Flip(), data.ClassMix()])
-    assert seen == [((), None), ((policy,), 0.5)]
+    assert seen == [((), None, 1), ((policy,), 0.5, 1)]
     stored = presets.record(best).recipe
     assert stored["class_uniform"] == 0.5 and data.augmentation(stored["augment"]) == policy
-    training.train(recipe, run_folder=tmp_path / "run", resume=True, verbose=0)
+    changed = recipe.replace(workers=2, save_every=5)  # who reads, and what is kept meanwhile
+    training.train(changed, run_folder=tmp_path / "run", resume=True, verbose=0)
     with pytest.raises(ValueError, match="augment, class_uniform differ"):
         training.train(RECIPE.replace(epochs=2), run_folder=tmp_path / "run", resume=True)
 
