@@ -25,6 +25,9 @@ SIZES = {"desk": (1300, 900), "phone": (390, 844)}
 OVERFLOW = "document.scrollingElement.scrollWidth - document.documentElement.clientWidth"
 BROKEN = """[...document.images].filter(image => image.complete && !image.naturalWidth)
     .map(image => image.src)"""
+# Formulas that were not typeset, or with a fault.
+RAW = """[...document.querySelectorAll(".arithmatex, .katex-error")]
+    .filter(part => !part.querySelector(":scope .katex-html")).map(part => part.textContent)"""
 
 pytestmark = [
     pytest.mark.backend_free,
@@ -83,6 +86,7 @@ def test_every_page_is_whole(browser: Any, address: str, size: str) -> None:
             continue
         page.goto(f"{address}/{at}", wait_until="load")
         faults += [f"{at}: no picture at {source}" for source in page.evaluate(BROKEN)]
+        faults += [f"{at}: not typeset: {source}" for source in page.evaluate(RAW)]
         too_wide = page.evaluate(OVERFLOW)
         if too_wide > 0:
             faults.append(f"{at}: {too_wide} pixels wider than the window")
@@ -105,6 +109,15 @@ def _is_there(link: str) -> bool:
         return False
     # Material's own anchors of code lines and headings are made by its scripts.
     return not anchor or anchor.startswith("__") or f'id="{anchor}"' in file.read_text("utf-8")
+
+
+def test_formulas_scroll_inside_themselves(browser: Any, address: str) -> None:
+    page = browser.new_page(viewport={"width": 390, "height": 844})
+    page.goto(f"{address}/networks/fornet/index.html")
+    formula = page.locator(".katex-display").first
+    assert formula.evaluate("formula => formula.scrollWidth > formula.clientWidth")
+    assert page.evaluate(OVERFLOW) <= 0
+    page.close()
 
 
 @pytest.mark.parametrize("words", ["Top-K", "ignore", "TPU"])
