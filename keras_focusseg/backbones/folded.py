@@ -32,14 +32,14 @@ def load_folded(
 
     A folded kernel's output has neither mean 0 nor variance 1, so a norm layer with neutral
     values would be right while frozen and destroy the network in training mode. Therefore the
-    mean and variance of every convolution's output are measured on ``calibration_images`` and
+    mean and variance of every convolution's output are measured on `calibration_images` and
     become the moving statistics, with gamma and beta set so that they cancel: the inference
     function is the file's, and training starts from it.
 
     Args:
         model: A functional model; changed in place.
-        path: An ``.npz`` with ``NN_name/kernel`` (HWIO, or (H, W, C, 1) of a depthwise
-            convolution) and ``NN_name/bias``, where NN counts the convolutions from 00.
+        path: An `.npz` with `NN_name/kernel` (HWIO, or (H, W, C, 1) of a depthwise
+            convolution) and `NN_name/bias`, where NN counts the convolutions from 00.
         pairs: Names of the (convolution, batch norm) layers of the model, in the file's order.
         calibration_images: (N, H, W, 3), uint8 or float in the range of the model's input, like
             the training images: some dozens are enough.

@@ -73,7 +73,7 @@ class KeyedBuilder(Builder):
     """Adds MSCAN's and VAN's layers to a graph.
 
     Layers that hold weights are called by their name in the public checkpoints, with underscores
-    for the dots; ``keys`` keeps {name of the layer: name in the checkpoint}.
+    for the dots; `keys` keeps {name of the layer: name in the checkpoint}.
     """
 
     def __init__(self, policy: keras.DTypePolicy, momentum: float) -> None:
@@ -231,7 +231,7 @@ class LargeKernelBackbone(Backbone):
 
 
 def drop_path_rates(rate: float, blocks: int) -> list[float]:
-    """Rates that rise linearly from 0 at the first block to ``rate`` at the last.
+    """Rates that rise linearly from 0 at the first block to `rate` at the last.
 
     Example:
         >>> drop_path_rates(0.5, 3)
@@ -309,7 +309,7 @@ def load_checkpoint(model: LargeKernelBackbone, source: str | os.PathLike[str]) 
 
     Args:
         model: MSCAN or VAN. Changed in place.
-        source: Path or ``hf://`` address of a checkpoint.
+        source: Path or `hf://` address of a checkpoint.
 
     Raises:
         ValueError: If a key is missing or left over, a shape differs, or the file is not a plain

@@ -16,7 +16,7 @@ class ConvNorms(Builder):
     """Adds convolutions with their norms to a graph, under one dtype policy and momentum.
 
     A convolution pads as TensorFlow's "same" does and has no bias. Its norm is named
-    ``{name}_BN``, its activation ``{name}_relu``.
+    `{name}_BN`, its activation `{name}_relu`.
 
     Args:
         policy: Dtype policy of the layers.
@@ -76,6 +76,6 @@ class ConvNorms(Builder):
 
 
 def round_channels(channels: float) -> int:
-    """Round to a multiple of 8, at least 8, and never more than 10 % below ``channels``."""
+    """Round to a multiple of 8, at least 8, and never more than 10 % below `channels`."""
     rounded = max(8, int(channels + 4) // 8 * 8)
     return rounded + 8 if rounded < 0.9 * channels else rounded

@@ -42,7 +42,7 @@ class _Block(NamedTuple):
 def _stage(
     kind: str, kernel: int, stride: int, expanded: tuple[int, int], channels: int, repeat: int
 ) -> tuple[_Block, ...]:
-    """A first block without a residual, then ``repeat`` blocks with one."""
+    """A first block without a residual, then `repeat` blocks with one."""
     first = _Block(kind, kernel, stride, expanded[0], channels, False)
     return first, *[_Block(kind, kernel, 1, expanded[1], channels, True)] * repeat
 
@@ -62,9 +62,9 @@ _BLOCKS = (
 class _Form(NamedTuple):
     """How far the network goes and what is read from it.
 
-    ``levels`` are the blocks whose outputs are P2 to P5, and which have the gates. The wide choice
-    reads ``wide`` in place of the first three, as (block, part), and P5 from the convolution
-    ``top``, by name and channels.
+    `levels` are the blocks whose outputs are P2 to P5, and which have the gates. The wide choice
+    reads `wide` in place of the first three, as (block, part), and P5 from the convolution
+    `top`, by name and channels.
     """
 
     levels: tuple[int, int, int, int]
@@ -89,27 +89,27 @@ class MobileNetEdgeTPU(Backbone):
     """MobileNet-EdgeTPU at width 0.75, without a classifier.
 
     The outputs of the blocks are narrow, 24, 40, 72 and 144 channels, and linear: all that a
-    decoder can use went through a bottleneck. ``features="wide"`` reads the levels where the
+    decoder can use went through a bottleneck. `features="wide"` reads the levels where the
     network is wide: at the first expansion of the next stage (320 channels at stride 8, 576 at
     stride 16) and at the 1x1 convolution to 1280 channels that follows the last block. Only the
     finest level is a block's output there as well.
 
-    ``last_stride=16`` ends the network in the stage of stride 16, after 15 of 21 blocks: less than
+    `last_stride=16` ends the network in the stage of stride 16, after 15 of 21 blocks: less than
     half of the weights remain. P4 is then read half-way through that stage, P5 at the expansion of
     its last block, which is not built any further.
 
     Args:
-        features: ``"wide"`` for levels of 24, 320, 576 and 1280 channels, ``"stages"`` for the
+        features: `"wide"` for levels of 24, 320, 576 and 1280 channels, `"stages"` for the
             outputs of the last block at each stride, with 24, 40, 72 and 144. At
-            ``last_stride=16`` the levels have 24, 320, 72 and 288, or 24, 40, 72 and 72.
-        output_stride: Stride of the coarsest level: 8, 16 or 32, at most ``last_stride``. Below
+            `last_stride=16` the levels have 24, 320, 72 and 288, or 24, 40, 72 and 72.
+        output_stride: Stride of the coarsest level: 8, 16 or 32, at most `last_stride`. Below
             that, strides are replaced by dilation.
         include_rescaling: Map images in 0..255 to [-1, 1) by (x - 128) / 128 inside the network.
             If False, the input must be in that range already.
         batch_norm_momentum: Share of the old value that the moving statistics keep at a step.
         dilate: Put dilation in place of strides that are taken out.
         attention_boosting: Add SERNet-Former's gates to the first convolution and to the four
-            blocks whose outputs are levels of ``features="stages"``, as in ``MobileNetV2``.
+            blocks whose outputs are levels of `features="stages"`, as in `MobileNetV2`.
         dtype: Dtype policy of the layers; None takes the global policy.
         name: Name of the model.
         trainable: Whether the weights can be trained.
@@ -235,7 +235,7 @@ def load_mobilenet_edgetpu_folded(
 
     Args:
         model: Changed in place.
-        path: An ``.npz`` as ``folded.load_folded`` describes it, of 62 convolutions.
+        path: An `.npz` as `folded.load_folded` describes it, of 62 convolutions.
         calibration_images: (N, H, W, 3), uint8 or float in 0..255 ([-1, 1) if the model has no
             rescaling), like the training images: some dozens are enough.
         batch_size: Images a forward pass.

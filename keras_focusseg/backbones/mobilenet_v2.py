@@ -1,7 +1,7 @@
 """MobileNetV2 as a feature pyramid, and the ways its ImageNet weights come in.
 
 Source: Sandler et al., "MobileNetV2: Inverted Residuals and Linear Bottlenecks", CVPR 2018.
-Channels, padding and layer names follow ``keras.applications.MobileNetV2``, so that its weights
+Channels, padding and layer names follow `keras.applications.MobileNetV2`, so that its weights
 fit layer by layer.
 """
 
@@ -56,7 +56,7 @@ class MobileNetV2(Backbone):
         include_rescaling: Map images in 0..255 to [-1, 1] inside the network. If False, the
             input must be in [-1, 1] already.
         include_top_conv: End with the 1x1 convolution to 1280 channels that precedes the
-            classifier. ``"P5"`` is then its output, otherwise that of the last block.
+            classifier. `"P5"` is then its output, otherwise that of the last block.
         batch_norm_momentum: Share of the old value that the moving statistics keep at a step. The
             original 0.999 is too slow for a run of a few thousand steps.
         dilate: Put dilation in place of strides that are taken out.
@@ -191,11 +191,11 @@ def load_mobilenet_v2_folded(
     calibration_images: np.ndarray,
     batch_size: int = 8,
 ) -> None:
-    """Load convolutions with folded batch norm, and put the norms back, see ``load_folded``.
+    """Load convolutions with folded batch norm, and put the norms back, see `load_folded`.
 
     Args:
         model: A MobileNetV2 of the file's width; any output stride. Changed in place.
-        path: An ``.npz`` as ``folded.load_folded`` describes it; the 1x1 convolution to 1280
+        path: An `.npz` as `folded.load_folded` describes it; the 1x1 convolution to 1280
             channels is the last, and left aside by a model without it.
         calibration_images: (N, H, W, 3), uint8 or float in 0..255 ([-1, 1] if the model has no
             rescaling), like the training images: some dozens are enough.
@@ -221,7 +221,7 @@ def load_mobilenet_v2_folded(
 
 
 def copy_keras_applications_weights(model: MobileNetV2, source: keras.Model) -> None:
-    """Copy the weights of a ``keras.applications.MobileNetV2`` of the same width into ``model``.
+    """Copy the weights of a `keras.applications.MobileNetV2` of the same width into `model`.
 
     Args:
         model: Changed in place.
@@ -258,7 +258,7 @@ def load_mobilenet_v2_keras(model: MobileNetV2, source: str | os.PathLike[str]) 
 
     Args:
         model: A MobileNetV2 of the weights' width. Changed in place.
-        source: ``"imagenet"`` to download, or the path of a ``*_no_top.h5`` file.
+        source: `"imagenet"` to download, or the path of a `*_no_top.h5` file.
 
     Raises:
         FileNotFoundError: If there is no such file.

@@ -39,8 +39,8 @@ _FILES = {
 class MSCAN(LargeKernelBackbone):
     """MSCAN: attention from strips of 7, 11 and 21 pixels, four stages at strides 4, 8, 16, 32.
 
-    The defaults are those of MSCAN-T; ``backbones.build`` knows "mscan_t", "mscan_s", "mscan_b" and
-    "mscan_l". The arguments are those of ``LargeKernelBackbone``.
+    The defaults are those of MSCAN-T; `backbones.build` knows "mscan_t", "mscan_s", "mscan_b" and
+    "mscan_l". The arguments are those of `LargeKernelBackbone`.
 
     Example:
         >>> from keras_focusseg.backbones.mscan import MSCAN
@@ -74,21 +74,21 @@ def load_mscan_checkpoint(model: MSCAN, source: str | os.PathLike[str]) -> None:
 
     Both sets of names are known, SegNeXt's own and mmsegmentation's. Every tensor of the encoder is
     used and every weight of the model is set, or nothing is changed. Left aside are the classifier
-    (``head.*``), a segmentation network's decoder (``decode_head.*``, ``auxiliary_head.*``,
-    ``neck.*``) and ``*.num_batches_tracked``.
+    (`head.*`), a segmentation network's decoder (`decode_head.*`, `auxiliary_head.*`,
+    `neck.*`) and `*.num_batches_tracked`.
 
     Args:
         model: An MSCAN. Changed in place.
-        source: Path of a ``.pth``, ``.pth.tar``, ``.pt``, ``.bin`` or ``.safetensors`` file, or
-            ``hf://owner/repo[/file][@revision]``. Not ``"imagenet"``: the authors' files are on no
+        source: Path of a `.pth`, `.pth.tar`, `.pt`, `.bin` or `.safetensors` file, or
+            `hf://owner/repo[/file][@revision]`. Not `"imagenet"`: the authors' files are on no
             address that this library loads from, so they are to be downloaded first.
 
     Raises:
-        ValueError: If the source is ``"imagenet"``, a key is missing or left over, a shape differs,
+        ValueError: If the source is `"imagenet"`, a key is missing or left over, a shape differs,
             or the file is not a plain state dict.
         FileNotFoundError: If there is no such file.
         ImportError: If a package needed to read the source is not installed.
-        ConnectionError: If an ``hf://`` source cannot be downloaded.
+        ConnectionError: If an `hf://` source cannot be downloaded.
 
     Example:
         >>> load_mscan_checkpoint(backbone, "mscan_t_20230227-119e8c9f.pth")  # doctest: +SKIP

@@ -45,7 +45,7 @@ class ResNet(Backbone):
 
     The levels are the outputs of layer1..layer4: 64, 128, 256, 512 channels at depths 18 and 34,
     256, 512, 1024, 2048 from depth 50. Every strided layer pads symmetrically. Where a stride is
-    taken out for a smaller ``output_stride``, its own convolution keeps the dilation before it and
+    taken out for a smaller `output_stride`, its own convolution keeps the dilation before it and
     all later 3x3 convolutions double theirs; so the dilated network, read at every other
     position, is the strided one. (torchvision dilates bottlenecks in the same way, and refuses
     depths 18 and 34; dilation there is our extension.)
@@ -63,7 +63,7 @@ class ResNet(Backbone):
             are no further weights. The outputs then hold "boost1" ... "boost5" as well, what each
             gate adds, and "norm1" ... "norm5", the normalised maps it was made from.
         dtype: Dtype policy of the layers; None takes the global policy.
-        name: Name of the model; None for ``"resnet<depth>"``.
+        name: Name of the model; None for `"resnet<depth>"`.
         trainable: Whether the weights can be trained.
 
     Example:
@@ -202,22 +202,22 @@ def load_resnet_checkpoint(model: ResNet, source: str | os.PathLike[str]) -> Non
     """Load a torchvision or timm checkpoint into a ResNet of the same depth.
 
     Every tensor of the checkpoint is used and every weight of the model is set, or nothing is
-    changed. Left aside are the classifier (``fc.*``) and ``*.num_batches_tracked``.
+    changed. Left aside are the classifier (`fc.*`) and `*.num_batches_tracked`.
 
     Args:
         model: A ResNet of any output stride. Changed in place.
-        source: Path of a ``.safetensors``, ``.pth``, ``.pt`` or ``.bin`` file,
-            ``hf://owner/repo[/file][@revision]``, or ``"imagenet"``: torchvision's weights
+        source: Path of a `.safetensors`, `.pth`, `.pt` or `.bin` file,
+            `hf://owner/repo[/file][@revision]`, or `"imagenet"`: torchvision's weights
             (the second set, IMAGENET1K_V2, from depth 50) from timm's copy on the Hub. A checkpoint
             trained with other means and deviations than ImageNet's wants
-            ``include_rescaling=False``.
+            `include_rescaling=False`.
 
     Raises:
         ValueError: If a key is missing or left over, a shape differs, or the file is not a plain
             state dict.
         FileNotFoundError: If there is no such file.
         ImportError: If a package needed to read the source is not installed.
-        ConnectionError: If an ``hf://`` source cannot be downloaded.
+        ConnectionError: If an `hf://` source cannot be downloaded.
 
     Example:
         >>> load_resnet_checkpoint(backbone, "hf://timm/resnet50.a1_in1k")  # doctest: +SKIP
@@ -252,6 +252,6 @@ def torchvision_variables(model: ResNet) -> dict[str, keras.Variable]:
 
 
 def _torch_name(name: str) -> str:
-    """``layer1_0_downsample_bn`` -> ``layer1.0.downsample.1``, and so on."""
+    """`layer1_0_downsample_bn` -> `layer1.0.downsample.1`, and so on."""
     name = name.replace("downsample_conv", "downsample_0").replace("downsample_bn", "downsample_1")
     return name.replace("_", ".")

@@ -44,8 +44,8 @@ _IMAGENET = {
 class VAN(LargeKernelBackbone):
     """VAN: attention from a dilated 7x7 window, four stages at strides 4, 8, 16, 32.
 
-    The defaults are those of VAN-B0; ``backbones.build`` knows "van_b0" to "van_b6". The
-    arguments are those of ``LargeKernelBackbone``.
+    The defaults are those of VAN-B0; `backbones.build` knows "van_b0" to "van_b6". The
+    arguments are those of `LargeKernelBackbone`.
 
     Example:
         >>> from keras_focusseg.backbones.van import VAN
@@ -70,21 +70,21 @@ def load_van_checkpoint(model: VAN, source: str | os.PathLike[str]) -> None:
     """Load a VAN checkpoint, a classifier's or a segmentation network's, into a VAN of its size.
 
     Every tensor of the encoder is used and every weight of the model is set, or nothing is changed.
-    Left aside are the classifier (``head.*``), a segmentation network's decoder
-    (``decode_head.*``, ``auxiliary_head.*``, ``neck.*``) and ``*.num_batches_tracked``.
+    Left aside are the classifier (`head.*`), a segmentation network's decoder
+    (`decode_head.*`, `auxiliary_head.*`, `neck.*`) and `*.num_batches_tracked`.
 
     Args:
         model: A VAN. Changed in place.
-        source: Path of a ``.pth``, ``.pth.tar``, ``.pt``, ``.bin`` or ``.safetensors`` file,
-            ``hf://owner/repo[/file][@revision]``, or ``"imagenet"``: the authors' classifiers of
+        source: Path of a `.pth`, `.pth.tar`, `.pt`, `.bin` or `.safetensors` file,
+            `hf://owner/repo[/file][@revision]`, or `"imagenet"`: the authors' classifiers of
             B0 to B3, from their copies on the Hugging Face Hub.
 
     Raises:
         ValueError: If a key is missing or left over, a shape differs, the file is not a plain state
-            dict, or there is no ``"imagenet"`` for this size.
+            dict, or there is no `"imagenet"` for this size.
         FileNotFoundError: If there is no such file.
         ImportError: If a package needed to read the source is not installed.
-        ConnectionError: If an ``hf://`` source cannot be downloaded.
+        ConnectionError: If an `hf://` source cannot be downloaded.
 
     Example:
         >>> load_van_checkpoint(backbone, "van_tiny_754.pth.tar")  # doctest: +SKIP

@@ -12,8 +12,8 @@ def place(source: str, data_root: Path | None) -> tuple[str, Path | None]:
     """Name and root of what was asked for, be it a name or a folder.
 
     Args:
-        source: a name that `data.open_source` knows, or a folder whose layout is to be recognised.
-        data_root: folder of the dataset, if it was given.
+        source: A name that `data.open_source` knows, or a folder whose layout is to be recognised.
+        data_root: Folder of the dataset, if it was given.
 
     Returns:
         The name, "auto" for a folder, and the root.
@@ -27,15 +27,15 @@ def options(texts: Sequence[str] | None, label_table: Path | None = None) -> dic
     """The options of a source as they were written: NAME=VALUE.
 
     Args:
-        texts: such as `grouping=mathworks`, `strict=false` or `count=8`; what is no JSON value is
+        texts: Such as `grouping=mathworks`, `strict=false` or `count=8`; what is no JSON value is
             text.
-        label_table: a class table, which is option `table` of a folder.
+        label_table: A class table, which is option `table` of a folder.
 
     Returns:
         Values by name.
 
     Raises:
-        ValueError: if a text has no name or no "=".
+        ValueError: If a text has no name or no "=".
     """
     found: dict[str, Any] = {}
     for text in texts or ():

@@ -70,13 +70,13 @@ def open_source(
     """Open a source by the name that recipes, presets and the command line use.
 
     Args:
-        name: one of `source_names()`: "ade20k", "bdd100k", "camvid", "camvid720", "cityscapes",
+        name: One of `source_names()`: "ade20k", "bdd100k", "camvid", "camvid720", "cityscapes",
             "coco", "folder", "labelme", "pascal_voc", "records" or "synthetic_streets"; or "auto",
             which takes the first whose layout lies in the root (see `recognise`).
-        root: folder that the dataset lies in; "synthetic_streets" needs none.
+        root: Folder that the dataset lies in; "synthetic_streets" needs none.
         split: "train", "val" or "test", or what else the source has (see `splits`). The
             benchmarks without public test labels have no "test".
-        **options: further arguments of the source, see its class; those of "camvid" are in
+        **options: Further arguments of the source, see its class; those of "camvid" are in
             `open_camvid`, those of "folder" in `open_folder`. "synthetic_streets": `count`,
             `size`, `seed`.
 
@@ -84,7 +84,7 @@ def open_source(
         The source; its `layout` says what was found.
 
     Raises:
-        DataError: if the name is unknown, the root is missing or what lies there is not it.
+        DataError: If the name is unknown, the root is missing or what lies there is not it.
 
     Example:
         ```python
@@ -111,14 +111,14 @@ def splits(name: str, root: str | Path | None = None) -> tuple[str, ...]:
     """The labelled splits that a source has at a root.
 
     Args:
-        name: as for `open_source`.
-        root: folder that the dataset lies in.
+        name: As for `open_source`.
+        root: Folder that the dataset lies in.
 
     Returns:
         Names of splits, such as ("train", "val").
 
     Raises:
-        DataError: if the name is unknown, the root is missing or no layout is recognised there.
+        DataError: If the name is unknown, the root is missing or no layout is recognised there.
 
     Example:
         ```python
@@ -136,13 +136,13 @@ def recognise(root: str | Path) -> str:
     """Which source's layout lies in a folder.
 
     Args:
-        root: folder that the dataset lies in, or the folder around that.
+        root: Folder that the dataset lies in, or the folder around that.
 
     Returns:
         Name of the source, the most particular if several would do.
 
     Raises:
-        DataError: if there is no such folder, or nothing in it is known.
+        DataError: If there is no such folder, or nothing in it is known.
 
     Example:
         ```python

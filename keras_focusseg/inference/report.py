@@ -68,7 +68,7 @@ def write_report(
         worst: Their number.
 
     Raises:
-        ImportError: matplotlib is not installed.
+        ImportError: Matplotlib is not installed.
 
     Example:
         ```python

@@ -24,13 +24,13 @@ def table(name: str) -> dict[str, Any]:
     """The whole table of a benchmark, with what a `LabelSpace` leaves out.
 
     Args:
-        name: one of `names()`.
+        name: One of `names()`.
 
     Returns:
         The parsed JSON: classes, aliases, splits, pixel shares, groupings, file layout, source.
 
     Raises:
-        ValueError: if there is no such table.
+        ValueError: If there is no such table.
     """
     if name not in names():
         raise ValueError(f"There is no label space {name!r}; there are {', '.join(names())}.")
@@ -43,7 +43,7 @@ def get(name: str) -> LabelSpace:
     """The label space of a benchmark.
 
     Args:
-        name: one of `names()`: "camvid11" (SegNet's 11 classes), "camvid32", "cityscapes" (raw
+        name: One of `names()`: "camvid11" (SegNet's 11 classes), "camvid32", "cityscapes" (raw
             `labelIds` to the 19 train ids), "bdd100k", "ade20k" (1..150 to 0..149), "voc" (20
             things and background).
 
@@ -51,7 +51,7 @@ def get(name: str) -> LabelSpace:
         The label space; 255 stands for the ignored pixels.
 
     Raises:
-        ValueError: if there is no such label space.
+        ValueError: If there is no such label space.
 
     Example:
         ```python

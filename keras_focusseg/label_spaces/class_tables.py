@@ -45,12 +45,12 @@ class ClassTable:
     """A class table as it stands in its file.
 
     Attributes:
-        path: the file.
-        names: one name a row, void-like ones among them.
-        colors: one (red, green, blue) a row, or empty where the file has no colours.
-        ids: the number of each row in masks of ids; -1 where it has none.
-        ignored: rows that are no classes, by place.
-        stored: the label space, if the file is one that `LabelSpace.to_config` wrote.
+        path: The file.
+        names: One name a row, void-like ones among them.
+        colors: One (red, green, blue) a row, or empty where the file has no colours.
+        ids: The number of each row in masks of ids; -1 where it has none.
+        ignored: Rows that are no classes, by place.
+        stored: The label space, if the file is one that `LabelSpace.to_config` wrote.
     """
 
     path: Path
@@ -72,7 +72,7 @@ class ClassTable:
             The label space, named after the file; colours are chosen if the table has none.
 
         Raises:
-            ValueError: if the rows are no label space; names the file.
+            ValueError: If the rows are no label space; names the file.
         """
         if self.stored is not None:
             return self.stored
@@ -104,7 +104,7 @@ class ClassTable:
         """The way from the table's colours to train ids, those of ignored rows included.
 
         Raises:
-            ValueError: if the table has no colours, or two rows share one.
+            ValueError: If the table has no colours, or two rows share one.
         """
         space = self.label_space()
         if self.stored is not None:
@@ -144,15 +144,15 @@ def read_class_table(
     line does not count, as in Labelme's own exports.
 
     Args:
-        path: the file, UTF-8 or UTF-16.
-        ignored: names of rows that are no classes, in any case; their ids and colours are
+        path: The file, UTF-8 or UTF-16.
+        ignored: Names of rows that are no classes, in any case; their ids and colours are
             ignored. `()` makes a class of every row.
 
     Returns:
         The label space. 255 is ignored too, unless it is the id of a class.
 
     Raises:
-        ValueError: if the file cannot be read or is no such table; names file, line and value.
+        ValueError: If the file cannot be read or is no such table; names file, line and value.
 
     Example:
         ```python
@@ -167,14 +167,14 @@ def load_table(path: str | os.PathLike[str], ignored: Collection[str] = VOID_NAM
     """A class table with all of its rows; see `read_class_table`.
 
     Args:
-        path: the file, UTF-8 or UTF-16.
-        ignored: names of rows that are no classes, in any case.
+        path: The file, UTF-8 or UTF-16.
+        ignored: Names of rows that are no classes, in any case.
 
     Returns:
         The table; whether it has colours is to be seen, and ignored rows keep theirs.
 
     Raises:
-        ValueError: if the file cannot be read or is no such table; names file, line and value.
+        ValueError: If the file cannot be read or is no such table; names file, line and value.
     """
     path = Path(path)
     if isinstance(ignored, str):
@@ -199,7 +199,7 @@ def find_table(folders: Collection[Path]) -> Path | None:
     """The class table that lies in one of the folders.
 
     Args:
-        folders: where to look, the first one first.
+        folders: Where to look, the first one first.
 
     Returns:
         The first file of one of the names in `TABLE_FILES`, or None.
@@ -217,15 +217,15 @@ def write_class_dict(
     """Write classes and colours as `class_dict.csv`, to be named in an editor.
 
     Args:
-        path: file to write, usually `class_dict.csv` beside the folders of images and masks.
-        classes: a label space, or a grouping such as `discover_colors` finds.
-        overwrite: whether a file that is there may be replaced.
+        path: File to write, usually `class_dict.csv` beside the folders of images and masks.
+        classes: A label space, or a grouping such as `discover_colors` finds.
+        overwrite: Whether a file that is there may be replaced.
 
     Returns:
         The path. `read_class_table` gives back the classes and colours, in the same order.
 
     Raises:
-        ValueError: if the file is there already and `overwrite` is False.
+        ValueError: If the file is there already and `overwrite` is False.
 
     Example:
         ```python

@@ -33,13 +33,13 @@ def name_colors(colors: Collection[Color]) -> Grouping:
     - Otherwise each is a class "color_r_g_b", sorted by colour, and nothing is ignored.
 
     Args:
-        colors: the colours, at least one.
+        colors: The colours, at least one.
 
     Returns:
         The grouping: the colours, and in `label_space` the classes.
 
     Raises:
-        ValueError: if there is no colour, or more than 255.
+        ValueError: If there is no colour, or more than 255.
 
     Example:
         ```python

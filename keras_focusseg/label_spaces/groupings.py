@@ -20,12 +20,12 @@ class Grouping:
     """How the colours of a label image become the train ids of a label space.
 
     Attributes:
-        name: name of the grouping, such as "mathworks"; "none" keeps every class.
-        source: the fine label space, such as "camvid32".
-        names: names of the fine classes, in the order of its table; void is among them.
-        colors: the colour of each, (red, green, blue).
-        train_ids: the class of `label_space` that each becomes, or 255 where it is ignored.
-        label_space: what the train ids mean.
+        name: Name of the grouping, such as "mathworks"; "none" keeps every class.
+        source: The fine label space, such as "camvid32".
+        names: Names of the fine classes, in the order of its table; void is among them.
+        colors: The colour of each, (red, green, blue).
+        train_ids: The class of `label_space` that each becomes, or 255 where it is ignored.
+        label_space: What the train ids mean.
 
     Example:
         ```python
@@ -49,14 +49,14 @@ class Grouping:
 
         Args:
             colors: (H, W, 3) uint8, RGB.
-            where: what to call the image in an error, normally its path.
-            max_stray: up to so many pixels of colours that no class has are ignored.
+            where: What to call the image in an error, normally its path.
+            max_stray: Up to so many pixels of colours that no class has are ignored.
 
         Returns:
             (H, W) uint8: 0..C-1, or 255 where ignored.
 
         Raises:
-            UnknownLabels: a `ValueError`, if more pixels have a colour of no class; names colours
+            UnknownLabels: A `ValueError`, if more pixels have a colour of no class; names colours
                 and counts.
         """
         if colors.dtype != np.uint8 or colors.ndim != 3 or colors.shape[-1] != 3:
@@ -107,14 +107,14 @@ def grouping(name: str, how: str | None = None) -> Grouping:
     - "exact_colour": only the 11 head classes count, all others are ignored, lane markings too.
 
     Args:
-        name: the fine label space: "camvid32".
-        how: name of the grouping; None keeps all classes: 31, void ignored.
+        name: The fine label space: "camvid32".
+        how: Name of the grouping; None keeps all classes: 31, void ignored.
 
     Returns:
         The grouping; its `label_space` is "camvid11", or "camvid32" for None.
 
     Raises:
-        ValueError: if there is no such grouping.
+        ValueError: If there is no such grouping.
 
     Example:
         ```python
@@ -152,7 +152,7 @@ def by_color(space: LabelSpace) -> Grouping:
     """The way from the colours of a label space to its train ids, for masks drawn in them.
 
     Args:
-        space: classes with the colours that the masks show. The ignore colour is ignored, unless
+        space: Classes with the colours that the masks show. The ignore colour is ignored, unless
             it is the colour of a class; a benchmark's own label space also brings the colours of
             the classes that it ignores.
 
@@ -160,7 +160,7 @@ def by_color(space: LabelSpace) -> Grouping:
         The grouping, which the readers of masks take as encoding.
 
     Raises:
-        ValueError: if two classes have the same colour.
+        ValueError: If two classes have the same colour.
 
     Example:
         ```python
@@ -192,16 +192,16 @@ def colors_to_ids(
     """A grouping from lists.
 
     Args:
-        space: what the train ids mean.
-        names: what is drawn, one name a colour.
-        colors: the colours.
-        train_ids: what each becomes: 0..C-1, or 255 where it is ignored.
+        space: What the train ids mean.
+        names: What is drawn, one name a colour.
+        colors: The colours.
+        train_ids: What each becomes: 0..C-1, or 255 where it is ignored.
 
     Returns:
         The grouping, with name "colors".
 
     Raises:
-        ValueError: if one colour would become two things.
+        ValueError: If one colour would become two things.
     """
     first: dict[tuple[int, int, int], int] = {}
     for place, color in enumerate(colors):

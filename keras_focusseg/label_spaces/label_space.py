@@ -17,8 +17,8 @@ class UnknownLabels(ValueError):
     """A mask holds numbers or colours that are neither classes nor ignored.
 
     Attributes:
-        found: which ones, and on how many pixels.
-        fix: what to do.
+        found: Which ones, and on how many pixels.
+        fix: What to do.
     """
 
     def __init__(self, where: str, found: str, fix: str) -> None:
@@ -34,16 +34,16 @@ class LabelSpace:
     always `IGNORE` (255). On disk other numbers are in use; `ids` and `ignored_ids` say which.
 
     Args:
-        name: short name, e.g. "camvid11".
-        classes: names of the C classes in train-id order, 1 <= C <= 255.
-        colors: one (red, green, blue) triple a class, 0..255.
-        ids: the number that stands for each class on disk, 0..255. Empty: 0..C-1.
-        ignored_ids: numbers on disk that mean "no class here"; they all become 255.
-        ignore_name: what the dataset calls those pixels.
-        ignore_color: their colour in pictures.
+        name: Short name, e.g. "camvid11".
+        classes: Names of the C classes in train-id order, 1 <= C <= 255.
+        colors: One (red, green, blue) triple a class, 0..255.
+        ids: The number that stands for each class on disk, 0..255. Empty: 0..C-1.
+        ignored_ids: Numbers on disk that mean "no class here"; they all become 255.
+        ignore_name: What the dataset calls those pixels.
+        ignore_color: Their colour in pictures.
 
     Raises:
-        ValueError: if the parts contradict each other.
+        ValueError: If the parts contradict each other.
 
     Example:
         ```python
@@ -109,14 +109,14 @@ class LabelSpace:
         """Map the numbers on disk to train ids.
 
         Args:
-            raw: integers (H, W) (or any shape) as they stand in the file.
-            where: what to call the mask in an error, normally its path.
+            raw: Integers (H, W) (or any shape) as they stand in the file.
+            where: What to call the mask in an error, normally its path.
 
         Returns:
             uint8 of the same shape: 0..C-1, or 255 where ignored.
 
         Raises:
-            UnknownLabels: a `ValueError`, if a number is neither a class nor ignored; names it, its
+            UnknownLabels: A `ValueError`, if a number is neither a class nor ignored; names it, its
                 count and `where`.
         """
         raw = np.asarray(raw)
@@ -176,14 +176,14 @@ def from_names(
     """Describe the classes of your own data.
 
     Args:
-        names: class names in train-id order.
-        colors: one RGB triple a class; None chooses colours that differ well, always the same
+        names: Class names in train-id order.
+        colors: One RGB triple a class; None chooses colours that differ well, always the same
             ones for the same number of classes.
-        ids: the number of each class in your masks; empty means 0, 1, 2, ...
-        ignored_ids: numbers in your masks that mean "no class here".
-        name: name of the label space.
-        ignore_name: what to call the ignored pixels.
-        ignore_color: colour of the ignored pixels in pictures.
+        ids: The number of each class in your masks; empty means 0, 1, 2, ...
+        ignored_ids: Numbers in your masks that mean "no class here".
+        name: Name of the label space.
+        ignore_name: What to call the ignored pixels.
+        ignore_color: Colour of the ignored pixels in pictures.
 
     Returns:
         The label space.
@@ -219,8 +219,8 @@ def distinct_colors(
     those already taken, out of a grid of 7 x 7 x 7 colours.
 
     Args:
-        count: how many, 0..255.
-        avoid: colours that are taken already.
+        count: How many, 0..255.
+        avoid: Colours that are taken already.
 
     Returns:
         `count` triples of 0..255.

@@ -13,7 +13,7 @@ def decoded(content: bytes) -> str:
     """Text in UTF-8, or in UTF-16 or UTF-32 as Windows writes them, without its byte order mark.
 
     Raises:
-        UnicodeDecodeError: if it is in another encoding.
+        UnicodeDecodeError: If it is in another encoding.
     """
     return content.decode(json.detect_encoding(content))
 

@@ -151,8 +151,8 @@ def contrast(
         vectors: Unit vectors (A, D), any float dtype.
         classes: (A,) int.
         anchors: (A,) bool; the other rows count for nothing, whatever they hold.
-        temperature: τ.
-        base_temperature: τ_base.
+        temperature: The τ of these formulas.
+        base_temperature: Their τ_base.
 
     Returns:
         The mean over the anchors with a positive, a float32 scalar; 0 if there is none.

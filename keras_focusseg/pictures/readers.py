@@ -50,7 +50,7 @@ def read_image(path: str | Path) -> np.ndarray:
         (H, W, 3) uint8.
 
     Raises:
-        DataError: if the file is missing, broken, truncated, too large, partly transparent or
+        DataError: If the file is missing, broken, truncated, too large, partly transparent or
             has more than 8 bits a channel.
     """
     place = Place(Path(path))
@@ -104,13 +104,13 @@ def read_mask(path: str | Path) -> np.ndarray:
     """Read the ids that a mask file holds, as they stand on disk.
 
     Args:
-        path: single-channel file; in a palette file the palette index is the id.
+        path: Single-channel file; in a palette file the palette index is the id.
 
     Returns:
         (H, W) integers, not yet train ids (see `LabelSpace.to_train_ids`).
 
     Raises:
-        DataError: if the file is missing, broken, truncated or too large, if it is coloured, or
+        DataError: If the file is missing, broken, truncated or too large, if it is coloured, or
             if it is a JPEG, whose compression alters ids.
     """
     place = Place(Path(path))
@@ -121,13 +121,13 @@ def read_color_mask(path: str | Path) -> np.ndarray:
     """Read a mask whose colours are the classes.
 
     Args:
-        path: colour file, with or without a palette.
+        path: Colour file, with or without a palette.
 
     Returns:
         (H, W, 3) uint8, RGB, not yet train ids (see `Grouping.to_train_ids`).
 
     Raises:
-        DataError: if the file cannot be read (see `read_image`), if it has one channel and
+        DataError: If the file cannot be read (see `read_image`), if it has one channel and
             therefore no colours, or if it is a JPEG, whose compression alters colours.
     """
     place = Place(Path(path))

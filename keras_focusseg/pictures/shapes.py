@@ -24,8 +24,8 @@ class Region(NamedTuple):
     """Some pixels of a picture.
 
     Attributes:
-        top: row of the first row of `filled`.
-        left: column of its first column.
+        top: Row of the first row of `filled`.
+        left: Column of its first column.
         filled: (h, w) bool, which pixels of that window belong to the region.
     """
 

@@ -50,15 +50,15 @@ class Building:
     Attributes:
         side: -1 left, +1 right of the road.
         front: `s` of the wall along the road.
-        depth: extent away from the road.
-        z: near and far end along the road.
+        depth: Extent away from the road.
+        z: Near and far end along the road.
         storeys, storey: number and height of the floors.
-        style: a key of `PALETTE`.
+        style: A key of `PALETTE`.
         wall, trim, roof_color: albedos.
-        bay: width of one window axis.
-        window: share of bay and storey that a window takes, (width, height).
+        bay: Width of one window axis.
+        window: Share of bay and storey that a window takes, (width, height).
         roof: "flat" or "pitched". `rise`: height of a pitched roof.
-        shop: whether the ground floor has shop windows.
+        shop: Whether the ground floor has shop windows.
         tones: (64,) random numbers for windows, signs, curtains.
     """
 
@@ -158,10 +158,10 @@ def draw_building(cv: Canvas, weather: Weather, b: Building, shade_line: float) 
     """Draws roof, the wall that faces the camera and the wall along the street.
 
     Args:
-        cv: canvas.
-        weather: light.
-        b: the building.
-        shade_line: height up to which the street wall lies in the shadow of the other side.
+        cv: Canvas.
+        weather: Light.
+        b: The building.
+        shade_line: Height up to which the street wall lies in the shadow of the other side.
     """
     if b.z[1] < NEAR + 0.3:
         return

@@ -42,13 +42,13 @@ class Camera:
 
     Attributes:
         size: (H, W) of the picture in pixels.
-        height: metres above the road.
-        horizon: row of the horizon at the middle column, as a share of H.
-        zoom: focal length in units of `sqrt(H * W * 4 / 3)`.
-        yaw: slope of the road against the viewing direction at the camera.
-        curve: curvature of the road in 1/m.
-        offset: position `s` of the camera across the road in metres.
-        roll: rows that the horizon drops per column.
+        height: Metres above the road.
+        horizon: Row of the horizon at the middle column, as a share of H.
+        zoom: Focal length in units of `sqrt(H * W * 4 / 3)`.
+        yaw: Slope of the road against the viewing direction at the camera.
+        curve: Curvature of the road in 1/m.
+        offset: Position `s` of the camera across the road in metres.
+        roll: Rows that the horizon drops per column.
     """
 
     size: tuple[int, int]
@@ -112,9 +112,9 @@ class Canvas:
     and colours them in a few array operations.
 
     Args:
-        camera: where the scene is seen from.
-        haze_color: colour (0..1) that things fade to with distance.
-        haze_density: share per metre in `1 - exp(-density * z)`.
+        camera: Where the scene is seen from.
+        haze_color: Colour (0..1) that things fade to with distance.
+        haze_density: Share per metre in `1 - exp(-density * z)`.
     """
 
     def __init__(self, camera: Camera, haze_color: Color, haze_density: float) -> None:
@@ -143,10 +143,10 @@ class Canvas:
         Args:
             xy: (N, K, 2) pixels.
             color: (3,) or (N, 3), 0..1 before haze.
-            label: class id.
-            z: depth in metres, number or (N,), for haze; None marks ground, which is hazed,
+            label: Class id.
+            z: Depth in metres, number or (N,), for haze; None marks ground, which is hazed,
                 textured and shadowed later, pixel by pixel.
-            grain: strength of the texture noise on these polygons, 0..3.
+            grain: Strength of the texture noise on these polygons, 0..3.
         """
         if len(xy):
             self._noted.append((xy, color, label, z, grain))
@@ -280,13 +280,13 @@ class Canvas:
         """Notes a halo around a lamp, shown if the lamp is still visible in the end.
 
         Args:
-            xy: pixel (2,) of the lamp.
-            radius: of the halo in pixels.
-            color: of the halo, 0..1.
-            strength: of the halo, 0..1.
-            label: class of the lamp; with the next two it tells whether something hides the lamp.
-            lamp: colour of the lamp.
-            z: depth of the lamp.
+            xy: Pixel (2,) of the lamp.
+            radius: Of the halo in pixels.
+            color: Of the halo, 0..1.
+            strength: Of the halo, 0..1.
+            label: Class of the lamp; with the next two it tells whether something hides the lamp.
+            lamp: Colour of the lamp.
+            z: Depth of the lamp.
         """
         self.glows.append((float(xy[0]), float(xy[1]), radius, color, strength, label, lamp, z))
 
@@ -356,11 +356,11 @@ class Canvas:
         """`shadow` of an upright bar.
 
         Args:
-            foot: world (X, Z).
-            cast: shadow of one metre of height, world (X, Z).
-            low: height where the bar begins.
-            high: height where it ends.
-            width: half of its width in metres.
+            foot: World (X, Z).
+            cast: Shadow of one metre of height, world (X, Z).
+            low: Height where the bar begins.
+            high: Height where it ends.
+            width: Half of its width in metres.
             strength: 0..1.
         """
         (x, z), (dx, dz) = foot, cast

@@ -44,8 +44,8 @@ class Post:
     Attributes:
         kind: "lamp", "lights", "sign", "bollard" or "mast".
         s, z, base: foot. `side`: which side of the road, -1 or +1.
-        height: metres. `plates`: kinds of signs from top to bottom.
-        color: albedo of the post. `state`: 0 red, 1 amber, 2 green. `turn`: how much of its
+        height: Metres. `plates`: kinds of signs from top to bottom.
+        color: Albedo of the post. `state`: 0 red, 1 amber, 2 green. `turn`: how much of its
             width a plate shows.
     """
 

@@ -22,12 +22,12 @@ class Tree:
 
     Attributes:
         s, z: foot in street coordinates.
-        height: top of the crown in metres; `radius`: half width of the crown; `clear`: height
+        height: Top of the crown in metres; `radius`: half width of the crown; `clear`: height
             of the lowest leaves.
         shape: "round", "cone", "column" or "hedge" (a box `length` long).
-        leaf: albedo of the leaves; `bark` of the trunk.
-        seed: own seed of the leaf pattern.
-        base: height of the ground under it.
+        leaf: Albedo of the leaves; `bark` of the trunk.
+        seed: Own seed of the leaf pattern.
+        base: Height of the ground under it.
     """
 
     s: float

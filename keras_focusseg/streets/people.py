@@ -49,10 +49,10 @@ class Person:
     Attributes:
         s, z: place in street coordinates; `base`: height of the ground.
         heading: 0 away from the camera, pi/2 to the right, pi towards it.
-        height: metres. `phase`: position in the stride or of the pedals, radians.
+        height: Metres. `phase`: position in the stride or of the pedals, radians.
         coat, legs, skin, hair: albedos.
         extra: "none", "bag", "long" (coat), "umbrella" or "helmet".
-        rides: whether on a bicycle.
+        rides: Whether on a bicycle.
     """
 
     s: float

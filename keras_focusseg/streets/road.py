@@ -25,17 +25,17 @@ class Road:
 
     Attributes:
         edges: `s` of the left and the right kerb.
-        pavements: widths of the two pavements.
-        lanes: centres of the lanes with direction, (s, +1 ahead / -1 towards the camera).
-        parking: whether there is a parking strip left, right.
-        cycle: side of a coloured cycle lane: -1, +1 or 0 for none.
+        pavements: Widths of the two pavements.
+        lanes: Centres of the lanes with direction, (s, +1 ahead / -1 towards the camera).
+        parking: Whether there is a parking strip left, right.
+        cycle: Side of a coloured cycle lane: -1, +1 or 0 for none.
         drive: +1 traffic keeps right, -1 left.
-        junction: near and far z of a side road, or None. `sides` tells which sides it has.
-        zebra: z of a zebra crossing, or None.
+        junction: Near and far z of a side road, or None. `sides` tells which sides it has.
+        zebra: Z of a zebra crossing, or None.
         style: "broken", "double", "solid" or "none" centre line.
         edge_line: 0 none, 1 white, 2 yellow, 3 double yellow.
         asphalt, paving: albedo. `slab`: length of paving slabs in metres.
-        green: whether a lawn strip lies between kerb and pavement, left, right.
+        green: Whether a lawn strip lies between kerb and pavement, left, right.
     """
 
     edges: tuple[float, float]
@@ -125,10 +125,10 @@ def draw_road(cv: Canvas, weather: Weather, road: Road, lawns: tuple[bool, bool]
     """Draws all ground: land, pavements, kerbs, asphalt and paint.
 
     Args:
-        cv: canvas.
-        weather: light.
-        road: what to draw.
-        lawns: whether the land behind the pavement is grass (class Tree, as CamVid's vegetation)
+        cv: Canvas.
+        weather: Light.
+        road: What to draw.
+        lawns: Whether the land behind the pavement is grass (class Tree, as CamVid's vegetation)
             on the left and the right side; otherwise it is paved.
     """
     up = weather.light((0.0, 1.0, 0.0))

@@ -57,7 +57,7 @@ def render_scene(rng: np.random.Generator, size: tuple[int, int]) -> tuple[np.nd
     """Draws one random street scene.
 
     Args:
-        rng: the only source of chance. The composition does not depend on `size`.
+        rng: The only source of chance. The composition does not depend on `size`.
         size: (H, W) of the result, both at least 64.
 
     Returns:

@@ -48,9 +48,9 @@ class Car:
 
     Attributes:
         s, z: centre in street coordinates.
-        heading: direction of travel in radians; 0 away from the camera, pi towards it.
-        body: a key of `BODIES`. `paint`: albedo.
-        braking: whether its tail lamps are lit.
+        heading: Direction of travel in radians; 0 away from the camera, pi towards it.
+        body: A key of `BODIES`. `paint`: albedo.
+        braking: Whether its tail lamps are lit.
     """
 
     s: float

@@ -25,15 +25,15 @@ class Weather:
     """Light of one scene.
 
     Attributes:
-        kind: one of `KINDS`.
-        sun: unit vector towards the sun, (X, Y, Z).
-        direct: colour of the sunlight; 0 behind closed clouds.
-        ambient: colour of the light from the sky.
+        kind: One of `KINDS`.
+        sun: Unit vector towards the sun, (X, Y, Z).
+        direct: Colour of the sunlight; 0 behind closed clouds.
+        ambient: Colour of the light from the sky.
         zenith, rim: sky colours high up and at the horizon.
-        cloud: share of sky under cloud; `cloud_color` of a cloud in the light.
-        haze: colour of the distance; `density` per metre.
+        cloud: Share of sky under cloud; `cloud_color` of a cloud in the light.
+        haze: Colour of the distance; `density` per metre.
         wet: 0 dry .. 1 wet, mirroring road. `rain`: strength of the streaks.
-        lamps: strength of lamps and lit windows.
+        lamps: Strength of lamps and lit windows.
         exposure, saturation, warmth: camera settings.
         blur, noise, vignette: lens and sensor.
     """

@@ -79,8 +79,8 @@ def write(path: str | Path, report: Report) -> Path:
     All is in the one file, and nothing is fetched from anywhere.
 
     Args:
-        path: the file to write; its folder is made if absent.
-        report: what `data.checkup.check` gave.
+        path: The file to write; its folder is made if absent.
+        report: What `data.checkup.check` gave.
 
     Returns:
         The path.

@@ -49,18 +49,18 @@ def contact_sheet(
     a place with the reason.
 
     Args:
-        source: where the samples come from.
-        count: how many, at most; the sheet has as many as there are.
-        seed: which ones, and the randomness of `augment`; the same seed gives the same sheet.
-        augment: what training would do to image and mask, see `data.Augment`.
-        width: of the sheet, in pixels.
-        opacity: of the classes, 0..1.
+        source: Where the samples come from.
+        count: How many, at most; the sheet has as many as there are.
+        seed: Which ones, and the randomness of `augment`; the same seed gives the same sheet.
+        augment: What training would do to image and mask, see `data.Augment`.
+        width: Of the sheet, in pixels.
+        opacity: Of the classes, 0..1.
 
     Returns:
         The sheet, RGB.
 
     Raises:
-        ValueError: if `count` is below 1 or the sheet too narrow.
+        ValueError: If `count` is below 1 or the sheet too narrow.
 
     Example:
         ```python
@@ -116,9 +116,9 @@ def thumbnails(
     Args:
         image: (H, W, 3) uint8.
         mask: (H, W) uint8, train ids.
-        label_space: colours of the classes.
-        box: width and height in pixels; small pictures are enlarged in whole squares.
-        opacity: of the classes, 0..1.
+        label_space: Colours of the classes.
+        box: Width and height in pixels; small pictures are enlarged in whole squares.
+        opacity: Of the classes, 0..1.
 
     Returns:
         Both, of the same size.

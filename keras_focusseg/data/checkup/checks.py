@@ -42,18 +42,18 @@ def check(
     training never shows. Only numbers of each sample are kept, so memory stays flat.
 
     Args:
-        name: a name that `open_source` knows, or "auto" to recognise the layout.
-        root: folder that the dataset lies in.
-        splits: which splits; None takes all that are labelled.
-        progress: called with (samples done, samples in all) after each sample.
-        workers: threads that read; None takes the number of cores.
-        **options: further arguments of the source, see `open_source`.
+        name: A name that `open_source` knows, or "auto" to recognise the layout.
+        root: Folder that the dataset lies in.
+        splits: Which splits; None takes all that are labelled.
+        progress: Called with (samples done, samples in all) after each sample.
+        workers: Threads that read; None takes the number of cores.
+        **options: Further arguments of the source, see `open_source`.
 
     Returns:
         The report; `exit_code` is 1 if something would break training.
 
     Raises:
-        DataError: if the name is unknown or there is no such root; all else is a finding.
+        DataError: If the name is unknown or there is no such root; all else is a finding.
 
     Example:
         ```python
@@ -102,17 +102,17 @@ def check_sources(
     """As `check`, of sources that are open.
 
     Args:
-        sources: one a split, each with a `split` of its own. Files without partner are listed if
+        sources: One a split, each with a `split` of its own. Files without partner are listed if
             they were opened with `strict=False`.
-        progress: called with (samples done, samples in all) after each sample.
-        workers: threads that read; None takes the number of cores.
-        root: what names of files are shown relative to.
+        progress: Called with (samples done, samples in all) after each sample.
+        workers: Threads that read; None takes the number of cores.
+        root: What names of files are shown relative to.
 
     Returns:
         The report.
 
     Raises:
-        ValueError: if two sources have the same split.
+        ValueError: If two sources have the same split.
 
     Example:
         ```python
@@ -150,16 +150,16 @@ def open_leniently(
     """Open a split to look at it: files without partner are left out, and listed in `unpaired`.
 
     Args:
-        name: see `check`.
-        root: see `check`.
-        split: which one.
-        options: further arguments of the source.
+        name: See `check`.
+        root: See `check`.
+        split: Which one.
+        options: Further arguments of the source.
 
     Returns:
         The source.
 
     Raises:
-        DataError: see `open_source`.
+        DataError: See `open_source`.
     """
     lenient = {} if name == opening.SYNTHETIC else {"strict": False}  # rendered: no lone files
     return opening.open_source(name, root, split, **{**lenient, **options})

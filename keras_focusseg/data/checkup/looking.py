@@ -41,15 +41,15 @@ class Look:
     """What one sample holds; small, since there is one for each sample of a dataset.
 
     Attributes:
-        index: which sample.
-        name: what it is called.
-        whole: whether image and mask could be read and fit each other.
+        index: Which sample.
+        name: What it is called.
+        whole: Whether image and mask could be read and fit each other.
         size: (H, W) of the image; None if it cannot be read.
         counts: (C + 1,) int32, pixels of each class, then ignored; None if there is no mask.
-        image: hash of the image's pixels; empty if it cannot be read.
-        mask: hash of the mask; empty if it cannot be read.
-        outline: which way the brightness changes, 256 bits; None for a picture without contrast.
-        remarks: what is wrong or odd.
+        image: Hash of the image's pixels; empty if it cannot be read.
+        mask: Hash of the mask; empty if it cannot be read.
+        outline: Which way the brightness changes, 256 bits; None for a picture without contrast.
+        remarks: What is wrong or odd.
     """
 
     index: int

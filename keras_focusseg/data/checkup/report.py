@@ -21,10 +21,10 @@ class Example:
     """One case of a finding.
 
     Attributes:
-        file: which file, from the root on where it lies below it; the sample's name or the split
+        file: Which file, from the root on where it lies below it; the sample's name or the split
             where there is no file.
-        value: what was found in it.
-        samples: split and index of the samples that show it; none for what is no sample.
+        value: What was found in it.
+        samples: Split and index of the samples that show it; none for what is no sample.
     """
 
     file: str
@@ -39,11 +39,11 @@ class Finding:
     Attributes:
         severity: "error" stops a training or makes its scores false; "warning" may cost accuracy;
             "note" is good to know.
-        kind: what it is, in a few words; always the same ones for the same kind.
-        split: where, several joined by ", "; empty for the whole dataset.
-        count: how many cases there are.
-        fix: what to do about them.
-        examples: the first cases, at most 100.
+        kind: What it is, in a few words; always the same ones for the same kind.
+        split: Where, several joined by ", "; empty for the whole dataset.
+        count: How many cases there are.
+        fix: What to do about them.
+        examples: The first cases, at most 100.
     """
 
     severity: Severity
@@ -59,15 +59,15 @@ class SplitSummary:
     """What a split holds, of the samples that could be read.
 
     Attributes:
-        split: its name.
-        layout: what was found on disk, see `Source.layout`.
-        note: what has to be said beside every score on it, see `Source.note`.
-        samples: how many there are, broken ones included.
-        readable: how many could be read whole.
-        sizes: images of each (height, width), most frequent first.
-        pixels: pixels of each class.
-        ignored: ignored pixels.
-        images: masks that hold the class.
+        split: Its name.
+        layout: What was found on disk, see `Source.layout`.
+        note: What has to be said beside every score on it, see `Source.note`.
+        samples: How many there are, broken ones included.
+        readable: How many could be read whole.
+        sizes: Images of each (height, width), most frequent first.
+        pixels: Pixels of each class.
+        ignored: Ignored pixels.
+        images: Masks that hold the class.
     """
 
     split: str
@@ -94,12 +94,12 @@ class Report:
     """What a checkup found.
 
     Attributes:
-        name: name of the dataset.
-        root: where it lies; empty for what lies nowhere.
-        label_space: its classes; None if no split could be opened.
-        splits: a summary of each split that could be opened.
-        findings: errors first, then warnings, then notes.
-        sources: the splits themselves, for whoever wants to show samples.
+        name: Name of the dataset.
+        root: Where it lies; empty for what lies nowhere.
+        label_space: Its classes; None if no split could be opened.
+        splits: A summary of each split that could be opened.
+        findings: Errors first, then warnings, then notes.
+        sources: The splits themselves, for whoever wants to show samples.
     """
 
     name: str

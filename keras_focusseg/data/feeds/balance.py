@@ -40,22 +40,22 @@ def class_weights(
       neighbouring pixels add next to none: counted in pixels, 1 - beta^n is 1 for every class.
 
     Args:
-        source: a training split.
+        source: A training split.
         method: "median_frequency", "inverse_log" or "effective_number".
-        clip: largest weight, above 0, cut off last of all. None: 10 for "median_frequency", whose
+        clip: Largest weight, above 0, cut off last of all. None: 10 for "median_frequency", whose
             weights have no bound of their own, and no limit for the other methods.
-        progress: called with (samples done, samples in all) after each sample.
-        workers: threads that read; None takes the number of cores.
-        beta: of "effective_number", 0 <= beta < 1. 0 weighs all alike; near 1, as 1 / n.
-        cache: whether, or in which folder, the counts are kept, see `class_counts`.
+        progress: Called with (samples done, samples in all) after each sample.
+        workers: Threads that read; None takes the number of cores.
+        beta: Of "effective_number", 0 <= beta < 1. 0 weighs all alike; near 1, as 1 / n.
+        cache: Whether, or in which folder, the counts are kept, see `class_counts`.
 
     Returns:
         A weight for each class. A class that the source never shows gets 1, and enters neither
         median nor mean.
 
     Raises:
-        DataError: if the source is empty, shows no class at all, or holds a wrong mask.
-        ValueError: if the method is unknown, `clip` is not above 0 or `beta` not in 0..1.
+        DataError: If the source is empty, shows no class at all, or holds a wrong mask.
+        ValueError: If the method is unknown, `clip` is not above 0 or `beta` not in 0..1.
 
     Example:
         ```python

@@ -46,36 +46,36 @@ def batches(
     passes are equal.
 
     Args:
-        source: where the samples come from.
-        batch_size: images a batch.
-        augment: what `Augment` gives, a `Compose` of steps, a step, or a function `(image, mask,
+        source: Where the samples come from.
+        batch_size: Images a batch.
+        augment: What `Augment` gives, a `Compose` of steps, a step, or a function `(image, mask,
             rng) -> (image, mask)`; None leaves the samples as they are.
-        shuffle: another order in each epoch.
-        seed: of order and augmentation, at least 0.
+        shuffle: Another order in each epoch.
+        seed: Of order and augmentation, at least 0.
         feed: "tensorflow" gives a `tf.data.Dataset`, which trains on every backend; "pydataset" a
             `keras.utils.PyDataset` that needs no TensorFlow, and whose place within an epoch can
             be saved (see `feeds.py_dataset.PyDatasetFeed`); "auto" the first where TensorFlow is
             installed, else the second.
         cache: "memory" keeps the decoded samples (see `Cached` for how much that takes); None
             reads them again in each epoch.
-        drop_remainder: leave out the last batch if it is not full.
-        prefetch: batches prepared ahead.
-        workers: threads, or processes, that read and augment; None takes the number of cores.
-        start_epoch: the epoch that the first pass is, to go on after an interruption.
-        start_batch: the batch of that epoch that the first pass begins with. The pass is shorter
+        drop_remainder: Leave out the last batch if it is not full.
+        prefetch: Batches prepared ahead.
+        workers: Threads, or processes, that read and augment; None takes the number of cores.
+        start_epoch: The epoch that the first pass is, to go on after an interruption.
+        start_batch: The batch of that epoch that the first pass begins with. The pass is shorter
             then, and `fit` asks for its length only once: take such a feed for one pass.
-        class_uniform: share of an epoch's samples that are drawn by class: each class that the
+        class_uniform: Share of an epoch's samples that are drawn by class: each class that the
             source shows gets as many of them as any other, from images that show it, cropped
             around one of its pixels. The rest is drawn as always, and the epoch is no longer
             for it. Known from the training of Zhu et al. (CVPR 2019, arXiv 1812.01593); 0.5 is
             usual. Needs `shuffle`, and an augmentation that crops around a class, as `Augment`
             and the crops among the steps do.
-        class_counts: what `data.class_counts` found in this source, for `class_uniform`; None
+        class_counts: What `data.class_counts` found in this source, for `class_uniform`; None
             counts, which reads the masks once.
         shard: (index, count) of this process among those that train together. All follow one
             order, and each loads its share of each batch of `batch_size` samples; then batches
             have to be full.
-        processes: whether the workers are processes, for machines with more cores than threads
+        processes: Whether the workers are processes, for machines with more cores than threads
             can keep busy. Each takes seconds to start, and a script that asks for them needs
             `if __name__ == "__main__":` around what it does. Source and augmentation must be
             picklable. Not with `cache`.
@@ -86,11 +86,11 @@ def batches(
         `augment` crops them to one size.
 
     Raises:
-        DataError: if the source is empty, smaller than one batch that has to be full, or if
+        DataError: If the source is empty, smaller than one batch that has to be full, or if
             samples of one batch differ in size (when that sample is read). The TensorFlow feed
             wraps errors of later samples into its own, with the message inside.
-        ValueError: if an argument is out of its range.
-        ImportError: if `feed` is "tensorflow" and that is not installed.
+        ValueError: If an argument is out of its range.
+        ImportError: If `feed` is "tensorflow" and that is not installed.
 
     Example:
         ```python

@@ -116,15 +116,15 @@ class Plan:
         """The sample with that key, as it is in that epoch.
 
         Args:
-            epoch: counted from 0.
-            key: one of those that `order` gives.
+            epoch: Counted from 0.
+            key: One of those that `order` gives.
             size: (height, width) that it must have; None allows any.
 
         Returns:
             image (H, W, 3) uint8 and mask (H, W) uint8, a fourth of int32 to copy.
 
         Raises:
-            DataError: if the source cannot give a valid sample, or it has another size.
+            DataError: If the source cannot give a valid sample, or it has another size.
         """
         image, mask = self._sample(epoch, key)
         if size is not None and image.shape[:2] != size:

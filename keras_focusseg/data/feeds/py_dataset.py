@@ -30,10 +30,10 @@ class PyDatasetFeed(keras.utils.PyDataset):
     `fit` asks for the length only once, so give that pass a `fit` of its own.
 
     Args:
-        plan: what to load.
-        prefetch: batches prepared ahead.
-        workers: how many samples are read at the same time.
-        processes: whether by processes.
+        plan: What to load.
+        prefetch: Batches prepared ahead.
+        workers: How many samples are read at the same time.
+        processes: Whether by processes.
 
     Example:
         ```python
@@ -112,10 +112,10 @@ class PyDatasetFeed(keras.utils.PyDataset):
         """Go on where `get_state` was called on a feed of the same arguments.
 
         Args:
-            state: what `get_state` returned.
+            state: What `get_state` returned.
 
         Raises:
-            ValueError: if it is no such state, or its batch lies beyond the epoch.
+            ValueError: If it is no such state, or its batch lies beyond the epoch.
         """
         epoch, batch = state.get("epoch"), state.get("batch")
         if not (

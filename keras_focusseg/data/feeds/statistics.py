@@ -39,10 +39,10 @@ def class_counts(
     your own reads its files is not part of the hash: after a change of it pass `cache=False`.
 
     Args:
-        source: which samples.
-        progress: called with (samples done, samples in all) after each sample; once, with all of
+        source: Which samples.
+        progress: Called with (samples done, samples in all) after each sample; once, with all of
             them done, if the counts were kept.
-        workers: threads that read; None takes the number of cores.
+        workers: Threads that read; None takes the number of cores.
         cache: False keeps nothing; a folder keeps the counts there; True in the folder that the
             environment variable `FOCUSSEG_HOME` names, or else in `~/.cache/keras_focusseg`. A
             folder that cannot be written to is left alone, a broken file in it written anew.
@@ -51,7 +51,7 @@ def class_counts(
         (N, C + 1) int64: row i is sample i, column k class k, the last column what is ignored.
 
     Raises:
-        DataError: if a mask cannot be read or holds an id that is no class.
+        DataError: If a mask cannot be read or holds an id that is no class.
 
     Example:
         ```python

@@ -41,17 +41,17 @@ class Records(Source):
     exchanged files are an error when they are read.
 
     Args:
-        root: folder of the prepared dataset, or one around it; or the URL of the folder on remote
+        root: Folder of the prepared dataset, or one around it; or the URL of the folder on remote
             storage, such as "gs://bucket/camvid_records/1.0.0", which is copied once, see `remote`.
-        split: name of a split as the source called it, such as "val", or as TensorFlow Datasets
+        split: Name of a split as the source called it, such as "val", or as TensorFlow Datasets
             does, "validation"; several are joined as in "train+val".
-        verify: compare all files with `SHA256SUMS`.
-        strict: has no effect: records hold pairs alone.
+        verify: Compare all files with `SHA256SUMS`.
+        strict: Has no effect: records hold pairs alone.
 
     Raises:
-        DataError: if no prepared dataset lies there, it lies there twice, a file is missing or
+        DataError: If no prepared dataset lies there, it lies there twice, a file is missing or
             has another size, or there is no such split.
-        ImportError: if the extra `tfds` is not installed.
+        ImportError: If the extra `tfds` is not installed.
 
     Example:
         ```python

@@ -30,13 +30,13 @@ class ADE20K(Benchmark):
     become RGB.
 
     Args:
-        root: folder that the archive was unpacked into.
+        root: Folder that the archive was unpacked into.
         split: "train", "val" or "train+val". The labels of "test" are not public.
-        strict: whether an image or mask without partner is an error, or left out and listed in
+        strict: Whether an image or mask without partner is an error, or left out and listed in
             `unpaired`.
 
     Raises:
-        DataError: if a folder is missing, an image or mask has no partner, the split is "test" or
+        DataError: If a folder is missing, an image or mask has no partner, the split is "test" or
             unknown, or this is the full ADE20K, whose masks are other ones.
 
     Example:

@@ -20,7 +20,7 @@ class Sample(NamedTuple):
     Attributes:
         image: (H, W, 3) uint8, RGB.
         mask: (H, W) uint8, train ids 0..C-1 and 255 where ignored.
-        name: what to call the sample, unique within its source; file stem where there is one.
+        name: What to call the sample, unique within its source; file stem where there is one.
     """
 
     image: np.ndarray
@@ -35,13 +35,13 @@ class Source(abc.ABC):
     may be called from several threads at once, and gives the same sample for the same index.
 
     Attributes:
-        name: name of the dataset, e.g. "camvid".
-        split: which part of it, e.g. "train".
-        label_space: classes, colours and ids.
-        note: what has to be said beside every score on this source; empty where nothing has.
-        layout: what was found on disk, in a few words; empty where there is no disk.
-        unpaired: files that have no partner and were left out, as `strict=False` allows.
-        faults: what is wrong with what else was left out, as `strict=False` allows.
+        name: Name of the dataset, e.g. "camvid".
+        split: Which part of it, e.g. "train".
+        label_space: Classes, colours and ids.
+        note: What has to be said beside every score on this source; empty where nothing has.
+        layout: What was found on disk, in a few words; empty where there is no disk.
+        unpaired: Files that have no partner and were left out, as `strict=False` allows.
+        faults: What is wrong with what else was left out, as `strict=False` allows.
 
     Example:
         ```python
@@ -79,7 +79,7 @@ class Source(abc.ABC):
             The sample.
 
         Raises:
-            DataError: if what lies there is not a valid sample.
+            DataError: If what lies there is not a valid sample.
         """
 
     def load_mask(self, index: int) -> np.ndarray:

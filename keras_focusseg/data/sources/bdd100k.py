@@ -19,13 +19,13 @@ class BDD100K(Benchmark):
     and 255 where ignored. The official splits have 7000 (train) and 1000 (val) images of 720x1280.
 
     Args:
-        root: folder that the archives were unpacked into.
+        root: Folder that the archives were unpacked into.
         split: "train", "val" or "train+val". The labels of "test" are not public.
-        strict: whether an image or mask without partner is an error, or left out and listed in
+        strict: Whether an image or mask without partner is an error, or left out and listed in
             `unpaired`.
 
     Raises:
-        DataError: if a folder is missing, an image or mask has no partner, or the split is
+        DataError: If a folder is missing, an image or mask has no partner, or the split is
             "test" or unknown.
 
     Example:

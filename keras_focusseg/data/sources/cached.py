@@ -16,7 +16,7 @@ class Cached(Source):
     frames at 480x360, 24 GB for Cityscapes' 2975 at 2048x1024. Several feeds may share one.
 
     Args:
-        source: where the samples come from.
+        source: Where the samples come from.
 
     Example:
         ```python

@@ -158,17 +158,17 @@ class CamVid(_CamVid):
     in the 11 classes that SegNet made of CamVid's 32.
 
     Args:
-        root: folder that holds the lists, or one or two above.
+        root: Folder that holds the lists, or one or two above.
         split: "train", "val" or "test", or several joined by "+", as in "train+val"; CVAT calls
             its only one "default".
-        sequences: keep only frames of these sequences, e.g. ("0001TP",); None keeps all.
-        exclude_sequences: leave out frames of these sequences. Neighbouring frames are nearly
+        sequences: Keep only frames of these sequences, e.g. ("0001TP",); None keeps all.
+        exclude_sequences: Leave out frames of these sequences. Neighbouring frames are nearly
             equal, so holding out a whole sequence is the honest check for choices.
-        strict: whether a file that is not listed, or listed and missing, is an error, or left out
+        strict: Whether a file that is not listed, or listed and missing, is an error, or left out
             and listed in `unpaired`.
 
     Raises:
-        DataError: if a folder, list or file is missing, a file is not listed, or no frame stays.
+        DataError: If a folder, list or file is missing, a file is not listed, or no frame stays.
 
     Example:
         ```python
@@ -218,19 +218,19 @@ class CamVid720(_LabelImages):
     split**; `note` says so.
 
     Args:
-        root: folder that the dataset lies in.
-        split: one name, or several of the same family joined by "+", as in "train+val".
-        grouping: which of the 32 classes become which of the 11, see `label_spaces.grouping`:
+        root: Folder that the dataset lies in.
+        split: One name, or several of the same family joined by "+", as in "train+val".
+        grouping: Which of the 32 classes become which of the 11, see `label_spaces.grouping`:
             "mathworks" (SERNet-Former's), "segnet" or "exact_colour"; None keeps 31 classes.
-        sequences: see `CamVid`, as `exclude_sequences` and `strict`.
-        exclude_sequences: leave out frames of these sequences.
-        max_stray: up to so many pixels of a label image may have a colour that no class has;
+        sequences: See `CamVid`, as `exclude_sequences` and `strict`.
+        exclude_sequences: Leave out frames of these sequences.
+        max_stray: Up to so many pixels of a label image may have a colour that no class has;
             they are ignored, more are an error. Frame Seq05VD_f02610 is known to have 175 of
             them, which are always ignored.
-        strict: whether a file without partner is an error.
+        strict: Whether a file without partner is an error.
 
     Raises:
-        DataError: if a folder or a frame of the split is missing, an image or label image has no
+        DataError: If a folder or a frame of the split is missing, an image or label image has no
             partner, a frame is none of CamVid's, or no frame stays.
 
     Example:
@@ -275,18 +275,18 @@ class CamVidCopy(_LabelImages):
     701 frames, so `official_split=True` gives the official ones.
 
     Args:
-        root: folder that the copy lies in.
+        root: Folder that the copy lies in.
         split: "train", "val", "test", or several joined by "+"; "all" for fastai's small copy,
             which has no list.
-        grouping: see `CamVid720`, as all below but the next.
-        official_split: split by the frames of the official lists, wherever they lie in the copy.
-        sequences: keep only frames of these sequences.
-        exclude_sequences: leave out frames of these sequences.
-        max_stray: up to so many pixels of a label image may have a colour that no class has.
-        strict: whether a file without partner is an error.
+        grouping: See `CamVid720`, as all below but the next.
+        official_split: Split by the frames of the official lists, wherever they lie in the copy.
+        sequences: Keep only frames of these sequences.
+        exclude_sequences: Leave out frames of these sequences.
+        max_stray: Up to so many pixels of a label image may have a colour that no class has.
+        strict: Whether a file without partner is an error.
 
     Raises:
-        DataError: if there is no such copy, a file of the split is missing or has no partner, or
+        DataError: If there is no such copy, a file of the split is missing or has no partner, or
             the copy's table of classes is not CamVid's.
 
     Example:
@@ -325,16 +325,16 @@ def open_camvid(root: str | Path, split: str = "train", **options: Any) -> Sourc
     copies lie there, the first in this order counts.
 
     Args:
-        root: folder that the copy lies in.
-        split: see the class.
-        **options: further arguments of the class, such as `sequences`, `grouping`,
+        root: Folder that the copy lies in.
+        split: See the class.
+        **options: Further arguments of the class, such as `sequences`, `grouping`,
             `official_split` and `strict`.
 
     Returns:
         The source; its `layout` says what was found.
 
     Raises:
-        DataError: if no copy lies there, it is damaged, or it has no such option.
+        DataError: If no copy lies there, it is damaged, or it has no such option.
 
     Example:
         ```python

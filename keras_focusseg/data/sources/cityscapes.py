@@ -35,16 +35,16 @@ class Cityscapes(Benchmark):
     without city folders are read too. The official splits have 2975 (train) and 500 (val) images.
 
     Args:
-        root: folder that the archives were unpacked into.
+        root: Folder that the archives were unpacked into.
         split: "train", "val" or "train+val"; with coarse annotations "train_extra" as well. The
             labels of "test" are not public.
         annotations: "gtFine", or "gtCoarse" for the coarse ones.
-        labels: which files: "labelIds", "labelTrainIds" or, by default, the first that is there.
-        strict: whether an image or mask without partner is an error, or left out and listed in
+        labels: Which files: "labelIds", "labelTrainIds" or, by default, the first that is there.
+        strict: Whether an image or mask without partner is an error, or left out and listed in
             `unpaired`.
 
     Raises:
-        DataError: if a folder is missing, an image or mask has no partner, or the split is
+        DataError: If a folder is missing, an image or mask has no partner, or the split is
             "test" or unknown.
 
     Example:

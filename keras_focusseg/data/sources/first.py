@@ -11,8 +11,8 @@ class First(Source):
     """The first samples of a source, for a trial.
 
     Args:
-        source: where the samples come from.
-        count: how many, at most; 1 or more.
+        source: Where the samples come from.
+        count: How many, at most; 1 or more.
 
     Example:
         ```python

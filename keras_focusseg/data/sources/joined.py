@@ -20,10 +20,10 @@ class Joined(Source):
     Where two have a sample of the same name, the names get the split before them.
 
     Args:
-        sources: what is joined, at least one.
+        sources: What is joined, at least one.
 
     Raises:
-        DataError: if the sources have different classes.
+        DataError: If the sources have different classes.
 
     Example:
         ```python

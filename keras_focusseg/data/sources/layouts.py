@@ -19,14 +19,14 @@ class Layout:
     """What lies where below a dataset's own folder; `{}` stands for the folder of a split.
 
     Attributes:
-        masks: folder of masks, which marks the dataset.
-        images: folders of images. The first lies beside the masks; if it does not, the first that
+        masks: Folder of masks, which marks the dataset.
+        images: Folders of images. The first lies beside the masks; if it does not, the first that
             is anywhere in the root counts, as archives of images unpack into folders of their own.
-        splits: the labelled splits, and what their folders are called.
-        image_ending: what the names of images end in, beside what they share with their masks.
-        mask_endings: what the names of masks end in; the first that occurs counts for all.
-        start: what the names of a split begin with, where the splits share one folder.
-        deep: whether files may lie in folders of these folders, such as one a city.
+        splits: The labelled splits, and what their folders are called.
+        image_ending: What the names of images end in, beside what they share with their masks.
+        mask_endings: What the names of masks end in; the first that occurs counts for all.
+        start: What the names of a split begin with, where the splits share one folder.
+        deep: Whether files may lie in folders of these folders, such as one a city.
     """
 
     masks: str
@@ -83,12 +83,12 @@ class Benchmark(PairSource):
     A subclass sets the attributes, and `name` as every source does.
 
     Attributes:
-        title: what it is called in errors.
-        layouts: the layouts that its archives and mirrors have.
-        get: where to get it, as sentences.
-        lone: what to do about a file without partner, if that is more than `get`.
-        how: what the masks hold, in parentheses, for `Source.layout`.
-        unlabelled: what is known of the labels of split "test".
+        title: What it is called in errors.
+        layouts: The layouts that its archives and mirrors have.
+        get: Where to get it, as sentences.
+        lone: What to do about a file without partner, if that is more than `get`.
+        how: What the masks hold, in parentheses, for `Source.layout`.
+        unlabelled: What is known of the labels of split "test".
     """
 
     title: str

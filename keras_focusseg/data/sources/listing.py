@@ -140,7 +140,7 @@ class Names:
     It remembers the folders that it has listed.
 
     Args:
-        root: resolved folder that nothing may be read outside of.
+        root: Resolved folder that nothing may be read outside of.
     """
 
     def __init__(self, root: Path) -> None:
@@ -152,7 +152,7 @@ class Names:
         """The file of that name, or of that path, below a folder; None if there is none.
 
         Raises:
-            DataError: if it is a link out of the root, or a folder cannot be read.
+            DataError: If it is a link out of the root, or a folder cannot be read.
         """
         path, parts = folder, PurePosixPath(composed(str(name))).parts
         for number, part in enumerate(parts, 1):

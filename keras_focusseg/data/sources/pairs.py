@@ -27,8 +27,8 @@ class PairSource(Source):
     A subclass sets `pairs` and `encoding` besides what every source has.
 
     Attributes:
-        pairs: name, image and mask of each sample.
-        encoding: what the ids in the masks mean (a label space), or their colours (a grouping).
+        pairs: Name, image and mask of each sample.
+        encoding: What the ids in the masks mean (a label space), or their colours (a grouping).
     """
 
     pairs: list[Pair]
@@ -70,16 +70,16 @@ def read_pair(
     """Read an image and its mask, and hold them against each other and what the mask may hold.
 
     Args:
-        image_path: picture, see `read_image`.
-        mask_path: ids, see `read_mask`, or colours, see `read_color_mask`.
-        encoding: what the ids on disk mean (a label space), or the colours (a grouping).
-        max_stray: see `read_labels`.
+        image_path: Picture, see `read_image`.
+        mask_path: Ids, see `read_mask`, or colours, see `read_color_mask`.
+        encoding: What the ids on disk mean (a label space), or the colours (a grouping).
+        max_stray: See `read_labels`.
 
     Returns:
         image (H, W, 3) uint8 and mask (H, W) uint8 of train ids, 255 where ignored.
 
     Raises:
-        DataError: if either cannot be read, if the sizes differ, or if an id or colour is
+        DataError: If either cannot be read, if the sizes differ, or if an id or colour is
             unknown.
     """
     image = readers.read_image(image_path)

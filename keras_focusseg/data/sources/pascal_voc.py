@@ -67,17 +67,17 @@ class PascalVOC(PairSource):
     class file get VOC's names, and `note` says so.
 
     Args:
-        root: folder that the dataset lies in.
-        split: name of a list there, or several joined by "+". The official ones are "train" (1464
+        root: Folder that the dataset lies in.
+        split: Name of a list there, or several joined by "+". The official ones are "train" (1464
             images) and "val" (1449); CVAT calls its list "default".
-        masks: folder of masks, such as "SegmentationClassAug" for the masks of the Semantic
+        masks: Folder of masks, such as "SegmentationClassAug" for the masks of the Semantic
             Boundaries Dataset; None takes `SegmentationClass`, or what else is there.
-        label_space: classes, if they are neither VOC's nor in a table there; masks hold its ids.
-        strict: whether a name without image or mask is an error, or left out, its other file
+        label_space: Classes, if they are neither VOC's nor in a table there; masks hold its ids.
+        strict: Whether a name without image or mask is an error, or left out, its other file
             listed in `unpaired`.
 
     Raises:
-        DataError: if a folder, list or file is missing, or the table of classes is none.
+        DataError: If a folder, list or file is missing, or the table of classes is none.
 
     Example:
         ```python

@@ -28,13 +28,13 @@ class SyntheticStreets(Source):
     A scene of 360x480 takes about 0.1 s on one core; cache them for training.
 
     Args:
-        count: number of scenes.
+        count: Number of scenes.
         size: (H, W) in pixels, each at least 64.
-        seed: non-negative integer; another seed is another city.
+        seed: Non-negative integer; another seed is another city.
         split: "train", "val" or "test".
 
     Raises:
-        DataError: for an unknown split, a negative seed or count, or a size below 64.
+        DataError: For an unknown split, a negative seed or count, or a size below 64.
 
     Example:
         >>> streets = SyntheticStreets(count=10, size=(120, 160))
@@ -82,7 +82,7 @@ class SyntheticStreets(Source):
         """Renders scene `index` (0..count-1).
 
         Raises:
-            IndexError: if there is no such scene.
+            IndexError: If there is no such scene.
         """
         if not 0 <= index < self.count:
             raise IndexError(

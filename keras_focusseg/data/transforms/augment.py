@@ -31,19 +31,19 @@ def Augment(
     Args:
         crop_size: (height, width) of the result; None keeps the size of the input, scaled to
             `base_size` if that is given.
-        scale: smallest and largest magnification, drawn uniformly.
-        aspect: largest stretch of width against height; the ratio is drawn log-uniformly from
+        scale: Smallest and largest magnification, drawn uniformly.
+        aspect: Largest stretch of width against height; the ratio is drawn log-uniformly from
             1/aspect..aspect. 1 keeps the shape of things.
-        flip: probability of a left-right flip.
-        translate: largest shift beyond the random crop position, as a share of the source's
+        flip: Probability of a left-right flip.
+        translate: Largest shift beyond the random crop position, as a share of the source's
             height and width, so that the content may leave the view.
-        rotate: largest rotation in degrees, to either side, about the middle of the crop.
-        brightness: b draws a factor from 1-b..1+b, on all values.
-        contrast: c draws a factor from 1-c..1+c, on the distance from the mean luma.
-        saturation: s draws a factor from 1-s..1+s, on the distance from grey.
-        hue: h draws a shift from -h..h turns of the colour circle, h <= 0.5.
-        blur: largest standard deviation of a Gaussian blur in pixels, drawn from 0..blur.
-        max_class_share: if one class would fill more than this share of the labelled pixels,
+        rotate: Largest rotation in degrees, to either side, about the middle of the crop.
+        brightness: B draws a factor from 1-b..1+b, on all values.
+        contrast: C draws a factor from 1-c..1+c, on the distance from the mean luma.
+        saturation: S draws a factor from 1-s..1+s, on the distance from grey.
+        hue: H draws a shift from -h..h turns of the colour circle, h <= 0.5.
+        blur: Largest standard deviation of a Gaussian blur in pixels, drawn from 0..blur.
+        max_class_share: If one class would fill more than this share of the labelled pixels,
             another crop position is drawn, up to 10 times; None takes the first position.
         fill: RGB of the image where the map leaves the source (the mask gets 255). The default
             is the ImageNet mean, which normalisation turns to about zero.
@@ -51,14 +51,14 @@ def Augment(
             shape kept, until one of its sides has that length and neither is longer; `scale` then
             counts from there. Images of many sizes are trained so, ADE20K's with (512, 2048).
             None: `scale` counts from the image's own size.
-        shift_pixels: like `translate`, but in whole pixels of the result, so that at scale 1
+        shift_pixels: Like `translate`, but in whole pixels of the result, so that at scale 1
             pixels are copied and not blended. Both add up.
 
     Returns:
         The policy; its `steps` say what it does, and it is fastest where nothing is rotated.
 
     Raises:
-        ValueError: if a value is outside its range; the message names the step.
+        ValueError: If a value is outside its range; the message names the step.
 
     Example:
         ```python

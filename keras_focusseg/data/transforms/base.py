@@ -52,9 +52,9 @@ class Augmentation(abc.ABC):
         Args:
             image: (H, W, 3) uint8.
             mask: (H, W) uint8 train ids.
-            rng: where the randomness comes from; the same state gives the same result.
-            target: class that crops are put around, if the mask has it.
-            partner: from the number of a mixing step to image and mask of a second sample, and the
+            rng: Where the randomness comes from; the same state gives the same result.
+            target: Class that crops are put around, if the mask has it.
+            partner: From the number of a mixing step to image and mask of a second sample, and the
                 generator of its steps; `batches` hands it over. The second sample goes through
                 the steps before that one, mixing steps left out.
 
@@ -63,7 +63,7 @@ class Augmentation(abc.ABC):
             changes: do not write to them.
 
         Raises:
-            ValueError: if the arrays are not of these types and shapes; if a step mixes and there
+            ValueError: If the arrays are not of these types and shapes; if a step mixes and there
                 is no partner, or it has another size.
         """
 
@@ -96,7 +96,7 @@ class Configured(Augmentation):
         """The step that `to_config` described.
 
         Raises:
-            ValueError: if an argument is unknown, missing or out of range; names the step.
+            ValueError: If an argument is unknown, missing or out of range; names the step.
         """
         given = {name: value for name, value in config.items() if name != "step"}
         fields = dataclasses.fields(cls)  # type: ignore[arg-type]
@@ -124,8 +124,8 @@ class Step(Configured):
         """Draw what to do, and note it.
 
         Args:
-            canvas: what to change.
-            rng: where all randomness has to come from.
+            canvas: What to change.
+            rng: Where all randomness has to come from.
         """
 
 
@@ -143,9 +143,9 @@ class Mixing(Configured):
         """Bring one sample into another.
 
         Args:
-            rng: where all randomness has to come from.
-            pair: image and mask, not to be written to.
-            other: another image and mask of the same size, not to be written to.
+            rng: Where all randomness has to come from.
+            pair: Image and mask, not to be written to.
+            other: Another image and mask of the same size, not to be written to.
 
         Returns:
             New image and mask.
@@ -157,7 +157,7 @@ class Function(Step):
     """A function of your own as a step; what was noted before it is carried out first.
 
     Args:
-        function: from (image, mask, rng) to image and mask, which it does not write to. If its
+        function: From (image, mask, rng) to image and mask, which it does not write to. If its
             results have a size of their own, it says so in an attribute `crop_size`.
     """
 

@@ -27,11 +27,11 @@ class Canvas:
         image: (H, W, 3) uint8.
         mask: (H, W) uint8.
         fill: RGB where the image shows nothing of the source (the mask gets 255).
-        target: class that crops have to show, if the mask has it; None for any.
+        target: Class that crops have to show, if the mask has it; None for any.
 
     Attributes:
-        target: as given.
-        fill: as given.
+        target: As given.
+        fill: As given.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class Canvas:
         """Note a change of colour.
 
         Args:
-            change: from an RGB `PIL.Image` to another of the same size.
+            change: From an RGB `PIL.Image` to another of the same size.
         """
         self._edits.append(change)
 
@@ -94,9 +94,9 @@ class Canvas:
         """Note a change of geometry that no class fills too much of.
 
         Args:
-            draw: gives a matrix as `move` takes it, another one with each call.
+            draw: Gives a matrix as `move` takes it, another one with each call.
             size: (height, width) of the result.
-            max_class_share: largest share of one class in the labelled pixels. After 10 more
+            max_class_share: Largest share of one class in the labelled pixels. After 10 more
                 tries the last one is taken as it is. None takes the first.
         """
         before = self._view

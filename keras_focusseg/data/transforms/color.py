@@ -26,14 +26,14 @@ class ColorJitter(Step):
     """Brightness, contrast, saturation and hue, as one linear map of the colours.
 
     Args:
-        brightness: b draws a factor from 1-b..1+b, on all values.
-        contrast: c draws a factor from 1-c..1+c, on the distance from the mean luma.
-        saturation: s draws a factor from 1-s..1+s, on the distance from grey.
-        hue: h draws a shift from -h..h turns of the colour circle, h <= 0.5.
-        probability: how often.
+        brightness: B draws a factor from 1-b..1+b, on all values.
+        contrast: C draws a factor from 1-c..1+c, on the distance from the mean luma.
+        saturation: S draws a factor from 1-s..1+s, on the distance from grey.
+        hue: H draws a shift from -h..h turns of the colour circle, h <= 0.5.
+        probability: How often.
 
     Raises:
-        ValueError: if a value is outside its range.
+        ValueError: If a value is outside its range.
 
     Example:
         ```python
@@ -67,10 +67,10 @@ class Grayscale(Step):
     """Take the colours away.
 
     Args:
-        probability: how often.
+        probability: How often.
 
     Raises:
-        ValueError: if the value is outside its range.
+        ValueError: If the value is outside its range.
 
     Example:
         ```python
@@ -97,12 +97,12 @@ class Blur(Step):
     """A Gaussian blur, as of a camera out of focus.
 
     Args:
-        sigma: largest standard deviation, drawn from 0..sigma; in pixels of the result where
+        sigma: Largest standard deviation, drawn from 0..sigma; in pixels of the result where
             the content was shrunk, else in pixels of the source.
-        probability: how often.
+        probability: How often.
 
     Raises:
-        ValueError: if a value is outside its range.
+        ValueError: If a value is outside its range.
 
     Example:
         ```python
@@ -151,11 +151,11 @@ def recolor(
 
     Args:
         image: RGB.
-        brightness: factor on the values.
-        contrast: factor on the distance from the mean luma.
-        saturation: factor on the distance from grey.
-        hue: shift in turns.
-        mean: mean luma of the image; matters only if `contrast` is not 1.
+        brightness: Factor on the values.
+        contrast: Factor on the distance from the mean luma.
+        saturation: Factor on the distance from grey.
+        hue: Shift in turns.
+        mean: Mean luma of the image; matters only if `contrast` is not 1.
 
     Returns:
         RGB, the values clipped to 0..255.

@@ -64,14 +64,14 @@ class Compose(Augmentation):
     into view from outside the picture is ignored: 255 in the mask, `fill` in the image.
 
     Args:
-        steps: steps of this module, or any function from (image, mask, rng) to image and mask;
+        steps: Steps of this module, or any function from (image, mask, rng) to image and mask;
             what was noted before such a function is carried out first. Another `Compose` counts
             as its steps. `steps` holds such a function as a `Function`.
         fill: RGB of new area. The default is the ImageNet mean, which normalisation turns to
             about zero.
 
     Raises:
-        ValueError: if something is neither a step nor a function, or the fill is no colour.
+        ValueError: If something is neither a step nor a function, or the fill is no colour.
 
     Example:
         ```python
@@ -139,7 +139,7 @@ class Compose(Augmentation):
         """The policy as plain values that `json` can write, for `augmentation`.
 
         Raises:
-            ValueError: if a step is a function, or a class that is not part of this module.
+            ValueError: If a step is a function, or a class that is not part of this module.
         """
         for step in self.steps:
             if type(step) is not STEPS.get(type(step).__name__):
@@ -162,7 +162,7 @@ def augmentation(config: Mapping[str, Any]) -> Compose:
         The policy.
 
     Raises:
-        ValueError: if it has another form, or if a step or an argument is unknown, missing or out
+        ValueError: If it has another form, or if a step or an argument is unknown, missing or out
             of range; names it.
 
     Example:

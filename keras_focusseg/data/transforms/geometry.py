@@ -33,16 +33,16 @@ class ScaleCrop(Step):
     Args:
         size: (height, width) of the window; None keeps the size of the image, scaled to
             `base_size` if that is given.
-        scale: smallest and largest factor, drawn uniformly.
-        max_class_share: if one class would fill more than this share of the labelled pixels,
+        scale: Smallest and largest factor, drawn uniformly.
+        max_class_share: If one class would fill more than this share of the labelled pixels,
             another position is drawn, up to 10 times; None takes the first.
         base_size: (shorter, longer) side in pixels, within which the image is brought first, its
             shape kept; `scale` counts from there. None: from the image's own size.
-        aspect: largest stretch of width against height, drawn log-uniformly from
+        aspect: Largest stretch of width against height, drawn log-uniformly from
             1/aspect..aspect; 1 keeps the shape of things.
 
     Raises:
-        ValueError: if a value is outside its range.
+        ValueError: If a value is outside its range.
 
     Example:
         ```python
@@ -117,16 +117,16 @@ class ClassUniformCrop(ScaleCrop):
     that asks for a class, it is the one that is taken.
 
     Args:
-        size: see `ScaleCrop`.
-        scale: see `ScaleCrop`.
-        max_class_share: see `ScaleCrop`; another position is around another pixel of the class.
-        base_size: see `ScaleCrop`.
-        aspect: see `ScaleCrop`.
-        jitter: how far from the middle of the window the pixel may lie, as a share of half its
+        size: See `ScaleCrop`.
+        scale: See `ScaleCrop`.
+        max_class_share: See `ScaleCrop`; another position is around another pixel of the class.
+        base_size: See `ScaleCrop`.
+        aspect: See `ScaleCrop`.
+        jitter: How far from the middle of the window the pixel may lie, as a share of half its
             height and width.
 
     Raises:
-        ValueError: if a value is outside its range.
+        ValueError: If a value is outside its range.
 
     Example:
         ```python
@@ -163,11 +163,11 @@ class Flip(Step):
     """Left and right change places, or top and bottom.
 
     Args:
-        probability: how often.
-        vertical: top and bottom, for pictures from above.
+        probability: How often.
+        vertical: Top and bottom, for pictures from above.
 
     Raises:
-        ValueError: if a value is outside its range.
+        ValueError: If a value is outside its range.
 
     Example:
         ```python
@@ -197,11 +197,11 @@ class Rotate(Step):
     """Turn about the middle.
 
     Args:
-        degrees: largest angle to either side, 0..180, drawn uniformly.
-        probability: how often.
+        degrees: Largest angle to either side, 0..180, drawn uniformly.
+        probability: How often.
 
     Raises:
-        ValueError: if a value is outside its range.
+        ValueError: If a value is outside its range.
 
     Example:
         ```python
@@ -230,11 +230,11 @@ class Shear(Step):
     """Slant along the rows and along the columns, about the middle.
 
     Args:
-        degrees: largest angle to either side, 0..60, drawn for each axis.
-        probability: how often.
+        degrees: Largest angle to either side, 0..60, drawn for each axis.
+        probability: How often.
 
     Raises:
-        ValueError: if a value is outside its range.
+        ValueError: If a value is outside its range.
 
     Example:
         ```python
@@ -264,13 +264,13 @@ class Translate(Step):
     """Shift by whole pixels, so that pixels are copied.
 
     Args:
-        share: largest shift as a share of height and width, 0..1.
-        probability: how often.
-        pixels: largest shift in pixels of what is there so far: after a `ScaleCrop`, of the
+        share: Largest shift as a share of height and width, 0..1.
+        probability: How often.
+        pixels: Largest shift in pixels of what is there so far: after a `ScaleCrop`, of the
             result. Both shifts add up.
 
     Raises:
-        ValueError: if a value is outside its range.
+        ValueError: If a value is outside its range.
 
     Example:
         ```python

@@ -40,11 +40,11 @@ class KerasAugment(Step):
     needs TensorFlow: `pip install 'keras-focusseg[cv]'`.
 
     Args:
-        layers: one layer, or several that are applied one after the other.
+        layers: One layer, or several that are applied one after the other.
 
     Raises:
-        TypeError: if something else than layers is given.
-        ValueError: if a layer fails on a picture with a mask, damages or loses one of them, moves
+        TypeError: If something else than layers is given.
+        ValueError: If a layer fails on a picture with a mask, damages or loses one of them, moves
             them apart, or cannot be repeated; the message says what happened. Also when it is
             called: if ids come out that the mask did not have.
 

@@ -31,14 +31,14 @@ def prove(run: Run, name: str) -> tuple[int, int] | None:
     """Hold a layer to what an augmentation has to keep.
 
     Args:
-        run: the layer; raises ValueError if an id comes out that was not in the mask.
-        name: what to call it in errors.
+        run: The layer; raises ValueError if an id comes out that was not in the mask.
+        name: What to call it in errors.
 
     Returns:
         (height, width) of every result, or None where it follows the image.
 
     Raises:
-        ValueError: if the mask gets ids that were not there, is lost, or no longer fits the image;
+        ValueError: If the mask gets ids that were not there, is lost, or no longer fits the image;
             if the image is lost; if nothing changes; if the same seed gives two results.
     """
     size = _SIZE

@@ -25,12 +25,12 @@ class CutMix(Mixing):
     shape, French et al. (BMVC 2020, arXiv 1906.01916).
 
     Args:
-        probability: how often.
-        share: smallest and largest area of the rectangle as a share of the image, drawn
+        probability: How often.
+        share: Smallest and largest area of the rectangle as a share of the image, drawn
             uniformly. Its height is drawn log-uniformly from that share to 1.
 
     Raises:
-        ValueError: if a value is outside its range.
+        ValueError: If a value is outside its range.
 
     Example:
         ```python
@@ -83,10 +83,10 @@ class ClassMix(Mixing):
     Ignored pixels stay behind.
 
     Args:
-        probability: how often.
+        probability: How often.
 
     Raises:
-        ValueError: if the value is outside its range.
+        ValueError: If the value is outside its range.
 
     Example:
         ```python

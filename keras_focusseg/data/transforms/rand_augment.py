@@ -83,14 +83,14 @@ class RandAugment(Step):
     one is drawn.
 
     Args:
-        num_ops: how many operations, drawn with replacement.
-        magnitude: their strength, 0..10.
-        ops: names of the operations to draw from: "identity", "autocontrast", "equalize",
+        num_ops: How many operations, drawn with replacement.
+        magnitude: Their strength, 0..10.
+        ops: Names of the operations to draw from: "identity", "autocontrast", "equalize",
             "rotate", "solarize", "color", "posterize", "contrast", "brightness", "sharpness",
             "shear_x", "shear_y", "translate_x", "translate_y". All by default.
 
     Raises:
-        ValueError: if a value is outside its range, or an operation unknown.
+        ValueError: If a value is outside its range, or an operation unknown.
 
     Example:
         ```python

@@ -227,12 +227,12 @@ class _Axis:
     """One axis of a straight view.
 
     Attributes:
-        shown: pixels of the result that show the source.
-        low: where that part begins in the source.
-        high: where it ends.
-        is_mirrored: whether it is shown backwards.
-        margin: how many pixels around it a read may touch; 0 where pixels are copied.
-        length: of the source.
+        shown: Pixels of the result that show the source.
+        low: Where that part begins in the source.
+        high: Where it ends.
+        is_mirrored: Whether it is shown backwards.
+        margin: How many pixels around it a read may touch; 0 where pixels are copied.
+        length: Of the source.
     """
 
     shown: slice

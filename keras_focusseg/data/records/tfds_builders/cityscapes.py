@@ -34,7 +34,7 @@ class TFDSCityscapes(Source):
         split: "train", "val" or "train+val"; the labels of "test" are dummies.
 
     Raises:
-        DataError: if it was not prepared there, or in another format.
+        DataError: If it was not prepared there, or in another format.
 
     Example:
         ```python

@@ -18,7 +18,7 @@ def image_and_mask(example: Mapping[str, Any]) -> tuple[Any, Any]:
     `gtFine_labelIds`: they become the 19 train ids.
 
     Args:
-        example: what TensorFlow Datasets gives: tensors of TensorFlow, or NumPy arrays where it
+        example: What TensorFlow Datasets gives: tensors of TensorFlow, or NumPy arrays where it
             reads `array_record`, for which TensorFlow is not needed.
 
     Returns:
@@ -26,7 +26,7 @@ def image_and_mask(example: Mapping[str, Any]) -> tuple[Any, Any]:
         as what came in.
 
     Raises:
-        ValueError: if the example has neither kind of mask.
+        ValueError: If the example has neither kind of mask.
 
     Example:
         ```python

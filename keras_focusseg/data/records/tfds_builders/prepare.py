@@ -28,11 +28,11 @@ class Prepared:
     """What `prepare` has written.
 
     Attributes:
-        folder: where it lies.
+        folder: Where it lies.
         file_format: "array_record" or "tfrecord".
-        counts: number of samples of each split, by its name in the source.
-        shards: number of record files of each split.
-        sizes: bytes of the record files of each split.
+        counts: Number of samples of each split, by its name in the source.
+        shards: Number of record files of each split.
+        sizes: Bytes of the record files of each split.
     """
 
     folder: Path
@@ -74,23 +74,23 @@ def prepare(
     that could be taken for a dataset, and one with `overwrite` leaves the old one until then.
 
     Args:
-        sources: one a split, all of the same dataset and label space.
-        out: folder to write below.
+        sources: One a split, all of the same dataset and label space.
+        out: Folder to write below.
         file_format: "array_record", which `data.Records` reads by index and without TensorFlow, or
             "tfrecord".
-        shards: files a split; None lets TensorFlow Datasets choose by size.
-        name: of the dataset; None takes `SOURCE_records`.
-        overwrite: replace what was written there before.
-        progress: called with (samples done, samples in all) after each sample.
-        workers: threads that read; None takes the number of cores.
+        shards: Files a split; None lets TensorFlow Datasets choose by size.
+        name: Of the dataset; None takes `SOURCE_records`.
+        overwrite: Replace what was written there before.
+        progress: Called with (samples done, samples in all) after each sample.
+        workers: Threads that read; None takes the number of cores.
 
     Returns:
         Where it lies and how large it is.
 
     Raises:
-        DataError: if something is there already, the sources do not go together, or one finds
+        DataError: If something is there already, the sources do not go together, or one finds
             something wrong.
-        ImportError: if more than TensorFlow Datasets sorts without TensorFlow is to be written,
+        ImportError: If more than TensorFlow Datasets sorts without TensorFlow is to be written,
             and that is not installed.
 
     Example:

@@ -101,13 +101,13 @@ class SourceBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  #
         """The examples of each split, by its name in TensorFlow Datasets.
 
         Args:
-            sources: by split.
+            sources: By split.
 
         Returns:
             A generator a split.
 
         Raises:
-            DataError: if there are none, or they do not have the builder's label space.
+            DataError: If there are none, or they do not have the builder's label space.
         """
         _check_sources(sources, self.label_space())
         done, total = [0], sum(len(source) for source in sources.values())
@@ -156,11 +156,11 @@ class SourceBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  #
         """Write the records, if they are not there; see `tfds.core.DatasetBuilder`.
 
         Args:
-            **kwargs: those of TensorFlow Datasets, `download_config` and `file_format` among
+            **kwargs: Those of TensorFlow Datasets, `download_config` and `file_format` among
                 them. `download_config.manual_dir` is the root of the dataset.
 
         Raises:
-            DataError: if the source finds something wrong.
+            DataError: If the source finds something wrong.
         """
         config = kwargs.pop("download_config", None) or tfds.download.DownloadConfig()
         # Nobody hosts these, so there is no need to ask.

@@ -27,9 +27,9 @@ class MaskContent(NamedTuple):
 
     Attributes:
         kind: "ids" for one channel of numbers, "palette", or "colors" for RGB.
-        ids: pixels of each number; of each index for a palette; empty for colours.
-        colors: pixels of each colour; empty for ids.
-        palette: the colour of each index that occurs, for a palette.
+        ids: Pixels of each number; of each index for a palette; empty for colours.
+        colors: Pixels of each colour; empty for ids.
+        palette: The colour of each index that occurs, for a palette.
     """
 
     kind: Literal["ids", "palette", "colors"]
@@ -74,15 +74,15 @@ def discover_colors(
     """The colours that occur in masks, with their pixel counts.
 
     Args:
-        paths: coloured masks: RGB, or palette files, whose colours count.
-        progress: called with (done, total) after each file.
+        paths: Coloured masks: RGB, or palette files, whose colours count.
+        progress: Called with (done, total) after each file.
 
     Returns:
         Pixels of each colour, sorted by colour. `label_spaces.name_colors` names them, and
         `label_spaces.write_class_dict` writes them into a table for you to name.
 
     Raises:
-        DataError: if a file cannot be read or has no colours, or there are more than 255 colours,
+        DataError: If a file cannot be read or has no colours, or there are more than 255 colours,
             as blending and JPEG compression make them.
 
     Example:

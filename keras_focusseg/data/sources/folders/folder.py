@@ -61,26 +61,26 @@ class Folder(PairSource):
     `layout` says what was decided.
 
     Args:
-        images: folder of images.
-        masks: folder of masks; the same folder if the masks' names have an ending.
-        label_space: what the ids or colours in the masks mean, its name if it is a benchmark's, or
+        images: Folder of images.
+        masks: Folder of masks; the same folder if the masks' names have an ending.
+        label_space: What the ids or colours in the masks mean, its name if it is a benchmark's, or
             what `to_config` gave; for your own classes see `label_spaces.from_names`.
-        mask_suffix: what the masks' names have in addition, e.g. "_L" for `1_L.png`; None finds
+        mask_suffix: What the masks' names have in addition, e.g. "_L" for `1_L.png`; None finds
             it, if all have the same.
-        name: name of the dataset.
-        split: which part of it this is.
+        name: Name of the dataset.
+        split: Which part of it this is.
         encoding: "ids": numbers, or a palette's indices; "palette": indices, and only palette
             files; "colors": RGB, or a palette's colours; "auto": whichever fits.
-        ignored: rows of a class table that are no classes, by name.
-        table: the class table, if it lies elsewhere.
-        peers: folders of images and masks of the other splits, which are looked at as well if
+        ignored: Rows of a class table that are no classes, by name.
+        table: The class table, if it lies elsewhere.
+        peers: Folders of images and masks of the other splits, which are looked at as well if
             there is no table, so that all splits have the same classes.
-        strict: whether a file without partner is an error; else it is left out and listed in
+        strict: Whether a file without partner is an error; else it is left out and listed in
             `unpaired`.
-        progress: called with (done, total) while masks are looked at.
+        progress: Called with (done, total) while masks are looked at.
 
     Raises:
-        DataError: if a folder is missing, an image or mask has no partner, two files have the
+        DataError: If a folder is missing, an image or mask has no partner, two files have the
             same name but for the suffix, or it cannot be decided what the masks mean.
 
     Example:
@@ -157,22 +157,22 @@ def open_folder(
     names have an ending. "val" may be called `valid` or `validation` there.
 
     Args:
-        root: folder in which everything lies.
+        root: Folder in which everything lies.
         split: "train", "val", "test", the name of another folder that images and masks have in
             common, or "all" for images and masks as a whole.
-        images: name of the folder of images, if it is none of the usual.
-        masks: name of the folder of masks, if it is none of the usual.
-        label_space: see `Folder`.
-        table: a class table, relative to the root, or anywhere; else one is looked for below the
+        images: Name of the folder of images, if it is none of the usual.
+        masks: Name of the folder of masks, if it is none of the usual.
+        label_space: See `Folder`.
+        table: A class table, relative to the root, or anywhere; else one is looked for below the
             root.
-        **options: further arguments of `Folder`.
+        **options: Further arguments of `Folder`.
 
     Returns:
         The source. Without label space and table, the masks of all splits are looked at, so
         that all have the same classes.
 
     Raises:
-        DataError: if the root or the split is not there, or as `Folder`.
+        DataError: If the root or the split is not there, or as `Folder`.
 
     Example:
         ```python

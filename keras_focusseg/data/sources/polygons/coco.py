@@ -80,19 +80,19 @@ class COCO(Source):
     belong to nothing.
 
     Args:
-        root: folder in which everything lies.
+        root: Folder in which everything lies.
         split: "train", "val", "test" or what the file is named after; "all" if there is but one.
-        strict: whether an image whose file is missing, an annotation without outline and whatever
+        strict: Whether an image whose file is missing, an annotation without outline and whatever
             is wrong with one are errors; else these images, annotations and outlines alone are left
             out and counted in `layout`, and the missing files are listed in `unpaired`.
-        annotations: the JSON file, relative to the root.
-        images: the folder of the images, relative to the root.
-        background: name of the class, the first one, of what is not annotated; a category of that
+        annotations: The JSON file, relative to the root.
+        images: The folder of the images, relative to the root.
+        background: Name of the class, the first one, of what is not annotated; a category of that
             name takes its place. None ignores those pixels.
         crowd: "class" paints crowds as their class, "ignored" as ignored.
 
     Raises:
-        DataError: if a file is missing, an entry is not as COCO's format says or leads out of the
+        DataError: If a file is missing, an entry is not as COCO's format says or leads out of the
             root; names the entry and the value. Pictures in the folder that the JSON does not list
             are left out and counted in `layout`.
 

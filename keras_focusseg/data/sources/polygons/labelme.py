@@ -64,19 +64,19 @@ class Labelme(Source):
     pixels.
 
     Args:
-        root: folder in which everything lies.
-        split: name of a folder, or "all".
-        strict: whether an image without JSON file, a JSON file without image and a shape that
+        root: Folder in which everything lies.
+        split: Name of a folder, or "all".
+        strict: Whether an image without JSON file, a JSON file without image and a shape that
             cannot be painted or has a label that no class has are errors; else they are left out,
             the files listed in `unpaired` and the shapes in `faults`.
-        label_space: the classes, if they are known; their names are the labels.
-        background: name of the class, the first one, of what no shape covers, unless the table
+        label_space: The classes, if they are known; their names are the labels.
+        background: Name of the class, the first one, of what no shape covers, unless the table
             has it or `_background_`. None ignores those pixels.
-        line_width: thickness of lines in pixels; Labelme's own export draws 10.
-        point_radius: radius of points in pixels; Labelme's own export draws 5.
+        line_width: Thickness of lines in pixels; Labelme's own export draws 10.
+        point_radius: Radius of points in pixels; Labelme's own export draws 5.
 
     Raises:
-        DataError: if there are no JSON files, one is not as Labelme writes it, has a label that no
+        DataError: If there are no JSON files, one is not as Labelme writes it, has a label that no
             class has, or names an image outside the root; names the file, the shape and the value.
 
     Example:
