@@ -26,6 +26,12 @@ def export(
     uint8: Annotated[
         bool, typer.Option("--uint8", help="The file takes uint8, not float32.")
     ] = False,
+    signal: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="What `focusseg inspect` shows that the file gives too; repeat for more."
+        ),
+    ] = None,
     output: Annotated[
         Path | None, typer.Option(help="File to write; by default the preset's name.")
     ] = None,
@@ -84,6 +90,7 @@ def export(
         precision=precision,
         labels=labels,
         uint8=uint8,
+        signals=tuple(signal or ()),
         source=source,
         calibration=calibration,
         calibration_count=calibration_count,

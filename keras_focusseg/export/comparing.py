@@ -5,14 +5,14 @@ from __future__ import annotations
 import dataclasses
 import statistics
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
 from keras_focusseg import metrics
 from keras_focusseg.data import Source, SyntheticStreets
-from keras_focusseg.export.runtimes import ExportedModel, Run
+from keras_focusseg.export.runtimes import ExportedModel
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Bound:
 
     Args:
         mean_difference: Of the logits, mean over all pixels and classes, as a share of their
-            standard deviation.
+            standard deviation; of each signal likewise.
         equal_labels: Least share of pixels with the same class.
         mean_iou: Largest loss of mIoU on labelled images.
     """
@@ -79,6 +79,8 @@ class Comparison:
         equal_labels: Share of the pixels with the same class.
         keras: Figures of the network.
         file: Figures of the file.
+        signals: By name, the mean difference of the signals that the file gives, as a share of
+            their standard deviation.
     """
 
     images: int
@@ -88,16 +90,18 @@ class Comparison:
     equal_labels: float
     keras: Scores
     file: Scores
+    signals: Mapping[str, float] = dataclasses.field(default_factory=dict)
 
     def faults(self, bound: Bound) -> list[str]:
         """What lies beyond a bound, in words; nothing if the file is as good as the network."""
         found = []
-        mean = self.mean_difference
-        if mean is not None and not mean <= bound.mean_difference:  # NaN is a fault as well
-            found.append(
-                f"logits differ by {100 * mean:.2g} % of their spread on average, not "
-                f"{100 * bound.mean_difference:g} %"
-            )
+        signals = {f"{name} differs": mean for name, mean in self.signals.items()}
+        for differs, mean in {"logits differ": self.mean_difference, **signals}.items():
+            if mean is not None and not mean <= bound.mean_difference:  # NaN is a fault as well
+                found.append(
+                    f"{differs} by {100 * mean:.2g} % of the spread on average, not "
+                    f"{100 * bound.mean_difference:g} %"
+                )
         if not self.equal_labels >= bound.equal_labels:
             found.append(
                 f"{100 * self.equal_labels:.2f} % of the labels are equal, not "
@@ -117,6 +121,10 @@ class Comparison:
                 f", logits differ by {self.largest_difference:.2g} at most, on average by "
                 f"{100 * (self.mean_difference or 0.0):.2g} % of their spread"
             )
+        lines += [
+            f"{name} differs by {100 * mean:.2g} % of its spread on average"
+            for name, mean in self.signals.items()
+        ]
         for name, scores in [("Keras", self.keras), ("file", self.file)]:
             line = f"{name:5}  {1000 * scores.seconds:8.1f} ms an image"
             if scores.mean_iou is not None:
@@ -146,9 +154,10 @@ def compare(model: Any, file: ExportedModel, source: Source | None = None) -> Co
     def keras_logits(image: np.ndarray) -> np.ndarray:
         return np.asarray(model.logits_model.predict_on_batch(image))
 
-    runs: tuple[Run, ...] = (keras_logits, file)
+    runs: tuple[Callable[[np.ndarray], np.ndarray], ...] = (keras_logits, file)
     tallies = [_Tally(model) for _ in runs]
     largest, means, spreads, equal = [], [], [], []
+    apart: dict[str, list[float]] = {name: [] for name in file.facts.get("signals", ())}
     for image, mask in _samples(file, source):
         logits, given = (tally.take(run, image) for tally, run in zip(tallies, runs, strict=True))
         wanted = logits.shape if given.ndim == 4 else logits.shape[:3]
@@ -161,17 +170,31 @@ def compare(model: Any, file: ExportedModel, source: Source | None = None) -> Co
             spreads.append(logits.std())
         labels = [logits.argmax(-1)[0], (given.argmax(-1) if given.ndim == 4 else given)[0]]
         equal.append((labels[0] == labels[1]).mean())
+        if apart:
+            seen, told = model.inspect(image), file.signals(image)
+            for name, shares in apart.items():
+                shares.append(_difference(seen[name], told[name]))
         if source is not None:
             for tally, found in zip(tallies, labels, strict=True):
                 tally.score(mask, found)
+    keras_scores, file_scores = (tally.scores(source is not None) for tally in tallies)
     return Comparison(
         len(equal),
         "drawn streets" if source is None else f"images of {source.name} {source.split}",
         float(np.max(largest)) if largest else None,
         float(np.sum(means) / max(np.sum(spreads), 1e-12)) if means else None,
         float(np.mean(equal)),
-        *(tally.scores(source is not None) for tally in tallies),
+        keras_scores,
+        file_scores,
+        {name: float(np.mean(shares)) for name, shares in apart.items()},
     )
+
+
+def _difference(wanted: np.ndarray, given: np.ndarray) -> float:
+    """Mean difference of a signal, as a share of its standard deviation."""
+    if given.shape != wanted.shape:
+        raise ExportDiffers(f"A signal of the file is {given.shape}, and {wanted.shape} in Keras.")
+    return float(np.abs(wanted.astype("float64") - given).mean() / max(wanted.std(), 1e-12))
 
 
 class _Tally:
@@ -184,7 +207,7 @@ class _Tally:
         self.shapes: set[tuple[int, ...]] = set()
         self.seconds: list[float] = []
 
-    def take(self, run: Run, image: np.ndarray) -> np.ndarray:
+    def take(self, run: Callable[[np.ndarray], np.ndarray], image: np.ndarray) -> np.ndarray:
         """What it says to an image, timed; the first image of a size may compile."""
         if image.shape not in self.shapes:
             self.shapes.add(image.shape)

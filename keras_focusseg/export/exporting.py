@@ -8,7 +8,7 @@ import shutil
 import statistics
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +61,7 @@ def export(
     precision: str = "float32",
     labels: bool = False,
     uint8: bool = False,
+    signals: Sequence[str] = (),
     source: Source | None = None,
     calibration: Source | None = None,
     calibration_count: int = 32,
@@ -84,6 +85,9 @@ def export(
         labels: Gives the class of each pixel, (1, H, W) uint8, in place of logits
             (1, H, W, classes).
         uint8: Takes uint8 in place of float32.
+        signals: Names of what `inspect` gives that the file gives as well, after logits or labels,
+            such as FoR-Net's `"importance"`; in ONNX. They are compared too. The network is then
+            written in its dense form.
         source: Labelled images on which Keras and the file are scored side by side.
         calibration: For `"int8"`, images from which the range of every activation is learned, of
             the kind that the file will see; drawn streets by default.
@@ -109,6 +113,7 @@ def export(
     """
     path = Path(path)
     form = check_possible(format, size, precision, keras.backend.backend())
+    _check_signals(model, format, signals)
     if path.suffix != form.suffix and form.suffix:
         raise ValueError(f"A file of {format} ends with {form.suffix}; got {path.name}.")
     if model.compute_dtype != "float32":
@@ -130,11 +135,13 @@ def export(
             precision=precision,
             uint8=uint8,
             labels=labels,
+            signals=signals,
             calibration=writing.calibration_images(calibrated, calibration_count, size, uint8),
         )
         facts = {
             **(notes or {}),
             **_facts(model, format, size, precision, labels, uint8),
+            **({"signals": list(signals)} if signals else {}),
             "sha256": digest(aside),
         }
         if precision == "int8":
@@ -193,6 +200,18 @@ def latency(path: str | Path, size: Size = None, runs: int = 10) -> tuple[float,
     return statistics.median(seconds[2:]), file.bytes
 
 
+def _check_signals(model: Any, format: str, signals: Sequence[str]) -> None:
+    """Refuses signals that a file cannot give."""
+    if signals and format != "onnx":
+        raise ValueError(f"Signals are written in onnx, not in {format}.")
+    there = [name for name in model.inspector.output if name != "logits"] if signals else []
+    for name in signals:
+        if name not in there:
+            raise ValueError(
+                f"{type(model).__name__} has no signal {name!r}; it has {', '.join(there)}."
+            )
+
+
 def _agreeing(model: Any, file: ExportedModel, source: Source | None) -> Comparison:
     """The comparison, if it is within the bound of the file's precision."""
     comparison = comparing.compare(model, file, source)
@@ -225,6 +244,7 @@ def _facts(
             "values": "RGB, 0..255; normalisation is inside",
         },
         "output": {
+            "name": "labels" if labels else "logits",
             "values": "class of each pixel" if labels else "logits; the largest is the class",
             "layout": "1, height, width" if labels else "1, height, width, classes",
         },

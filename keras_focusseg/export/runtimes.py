@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,8 @@ import numpy as np
 from keras_focusseg import files
 from keras_focusseg.export.formats import FORMATS, check_installed
 
-Run = Callable[[np.ndarray], np.ndarray]
+Run = Callable[[np.ndarray], Sequence[np.ndarray]]
+"""One image to what the file gives: logits or labels first, then the signals."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,6 +33,14 @@ class ExportedModel:
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
         """Logits (1, H, W, classes), or labels (1, H, W), as the file was exported."""
+        return self._outputs(images)[0]
+
+    def signals(self, images: np.ndarray) -> dict[str, np.ndarray]:
+        """The signals that the file was exported with, by name, each (1, h, w, channels)."""
+        names = self.facts.get("signals", ())
+        return dict(zip(names, self._outputs(images)[1:], strict=True))
+
+    def _outputs(self, images: np.ndarray) -> Sequence[np.ndarray]:
         return self.run(np.ascontiguousarray(images, dtype=self.facts["input"]["dtype"]))
 
     @property
@@ -111,7 +120,7 @@ def _open_onnx(path: Path) -> Run:
     options.log_severity_level = 3  # errors alone
     session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     name = session.get_inputs()[0].name
-    return lambda images: np.asarray(session.run(None, {name: images})[0])
+    return lambda images: [np.asarray(found) for found in session.run(None, {name: images})]
 
 
 def _open_litert(path: Path) -> Run:
@@ -125,7 +134,7 @@ def _open_litert(path: Path) -> Run:
 
     shape: tuple[int, ...] | None = None
 
-    def run(images: np.ndarray) -> np.ndarray:
+    def run(images: np.ndarray) -> list[np.ndarray]:
         nonlocal shape
         if shape != images.shape:
             interpreter.resize_tensor_input(place, images.shape)
@@ -133,7 +142,7 @@ def _open_litert(path: Path) -> Run:
             shape = images.shape
         interpreter.set_tensor(place, images)
         interpreter.invoke()
-        return np.asarray(interpreter.get_tensor(result))
+        return [np.asarray(interpreter.get_tensor(result))]
 
     return run
 
@@ -143,14 +152,14 @@ def _open_openvino(path: Path) -> Run:
 
     # Some processors would compute in bfloat16 otherwise.
     compiled = openvino.Core().compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-    return lambda images: np.asarray(compiled(images)[0])
+    return lambda images: [np.asarray(compiled(images)[0])]
 
 
 def _open_saved_model(path: Path) -> Run:
     import tensorflow as tf
 
     loaded = tf.saved_model.load(str(path))
-    return lambda images: np.asarray(loaded.serve(images))
+    return lambda images: [np.asarray(loaded.serve(images))]
 
 
 def _open_torch(path: Path) -> Run:
@@ -158,9 +167,9 @@ def _open_torch(path: Path) -> Run:
 
     module = torch.export.load(path).module()
 
-    def run(images: np.ndarray) -> np.ndarray:
+    def run(images: np.ndarray) -> list[np.ndarray]:
         with torch.no_grad():
-            return np.asarray(module(torch.from_numpy(images)).cpu())
+            return [np.asarray(module(torch.from_numpy(images)).cpu())]
 
     return run
 

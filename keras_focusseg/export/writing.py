@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,9 @@ Images = Iterable[np.ndarray]
 """Calibration images, each (1, H, W, 3) in the type of the input."""
 
 
-def inference_graph(model: Any, size: Size, uint8: bool, labels: bool) -> keras.Model:
+def inference_graph(
+    model: Any, size: Size, uint8: bool, labels: bool, signals: Sequence[str] = ()
+) -> keras.Model:
     """What the file computes, as a Keras model: one image (1, H, W, 3) to logits or labels.
 
     Args:
@@ -27,11 +29,18 @@ def inference_graph(model: Any, size: Size, uint8: bool, labels: bool) -> keras.
         uint8: Takes whole numbers; otherwise float32. Both are RGB in 0..255.
         labels: Gives the class of each pixel (1, H, W), uint8, in place of the logits
             (1, H, W, classes), float32.
+        signals: Names of signals that it gives after these.
     """
     height, width = size or (None, None)
     dtype = "uint8" if uint8 else "float32"
     images = keras.Input((height, width, 3), batch_size=1, dtype=dtype, name="images")
-    result = model.logits_model(ops.cast(images, "float32"))
+    numbers = ops.cast(images, "float32")
+    beside = []
+    if signals:
+        found = model.inspector(numbers)
+        result, beside = found["logits"], [found[name] for name in signals]
+    else:
+        result = model.logits_model(numbers)
     if labels:
         if keras.backend.backend() == "tensorflow":
             # Keras' argmax there looks at the bits of -0.0, which LiteRT has no operation for.
@@ -39,7 +48,7 @@ def inference_graph(model: Any, size: Size, uint8: bool, labels: bool) -> keras.
         else:
             result = ops.argmax(result, axis=-1)  # JAX' top_k is unknown to a SavedModel
         result = ops.cast(result, "uint8" if model.num_classes <= 256 else "int32")
-    return keras.Model(images, result, name=model.name)
+    return keras.Model(images, [result, *beside] if beside else result, name=model.name)
 
 
 def write(
@@ -51,6 +60,7 @@ def write(
     precision: str,
     uint8: bool,
     labels: bool,
+    signals: Sequence[str] = (),
     calibration: Images = (),
 ) -> None:
     """Writes a network's file, or folder, at `path`; OpenVINO's weights lie beside it as `.bin`.
@@ -64,18 +74,20 @@ def write(
             `"int8"` quantises weights and activations.
         uint8: As for `inference_graph`.
         labels: As for `inference_graph`.
+        signals: As for `inference_graph`.
         calibration: Images that tell the range of every activation, for `"int8"`.
     """
     on_tensorflow = keras.backend.backend() == "tensorflow"
     # tf2onnx 1.17 writes the ratio of two fixed sizes, rounded, where a resize needs the size.
     traced = None if form.keras_name == "onnx" and on_tensorflow else size
-    graph = inference_graph(model, traced, uint8, labels)
+    graph = inference_graph(model, traced, uint8, labels, signals)
     signature = [keras.InputSpec(graph.inputs[0].dtype, graph.inputs[0].shape, name="images")]
     options = _litert_options(precision, calibration) if form.keras_name == "litert" else {}
+    names = ["labels" if labels else "logits", *signals]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the converters, about themselves
         if form.keras_name == "onnx" and keras.backend.backend() == "torch":
-            _write_onnx_by_torch(graph, path)
+            _write_onnx_by_torch(graph, path, names)
         else:
             graph.export(
                 str(path),
@@ -85,6 +97,8 @@ def write(
                 **options,
             )
     if form.keras_name == "onnx":
+        if on_tensorflow:
+            _name_onnx_outputs(path, names)
         if traced is None and size is not None:
             _fix_onnx_size(path, size)
         if precision == "float16":
@@ -123,7 +137,7 @@ def _litert_options(precision: str, calibration: Images) -> dict[str, Any]:
 # ONNX --------------------------------------------------------------------------------------
 
 
-def _write_onnx_by_torch(graph: Any, path: Path) -> None:
+def _write_onnx_by_torch(graph: Any, path: Path, names: Sequence[str]) -> None:
     """As Keras writes it, and with the stable sort, which PyTorch 2.13 does not translate.
 
     ONNX's `TopK` puts the earlier of two equal values first, which is what makes it stable.
@@ -140,11 +154,26 @@ def _write_onnx_by_torch(graph: Any, path: Path) -> None:
         graph.eval(),
         (image,),
         input_names=["images"],
+        output_names=list(names),
         dynamo=True,
         verbose=False,
         custom_translation_table={torch.ops.aten.sort.stable: stable_sort},
     )
     program.save(path)
+
+
+def _name_onnx_outputs(path: Path, names: Sequence[str]) -> None:
+    """Gives the outputs names that say what they are; tf2onnx calls them Identity:0 and so on."""
+    import onnx
+
+    model = onnx.load(path)
+    new = {value.name: name for value, name in zip(model.graph.output, names, strict=True)}
+    for value in model.graph.output:
+        value.name = new[value.name]
+    for node in model.graph.node:
+        for places in (node.input, node.output):
+            places[:] = [new.get(name, name) for name in places]
+    onnx.save(model, path)
 
 
 def _fix_onnx_size(path: Path, size: tuple[int, int]) -> None:

@@ -138,6 +138,15 @@ class Segmenter(MaskTrainer):
         """Images to what `labels_model` gives and `"probabilities"` (B, H, W, classes) float32."""
         return self._plain.probabilities_model
 
+    @property
+    def inspector(self) -> Part:
+        """Images to what `inspect` gives: the signals by name, and the outputs."""
+        plain = self._plain
+        if plain.inspector is None:
+            outputs = {**plain.signals, **self.output}
+            plain.inspector = part_of(self.input, outputs, f"{self.name}_inspector")
+        return plain.inspector
+
     def predict(self, x: Any, *args: Any, **kwargs: Any) -> np.ndarray:
         """Logits of images; `model(images)` gives what the loss needs as well.
 
@@ -203,13 +212,9 @@ class Segmenter(MaskTrainer):
             importance = model.inspect(images)["importance"]    # (B, h, w, 1)
             ```
         """
-        plain = self._plain
-        if plain.inspector is None:
-            outputs = {**plain.signals, **self.output}
-            plain.inspector = part_of(self.input, outputs, f"{self.name}_inspector")
         images = ops.convert_to_numpy(images).astype("float32")
         check_images(images)
-        signals: dict[str, np.ndarray] = plain.inspector.predict_on_batch(images)
+        signals: dict[str, np.ndarray] = self.inspector.predict_on_batch(images)
         return signals
 
     # Files ---------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ import pytest
 
 from keras_focusseg import export, label_spaces
 from keras_focusseg.data import Sample, Source, SyntheticStreets
-from keras_focusseg.export import writing
+from keras_focusseg.export import comparing, writing
 from keras_focusseg.export.formats import check_possible
 from keras_focusseg.export.runtimes import open_runtime
 from tests.testers import randomize_weights, tiny_fornet
@@ -92,7 +92,7 @@ def test_what_differs_is_not_kept(
     )
     monkeypatch.setattr(
         "keras_focusseg.export.exporting.open_runtime",
-        lambda path, name: lambda images: np.zeros((1, *SIZE, 11), "float32"),
+        lambda path, name: lambda images: [np.zeros((1, *SIZE, 11), "float32")],
     )
     with pytest.raises(export.ExportDiffers):
         export.export(model, tmp_path / "street.onnx", "onnx", SIZE)
@@ -134,6 +134,45 @@ class Striped(Source):
         return Sample(np.stack([mask * 60] * 3, axis=-1), mask, str(index))
 
 
+def test_signals_come_with_the_labels(model: Any, tmp_path: Path) -> None:
+    needs("onnx")
+    path = tmp_path / "street.onnx"
+    written = export.export(
+        model, path, "onnx", SIZE, labels=True, uint8=True, signals=("importance", "masks")
+    )
+    assert set(written.comparison.signals) == {"importance", "masks"}
+    assert "importance differs by" in str(written)
+    image = SyntheticStreets(1, size=SIZE).load(0).image[None]
+    file, seen = export.open_exported(path), model.inspect(image)
+    assert (file(image) == seen["logits"].argmax(-1)).mean() > 0.999
+    told = file.signals(image)
+    np.testing.assert_allclose(told["importance"], seen["importance"], atol=1e-4)
+    np.testing.assert_array_equal(told["masks"], seen["masks"])
+
+
+def test_signals_that_differ_are_a_fault() -> None:
+    scores = comparing.Scores(seconds=0.1)
+    comparison = comparing.Comparison(
+        1, "drawn streets", None, None, 1.0, scores, scores, {"importance": 0.5}
+    )
+    assert comparison.faults(export.BOUNDS["float32"]) == [
+        "importance differs by 50 % of the spread on average, not 0.1 %"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("format", "signal", "message"),
+    [("torch", "importance", "in onnx, not in torch"), ("onnx", "gate", "FoRNet has no signal")],
+)
+def test_signals_that_cannot_be_are_refused(
+    model: Any, tmp_path: Path, format: str, signal: str, message: str
+) -> None:
+    needs(format)
+    path = tmp_path / f"street{export.FORMATS[format].suffix}"
+    with pytest.raises(ValueError, match=message):
+        export.export(model, path, format, SIZE, signals=(signal,))
+
+
 def test_scores_stand_side_by_side(model: Any, onnx_file: Path) -> None:
     comparison = export.verify(model, onnx_file, Striped())
     assert comparison.keras.mean_iou == pytest.approx(comparison.file.mean_iou, abs=1e-3)
@@ -151,7 +190,7 @@ def test_half_the_weights_in_onnx(model: Any, onnx_file: Path, tmp_path: Path) -
     writing._halve_onnx_weights(half)
     assert half.stat().st_size < onnx_file.stat().st_size
     image = SyntheticStreets(1, size=SIZE).load(0).image[None].astype("float32")
-    found, wanted = (open_runtime(path, "onnx")(image) for path in (half, onnx_file))
+    found, wanted = (open_runtime(path, "onnx")(image)[0] for path in (half, onnx_file))
     np.testing.assert_allclose(found, wanted, atol=0.02 * wanted.std())
 
 
