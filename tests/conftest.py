@@ -61,6 +61,7 @@ BACKEND_FREE = (
     "test_backend.py",
     "test_comparison.py",
     "test_docs.py",
+    "test_docstrings.py",
     "test_errors.py",
     "test_files.py",
     "test_image_data_format.py",

@@ -88,7 +88,11 @@ class Backbone(keras.Model):
 
 
 def check_output_stride(output_stride: int) -> None:
-    """Raise ValueError unless `output_stride` is 8, 16 or 32."""
+    """Refuses an output stride that no backbone here has.
+
+    Raises:
+        ValueError: It is not 8, 16 or 32.
+    """
     if output_stride not in OUTPUT_STRIDES:
         raise ValueError(
             f"output_stride must be one of {OUTPUT_STRIDES}, received {output_stride!r}."
@@ -169,5 +173,10 @@ def check_pyramid(backbone: keras.Model) -> keras.Model:
 
 
 def pyramid_stride(backbone: keras.Model, level: str) -> int:
-    """Stride of one level of any model with a pyramid, such as `"P5"`."""
+    """Stride of one level of any model with a pyramid, such as `"P5"`.
+
+    Args:
+        backbone: A model with a pyramid.
+        level: "P2" to "P5".
+    """
     return 256 // backbone.compute_output_shape((None, 256, 256, 3))[level][1]

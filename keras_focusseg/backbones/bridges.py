@@ -79,7 +79,11 @@ class BridgedBackbone(keras.Model):
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> BridgedBackbone:
-        """Build the backbone inside, then this model around it."""
+        """Build the backbone inside, then this model around it.
+
+        Raises:
+            ImportError: The package of the backbone inside is not installed.
+        """
         # A copy, because Keras empties what it deserialises.
         inner = copy.deepcopy(config["backbone"])
         package = str(inner.get("module")).partition(".")[0]

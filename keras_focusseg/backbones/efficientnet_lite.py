@@ -70,6 +70,9 @@ class EfficientNetLite(Backbone):
         name: Name of the model; by default `efficientnet_lite` and the size.
         trainable: Whether the weights can be trained.
 
+    Raises:
+        ValueError: `size` or `output_stride` is none of those.
+
     Example:
         >>> from keras_focusseg.backbones.efficientnet_lite import EfficientNetLite
         >>> EfficientNetLite(0, output_stride=16).pyramid_channels

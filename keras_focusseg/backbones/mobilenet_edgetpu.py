@@ -115,6 +115,10 @@ class MobileNetEdgeTPU(Backbone):
         trainable: Whether the weights can be trained.
         last_stride: Stride of the last stage that is built: 32, or 16 for the small form.
 
+    Raises:
+        ValueError: `features` or a stride is none of those, or `output_stride` is above
+            `last_stride`.
+
     Example:
         >>> from keras_focusseg.backbones.mobilenet_edgetpu import MobileNetEdgeTPU
         >>> MobileNetEdgeTPU(output_stride=16).pyramid_channels

@@ -69,6 +69,9 @@ class MobileNetV2(Backbone):
         name: Name of the model.
         trainable: Whether the weights can be trained.
 
+    Raises:
+        ValueError: `alpha` is not positive, or `output_stride` none of those.
+
     Example:
         >>> from keras_focusseg.backbones.mobilenet_v2 import MobileNetV2
         >>> backbone = MobileNetV2(alpha=0.35, output_stride=16)

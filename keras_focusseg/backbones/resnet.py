@@ -66,6 +66,9 @@ class ResNet(Backbone):
         name: Name of the model; None for `"resnet<depth>"`.
         trainable: Whether the weights can be trained.
 
+    Raises:
+        ValueError: `depth` or `output_stride` is none of those.
+
     Example:
         >>> from keras_focusseg.backbones.resnet import ResNet
         >>> backbone = ResNet(18, output_stride=8)

@@ -144,6 +144,7 @@ def compare(model: Any, file: ExportedModel, source: Source | None = None) -> Co
 
     Raises:
         ValueError: The source has other classes or other sizes.
+        ExportDiffers: The file's logits have another shape.
     """
     if source is not None and source.label_space.num_classes != model.num_classes:
         raise ValueError(

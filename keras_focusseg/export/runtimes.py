@@ -56,7 +56,11 @@ class ExportedModel:
 
 
 def facts_path(path: str | Path) -> Path:
-    """Where the JSON of an exported file lies: beside it, its name and `.json`."""
+    """Where the JSON of an exported file lies: beside it, its name and `.json`.
+
+    Args:
+        path: The exported file or folder.
+    """
     return Path(f"{Path(path)}.json")
 
 

@@ -254,6 +254,11 @@ def _tell_of_windows(name: str, image: np.ndarray, window: tuple[int, int]) -> N
 def predict_logits(model: Segmenter, image: np.ndarray, name: str = "image") -> np.ndarray:
     """Logits (H, W, classes) of one RGB picture (H, W, 3), whole; `name` is for error messages.
 
+    Args:
+        model: The network.
+        image: RGB in 0..255, (H, W, 3).
+        name: What to call it in an error.
+
     Raises:
         ValueError: The picture is too small, or too large for the memory that is free.
     """

@@ -58,6 +58,7 @@ class Grouping:
         Raises:
             UnknownLabels: A `ValueError`, if more pixels have a colour of no class; names colours
                 and counts.
+            ValueError: `colors` is no such array.
         """
         if colors.dtype != np.uint8 or colors.ndim != 3 or colors.shape[-1] != 3:
             raise ValueError(

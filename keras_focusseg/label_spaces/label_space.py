@@ -16,6 +16,11 @@ IGNORE = 255
 class UnknownLabels(ValueError):
     """A mask holds numbers or colours that are neither classes nor ignored.
 
+    Args:
+        where: What was read, normally a path.
+        found: Which ones, and on how many pixels.
+        fix: What to do, as sentences.
+
     Attributes:
         found: Which ones, and on how many pixels.
         fix: What to do.
@@ -118,6 +123,7 @@ class LabelSpace:
         Raises:
             UnknownLabels: A `ValueError`, if a number is neither a class nor ignored; names it, its
                 count and `where`.
+            ValueError: `raw` does not hold integers.
         """
         raw = np.asarray(raw)
         if raw.dtype == bool:
@@ -187,6 +193,9 @@ def from_names(
 
     Returns:
         The label space.
+
+    Raises:
+        ValueError: `names` is a single string, or the values do not fit each other.
 
     Example:
         ```python

@@ -35,7 +35,11 @@ class Row:
 
 
 def csv_rows(path: Path, text: str) -> list[Row]:
-    """The rows of CSV with a header."""
+    """The rows of CSV with a header.
+
+    Raises:
+        ValueError: It is no CSV.
+    """
     lines = text.splitlines()
     header = lines[0] if lines else ""
     delimiter = next((mark for mark in ",;\t" if mark in header), ",")
@@ -85,7 +89,11 @@ def _csv_row(path: Path, line: str, row: list[str], columns: dict[str, int]) -> 
 
 
 def text_rows(path: Path, text: str) -> list[Row]:
-    """The rows of `labelmap.txt`, `label_colors.txt`, or names alone."""
+    """The rows of `labelmap.txt`, `label_colors.txt`, or names alone.
+
+    Raises:
+        ValueError: A line has another form.
+    """
     lines = [line.strip() for line in text.splitlines()]
     while lines and not lines[-1]:
         lines.pop()
@@ -124,7 +132,11 @@ def _plain_row(path: Path, number: int, line: str) -> Row:
 
 
 def json_rows(path: Path, content: Any) -> list[Row]:
-    """The rows of JSON: a list of names or objects, or an object of names, ids and colours."""
+    """The rows of JSON: a list of names or objects, or an object of names, ids and colours.
+
+    Raises:
+        ValueError: It is something else.
+    """
     if isinstance(content, Mapping):
         content = _entries(path, content)
     if not isinstance(content, list):

@@ -42,7 +42,11 @@ class AlignedAggregation(keras.layers.Layer):
         self.filters = filters
 
     def build(self, low_shape: Shape, high_shape: Shape) -> None:
-        """Makes the convolutions."""
+        """Makes the convolutions.
+
+        Raises:
+            ValueError: The maps differ in their channels.
+        """
         low, high = low_shape[-1], high_shape[-1]
         if low != high:
             raise ValueError(

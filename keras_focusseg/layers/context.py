@@ -89,7 +89,11 @@ class ContextualRefinement(keras.layers.Layer):
         return x, attention
 
     def windows(self, x: Any, coarsest: Any) -> Any:
-        """Maps (B, H, W, C) as (B, h, H / h, w, W / w, C)."""
+        """Maps (B, H, W, C) as (B, h, H / h, w, W / w, C).
+
+        Raises:
+            ValueError: Height or width is no multiple of the coarsest.
+        """
         batch, height, width, channels = ops.shape(x)
         rows, columns = ops.shape(coarsest)[1:3]
         sides = (height, width, rows, columns)

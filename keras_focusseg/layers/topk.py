@@ -136,7 +136,8 @@ class StraightThroughMask(keras.layers.Layer):
 class RankedCells(keras.layers.Layer):
     """The cells of each image from the highest score to the lowest, as `TopKMasks` ranks them.
 
-    Its arguments are those of `keras.layers.Layer`; it always computes in float32.
+    Args:
+        **kwargs: `name` and the like, for `keras.layers.Layer`; it always computes in float32.
 
     Example:
         ```python

@@ -190,7 +190,12 @@ def edge_f1(edges: np.ndarray) -> np.ndarray:
 def boundary_scores(
     counts: BoundaryCounts, ignore_class: int | None = None
 ) -> dict[str, float | np.ndarray]:
-    """What `BoundaryScores.result` gives, from counts."""
+    """What `BoundaryScores.result` gives, from counts.
+
+    Args:
+        counts: Of one image, or their sum.
+        ignore_class: One of the classes that is left out, or None.
+    """
     iou, f1 = band_iou(counts.bands), edge_f1(counts.edges)
     if ignore_class is not None and 0 <= ignore_class < len(iou):
         iou[ignore_class] = f1[:, ignore_class] = np.nan
@@ -298,7 +303,12 @@ class BoundaryScores:
         )
 
     def count(self, truth: np.ndarray, prediction: np.ndarray) -> BoundaryCounts:
-        """The counts of one image (H, W), added to nothing; arguments and errors of `update`."""
+        """The counts of one image (H, W), added to nothing; arguments are those of `update`.
+
+        Raises:
+            TypeError: An array does not hold integers.
+            ValueError: Shapes differ, or it is not one image.
+        """
         truth, prediction = checked_pair(truth, prediction, "BoundaryScores")
         if truth.ndim != 2:
             raise ValueError(

@@ -151,29 +151,50 @@ def iou_per_class(matrix: np.ndarray, ignore_class: int | None = None) -> np.nda
 
 
 def mean_iou(matrix: np.ndarray, ignore_class: int | None = None) -> float:
-    """Mean of `iou_per_class` over the classes that occur in truth or prediction."""
+    """Mean of `iou_per_class` over the classes that occur in truth or prediction.
+
+    Args:
+        matrix: Counts (C, C) of integers, rows truth and columns prediction.
+        ignore_class: One of the classes that is left out, or None.
+    """
     return nan_mean(iou_per_class(matrix, ignore_class))
 
 
 def pixel_accuracy(matrix: np.ndarray) -> float:
-    """Share of the pixels that are right; NaN for an empty matrix."""
+    """Share of the pixels that are right; NaN for an empty matrix.
+
+    Args:
+        matrix: Counts (C, C) of integers, rows truth and columns prediction.
+    """
     hits, truth, _ = _counts(matrix)
     return float(_share(hits.sum(), truth.sum()))
 
 
 def accuracy_per_class(matrix: np.ndarray) -> np.ndarray:
-    """Share of each class' true pixels that are right (recall), (C,); NaN without true pixels."""
+    """Share of each class' true pixels that are right (recall), (C,); NaN without true pixels.
+
+    Args:
+        matrix: Counts (C, C) of integers, rows truth and columns prediction.
+    """
     hits, truth, _ = _counts(matrix)
     return _share(hits, truth)
 
 
 def mean_accuracy(matrix: np.ndarray) -> float:
-    """Mean of `accuracy_per_class` over the classes that occur in the truth."""
+    """Mean of `accuracy_per_class` over the classes that occur in the truth.
+
+    Args:
+        matrix: Counts (C, C) of integers, rows truth and columns prediction.
+    """
     return nan_mean(accuracy_per_class(matrix))
 
 
 def frequency_weighted_iou(matrix: np.ndarray) -> float:
-    """IoU of the classes weighed by their share of the true pixels; NaN for an empty matrix."""
+    """IoU of the classes weighed by their share of the true pixels; NaN for an empty matrix.
+
+    Args:
+        matrix: Counts (C, C) of integers, rows truth and columns prediction.
+    """
     _, truth, _ = _counts(matrix)
     known = truth > 0
     if not known.any():
@@ -246,5 +267,9 @@ def per_class_table(
 
 
 def percent(value: float) -> str:
-    """A share as percent with two decimals; `n/a` for NaN."""
+    """A share as percent with two decimals; `n/a` for NaN.
+
+    Args:
+        value: A share, 0..1, or NaN.
+    """
     return "n/a" if np.isnan(value) else f"{100 * value:.2f}"

@@ -99,7 +99,11 @@ class Segmenter(MaskTrainer):
 
     @property
     def label_space(self) -> LabelSpace | None:
-        """Names and colours of the classes; `None` where they are not known."""
+        """Names and colours of the classes; `None` where they are not known.
+
+        Raises:
+            ValueError: Another number of classes than the network has is set.
+        """
         return self._plain.label_space
 
     @label_space.setter

@@ -398,7 +398,12 @@ class SGD(_PerVariable, _KerasSGD):
 
 
 def tell_network(optimizer: Any, network: keras.Model) -> None:
-    """Says to an optimizer of this file what of a network is backbone, and what statistics."""
+    """Says to an optimizer of this file what of a network is backbone, and what statistics.
+
+    Args:
+        optimizer: Any optimizer; one that is not of this file is left as it is.
+        network: The network that it will train.
+    """
     own = own_optimizer(optimizer)
     if own is None:
         return
@@ -423,6 +428,10 @@ def _stages_after(backbone: keras.Model) -> list[int]:
 
 
 def own_optimizer(optimizer: Any) -> AdamW | SGD | None:
-    """An optimizer of this file, taken out of Keras' loss scaling, or None if it is another."""
+    """An optimizer of this file, taken out of Keras' loss scaling, or None if it is another.
+
+    Args:
+        optimizer: Any optimizer.
+    """
     inner = getattr(optimizer, "inner_optimizer", optimizer)
     return inner if isinstance(inner, _PerVariable) else None

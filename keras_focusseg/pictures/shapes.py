@@ -104,9 +104,7 @@ def disc(centre: tuple[float, float], radius: float, size: tuple[int, int]) -> R
 def stroke(
     points: Sequence[tuple[float, float]], thickness: float, size: tuple[int, int]
 ) -> Region:
-    """The pixels whose centres are at most half a thickness from a line through points, or from
-    one.
-    """
+    """The pixels whose centres are at most half a thickness from a line through points, or one."""
     reach = thickness / 2
     parts = [
         _segment(a, b, reach, size) for a, b in zip(points, points[1:] or points, strict=False)
@@ -131,7 +129,10 @@ def union(regions: Sequence[Region], size: tuple[int, int]) -> Region:
 def runs(counts: np.ndarray, size: tuple[int, int]) -> Region:
     """The pixels of COCO's run lengths: down the columns, outside and inside in turn.
 
-    The region has the size of the picture; a ValueError says that the runs do not add up to it.
+    The region has the size of the picture.
+
+    Raises:
+        ValueError: The runs do not add up to the size, or one is negative.
     """
     height, width = size
     if counts.size and counts.min() < 0 or int(counts.sum()) != height * width:
@@ -148,7 +149,10 @@ def unpacked_runs(text: bytes) -> np.ndarray:
 
     Each number is a row of characters from `0` to `o` that carry 5 bits each, the lowest first, and
     a sixth that says whether more follow; from the fourth on, the difference to the one two before
-    is stored. A ValueError says that the text is cut off or has other characters.
+    is stored.
+
+    Raises:
+        ValueError: The text is cut off, or has other characters.
     """
     symbols = np.frombuffer(text, "uint8").astype("int64") - 48
     if not symbols.size:

@@ -208,6 +208,9 @@ def write_record(preset: PresetRecord, path: Path) -> None:
 def check_name(name: str) -> None:
     """Refuses a name that no file could be called by.
 
+    Args:
+        name: What a preset is to be called.
+
     Raises:
         ValueError: It is empty, too long, or holds something but letters, digits, "_", "-", ".".
     """

@@ -163,6 +163,9 @@ def save(
     Returns:
         The record as written.
 
+    Raises:
+        ValueError: The network has another number of classes, or `name` is no name of a file.
+
     Example:
         ```python
         presets.save(model, "my_preset", name="mine", label_space=source.label_space)

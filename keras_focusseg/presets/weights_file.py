@@ -57,6 +57,7 @@ def save_weights(model: keras.Model, path: str | Path, dtype: str = "float32") -
 
     Raises:
         ValueError: A weight is not finite in that dtype.
+        OSError: The file cannot be written.
     """
     arrays = {}
     for name, weight in named_weights(model).items():

@@ -52,13 +52,18 @@ class Building:
         front: `s` of the wall along the road.
         depth: Extent away from the road.
         z: Near and far end along the road.
-        storeys, storey: number and height of the floors.
+        storeys: Number of the floors.
+        storey: Height of a floor.
         style: A key of `PALETTE`.
-        wall, trim, roof_color: albedos.
+        wall: Albedo of the walls.
+        trim: Albedo of frames and ledges.
+        roof_color: Albedo of the roof.
         bay: Width of one window axis.
         window: Share of bay and storey that a window takes, (width, height).
-        roof: "flat" or "pitched". `rise`: height of a pitched roof.
+        roof: "flat" or "pitched".
+        rise: Height of a pitched roof.
         shop: Whether the ground floor has shop windows.
+        balcony: Whether there are balconies.
         tones: (64,) random numbers for windows, signs, curtains.
     """
 

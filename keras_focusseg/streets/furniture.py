@@ -43,10 +43,15 @@ class Post:
 
     Attributes:
         kind: "lamp", "lights", "sign", "bollard" or "mast".
-        s, z, base: foot. `side`: which side of the road, -1 or +1.
-        height: Metres. `plates`: kinds of signs from top to bottom.
-        color: Albedo of the post. `state`: 0 red, 1 amber, 2 green. `turn`: how much of its
-            width a plate shows.
+        s: Of the foot, across the road.
+        z: Of the foot, along the road.
+        base: Height of the ground under it.
+        side: Which side of the road, -1 or +1.
+        height: Metres.
+        plates: Kinds of signs from top to bottom.
+        color: Albedo of the post.
+        state: 0 red, 1 amber, 2 green.
+        turn: How much of its width a plate shows.
     """
 
     kind: str

@@ -21,13 +21,17 @@ class Tree:
     """A tree, bush or piece of hedge.
 
     Attributes:
-        s, z: foot in street coordinates.
-        height: Top of the crown in metres; `radius`: half width of the crown; `clear`: height
-            of the lowest leaves.
-        shape: "round", "cone", "column" or "hedge" (a box `length` long).
-        leaf: Albedo of the leaves; `bark` of the trunk.
+        s: Of the foot, across the road.
+        z: Of the foot, along the road.
+        height: Top of the crown in metres.
+        radius: Half width of the crown.
+        clear: Height of the lowest leaves.
+        shape: "round", "cone", "column" or "hedge", a box.
+        leaf: Albedo of the leaves.
+        bark: Albedo of the trunk.
         seed: Own seed of the leaf pattern.
         base: Height of the ground under it.
+        length: Of a hedge.
     """
 
     s: float

@@ -47,10 +47,17 @@ class Person:
     """Someone on foot or on a bicycle.
 
     Attributes:
-        s, z: place in street coordinates; `base`: height of the ground.
+        s: Of the feet, across the road.
+        z: Of the feet, along the road.
+        base: Height of the ground.
         heading: 0 away from the camera, pi/2 to the right, pi towards it.
-        height: Metres. `phase`: position in the stride or of the pedals, radians.
-        coat, legs, skin, hair: albedos.
+        height: Metres.
+        phase: Position in the stride or of the pedals, radians.
+        stride: Largest swing of a leg, in radians.
+        coat: Albedo of the coat.
+        legs: Albedo of the trousers.
+        skin: Albedo of the skin.
+        hair: Albedo of the hair.
         extra: "none", "bag", "long" (coat), "umbrella" or "helmet".
         rides: Whether on a bicycle.
     """

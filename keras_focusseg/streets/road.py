@@ -30,12 +30,16 @@ class Road:
         parking: Whether there is a parking strip left, right.
         cycle: Side of a coloured cycle lane: -1, +1 or 0 for none.
         drive: +1 traffic keeps right, -1 left.
-        junction: Near and far z of a side road, or None. `sides` tells which sides it has.
+        junction: Near and far z of a side road, or None.
+        sides: Which sides the side road has, left, right.
         zebra: Z of a zebra crossing, or None.
         style: "broken", "double", "solid" or "none" centre line.
         edge_line: 0 none, 1 white, 2 yellow, 3 double yellow.
-        asphalt, paving: albedo. `slab`: length of paving slabs in metres.
+        asphalt: Albedo of the road.
+        paving: Albedo of the pavements.
+        slab: Length of paving slabs in metres.
         green: Whether a lawn strip lies between kerb and pavement, left, right.
+        cracks: Dark patches and cracks in the asphalt: s, z, half their width and their length.
     """
 
     edges: tuple[float, float]

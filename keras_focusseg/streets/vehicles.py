@@ -47,9 +47,11 @@ class Car:
     """A vehicle.
 
     Attributes:
-        s, z: centre in street coordinates.
+        s: Of the centre, across the road.
+        z: Of the centre, along the road.
         heading: Direction of travel in radians; 0 away from the camera, pi towards it.
-        body: A key of `BODIES`. `paint`: albedo.
+        body: A key of `BODIES`.
+        paint: Albedo.
         braking: Whether its tail lamps are lit.
     """
 

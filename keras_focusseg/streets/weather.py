@@ -29,13 +29,21 @@ class Weather:
         sun: Unit vector towards the sun, (X, Y, Z).
         direct: Colour of the sunlight; 0 behind closed clouds.
         ambient: Colour of the light from the sky.
-        zenith, rim: sky colours high up and at the horizon.
-        cloud: Share of sky under cloud; `cloud_color` of a cloud in the light.
-        haze: Colour of the distance; `density` per metre.
-        wet: 0 dry .. 1 wet, mirroring road. `rain`: strength of the streaks.
+        zenith: Colour of the sky high up.
+        rim: Colour of the sky at the horizon.
+        cloud: Share of sky under cloud.
+        cloud_color: Of a cloud in the light.
+        haze: Colour of the distance.
+        density: Of the haze per metre.
+        wet: 0 dry .. 1 wet, mirroring road.
+        rain: Strength of the streaks.
         lamps: Strength of lamps and lit windows.
-        exposure, saturation, warmth: camera settings.
-        blur, noise, vignette: lens and sensor.
+        exposure: Of the camera.
+        saturation: Of the camera.
+        warmth: White balance of the camera.
+        blur: Of the lens.
+        noise: Of the sensor.
+        vignette: How much darker the lens makes the corners.
     """
 
     kind: str

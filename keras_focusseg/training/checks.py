@@ -52,7 +52,11 @@ def warn_of_absent_classes(source: data.Source, counts: np.ndarray | None, shown
 
 
 def check_start(recipe: Recipe) -> None:
-    """Refuses what cannot be trained, or from weights that are not there, before data are read."""
+    """Refuses what cannot be trained, or from weights that are not there, before data are read.
+
+    Raises:
+        ValueError: What the recipe says does not go together, or a file is not there.
+    """
     if recipe.worker_processes and recipe.cache is not None:
         raise ValueError(
             f"worker_processes=True cannot be had with cache={recipe.cache!r}: processes do not "
@@ -68,7 +72,11 @@ def check_start(recipe: Recipe) -> None:
 
 
 def check_same_classes(train: data.Source, val: data.Source) -> None:
-    """Refuses splits whose classes differ."""
+    """Refuses splits whose classes differ.
+
+    Raises:
+        ValueError: They differ.
+    """
     ours, theirs = train.label_space.classes, val.label_space.classes
     if ours != theirs:
         raise ValueError(
@@ -79,7 +87,11 @@ def check_same_classes(train: data.Source, val: data.Source) -> None:
 
 
 def check_best(best: Path, otherwise: str) -> None:
-    """Refuses to end a run with best weights that are not there, or damaged."""
+    """Refuses to end a run with best weights that are not there, or damaged.
+
+    Raises:
+        ValueError: They are not there, or damaged.
+    """
     record = best / "preset.json"
     if not record.is_file():
         raise ValueError(
@@ -93,7 +105,11 @@ def check_best(best: Path, otherwise: str) -> None:
 
 
 def check_run_folder(recipe: Recipe, folder: Path, resume: bool) -> None:
-    """Refuses to start over what a run left, and to resume what is not there or another run."""
+    """Refuses to start over what a run left, and to resume what is not there or another run.
+
+    Raises:
+        ValueError: The folder holds a run, no checkpoint, or a run of another recipe.
+    """
     for name in ("best", "checkpoints", "tensorboard"):
         files.check_folder(folder / name)
     for name in ("recipe.json", "log.csv"):

@@ -367,6 +367,14 @@ def build_model(recipe: Recipe, source: data.Source, load_weights: bool = True) 
     """The network of a recipe for the classes of a source, with the weights it starts from.
 
     It computes in `recipe.precision`.
+
+    Args:
+        recipe: What to build.
+        source: The training split, for its classes.
+        load_weights: Whether weights are read, or the network stays as it was drawn.
+
+    Raises:
+        ValueError: The network refuses what `network_config` says.
     """
     num_classes = source.label_space.num_classes
     if recipe.pretrained is not None:
@@ -407,7 +415,12 @@ def build_model(recipe: Recipe, source: data.Source, load_weights: bool = True) 
 
 
 def make_optimizer(recipe: Recipe, steps_per_epoch: int) -> optimizers.AdamW | optimizers.SGD:
-    """The optimizer of a recipe, with its schedule over all steps of the run."""
+    """The optimizer of a recipe, with its schedule over all steps of the run.
+
+    Args:
+        recipe: What to build.
+        steps_per_epoch: Of the training feed, for the schedule.
+    """
     total = steps_per_epoch * recipe.num_epochs(steps_per_epoch)
     peak, warmup = recipe.learning_rate, min(recipe.warmup_steps, total - 1)
     schedule: WarmupPoly | WarmupCosine | WarmupStep

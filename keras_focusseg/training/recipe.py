@@ -81,8 +81,8 @@ class Recipe:
     Args:
         name: Name of the run and of the preset it makes.
         network: Name of a class of `keras_focusseg.models`, such as `"FoRNet"`.
-        network_config: Its constructor arguments; `num_classes` comes from the data.
         dataset: Name that `data.open_source` knows, such as `"camvid"`, `"cityscapes"`, `"folder"`.
+        network_config: Constructor arguments of the network; `num_classes` comes from the data.
         dataset_options: Further arguments of the source, for both splits.
         train_options: Further arguments of the training source alone.
         val_options: Further arguments of the validation source alone.
@@ -313,6 +313,9 @@ def load_recipe(path: str | Path) -> Recipe:
     """Reads a recipe file: Python code that sets `recipe = Recipe(...)`.
 
     The file is run, as any script is; use only recipes whose code you trust.
+
+    Args:
+        path: A Python file.
 
     Raises:
         ValueError: There is no such file, it cannot be run, or it sets no `recipe`; names the line.

@@ -13,6 +13,10 @@ from typing import Any
 class TrainingStopped(KeyboardInterrupt):
     """A signal ended a run; the message says what is saved and how to go on.
 
+    Args:
+        number: Of the signal.
+        where: What the message goes on with: where it stopped, what is saved, how to go on.
+
     Attributes:
         exit_code: What a process that ends by it returns: 143 for SIGTERM, 130 for Ctrl-C.
     """

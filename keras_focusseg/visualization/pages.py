@@ -60,7 +60,12 @@ def paragraph(text: str) -> str:
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table, from plain text."""
+    """A table, from plain text.
+
+    Args:
+        head: Names of the columns.
+        rows: Their cells, as text or HTML.
+    """
 
     def row(cells: Sequence[str], tag: str) -> str:
         return "<tr>" + "".join(f"<{tag}>{html.escape(c)}</{tag}>" for c in cells) + "</tr>"

@@ -108,7 +108,12 @@ def error_map(image: np.ndarray, wrong: np.ndarray) -> Image.Image:
 
 
 def legend(label_space: LabelSpace, columns: int = 4) -> Image.Image:
-    """Colours and names of all classes as a picture."""
+    """Colours and names of all classes as a picture.
+
+    Args:
+        label_space: The classes.
+        columns: How many stand side by side.
+    """
     font = ImageFont.load_default(size=14)
     widest = max(font.getlength(name) for name in label_space.classes)
     cell, row = int(widest) + 40, 24

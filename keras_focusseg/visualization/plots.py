@@ -131,7 +131,12 @@ def png(figure: Any) -> bytes:
 
 
 def save(figure: Any, path: str | Path) -> None:
-    """Writes a figure as a PNG file."""
+    """Writes a figure as a PNG file.
+
+    Args:
+        figure: A figure of matplotlib.
+        path: File to write.
+    """
     with files.written(path) as file:
         figure.savefig(file, format="png", dpi=120, metadata={"Software": "written by focusseg"})
 

@@ -198,7 +198,11 @@ class Plan:
 
 
 def check_class_uniform(share: float, shuffle: bool, augment: Augmentation | None) -> None:
-    """Refuses a share of samples drawn by class that this feed cannot draw."""
+    """Refuses a share of samples drawn by class that this feed cannot draw.
+
+    Raises:
+        ValueError: It is no share, the order is fixed, or `augment` does not crop around a class.
+    """
     if not isinstance(share, int | float) or not 0 <= share <= 1:
         raise ValueError(f"class_uniform must be a share 0..1, got {share!r}.")
     if share and not shuffle:

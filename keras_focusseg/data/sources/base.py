@@ -118,7 +118,11 @@ class Source(abc.ABC):
 
 
 def check_sample(sample: Sample, source: Source) -> Sample:
-    """The sample, held to what a source promises: types, shapes, ids."""
+    """The sample, held to what a source promises: types, shapes, ids.
+
+    Raises:
+        DataError: A type, a shape or an id is another.
+    """
     image, mask, name = sample
     where = f"sample {name!r} of {source.name!r} ({source.split})"
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[-1] != 3:
@@ -147,7 +151,11 @@ def check_sample(sample: Sample, source: Source) -> Sample:
 
 
 def existing_folder(path: str | Path, what: str, fix: str = "") -> Path:
-    """The folder, if it is there; the error calls it `what` and names what lies beside it."""
+    """The folder, if it is there; the error calls it `what` and names what lies beside it.
+
+    Raises:
+        DataError: It is not there, is no folder, or cannot be read.
+    """
     folder = as_on_disk(path)
     parent = folder.parent
     try:
@@ -175,7 +183,11 @@ def unreadable(folder: Path, what: str, error: OSError) -> DataError:
 
 
 def inside(path: Path, root: Path) -> Path:
-    """The path, if it does not lead out of the resolved folder `root` by a link."""
+    """The path, if it does not lead out of the resolved folder `root` by a link.
+
+    Raises:
+        DataError: The path is a link out of it, or to nowhere.
+    """
     try:
         target = path.resolve()
     except (OSError, RuntimeError) as error:  # before Python 3.13 a circle is a RuntimeError

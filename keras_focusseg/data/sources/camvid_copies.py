@@ -57,7 +57,11 @@ def _layouts(root: Path, kinds: Iterable[str]) -> dict[str, Layout]:
 
 
 def locate(root: Path, kinds: Sequence[str]) -> tuple[str, Path, Layout]:
-    """Which copy it is, and where it lies."""
+    """Which copy it is, and where it lies.
+
+    Raises:
+        DataError: No copy is there, or one without lists and class table.
+    """
     rows = _layouts(root, kinds)
     base, layout = located(root, list(rows.values()), "A copy of CamVid", GET)
     kind = _kind_of(rows, base, layout, root)
@@ -138,7 +142,11 @@ def files_together(
 
 
 def read_list(list_file: Path, ending: str) -> list[tuple[str, str]]:
-    """Line and frame of each line of a list: an image, or an image and its mask."""
+    """Line and frame of each line of a list: an image, or an image and its mask.
+
+    Raises:
+        DataError: A line is neither.
+    """
     names = []
     for number, line in text_lines(list_file):
         quoted = re.findall(r'"([^"]*)"|([^\s,;]+)', line)
@@ -168,7 +176,11 @@ def _stem(name: str) -> str:
 
 
 def check_classes(base: Path, root: Path) -> None:
-    """Refuse a table of classes that is not CamVid's: its masks would mean something else."""
+    """Refuses a table of classes that is not CamVid's: its masks would mean something else.
+
+    Raises:
+        DataError: It is another table, or cannot be read.
+    """
     groups = label_spaces.grouping("camvid32")
     known = dict(zip(groups.names, groups.colors, strict=True))
     for path in (base / name for name in ("class_dict.csv", _CODES)):
@@ -201,7 +213,11 @@ def check_classes(base: Path, root: Path) -> None:
 def classes_of(
     kind: str, base: Path, root: Path, groups: Grouping, ending: str, mask: Path
 ) -> tuple[LabelSpace, LabelSpace | Grouping, str]:
-    """Label space, encoding on disk, and how to call it."""
+    """Label space, encoding on disk, and how to call it.
+
+    Raises:
+        DataError: The masks hold ids, and what they mean is not said.
+    """
     drawn = mask_kind(mask)
     if kind in ("original", "renamed"):
         return groups.label_space, groups, "label images in 32 colours"

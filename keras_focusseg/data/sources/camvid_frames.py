@@ -82,7 +82,11 @@ def holds_frames(folder: Path) -> bool:
 
 
 def check_frames(on_disk: Iterable[str], split: str, folder: Path) -> None:
-    """Refuse frames that are not CamVid's, and a split of which frames are missing."""
+    """Refuses frames that are not CamVid's, and a split of which frames are missing.
+
+    Raises:
+        DataError: There are such frames, or such a split.
+    """
     there, every = set(on_disk), every_frame()
     if foreign := sorted(there - every):
         raise DataError(
@@ -107,8 +111,13 @@ def check_frames(on_disk: Iterable[str], split: str, folder: Path) -> None:
 def choose_sequences(
     pairs: list[Pair], sequences: Sequence[str] | None, exclude_sequences: Sequence[str], split: str
 ) -> list[Pair]:
-    """The pairs whose sequence is wanted: `sequences` alone, or all if that is None, without
-    `exclude_sequences`; each may be a single name.
+    """The pairs whose sequence is wanted.
+
+    That is `sequences` alone, or all if it is None, without `exclude_sequences`; each may be a
+    single name.
+
+    Raises:
+        DataError: The split has no such sequence, or no pair is left.
     """
     wanted, unwanted = _names(sequences), _names(exclude_sequences) or ()
     present = sorted({sequence_of(name) for name, _, _ in pairs})

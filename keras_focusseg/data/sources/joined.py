@@ -91,7 +91,11 @@ class Joined(Source):
 def open_joined(
     opener: Callable[..., Source], root: str | Path, split: str = "train", **options: Any
 ) -> Source:
-    """Open one split with `opener`, or several that "+" joins, such as "train+val"."""
+    """Open one split with `opener`, or several that "+" joins, such as "train+val".
+
+    Raises:
+        DataError: A split is named twice.
+    """
     parts = [part.strip() for part in split.split("+")]
     if len(set(parts)) < len(parts):
         raise DataError(f"{split!r} names a split twice", kind="split that is not there", file=root)

@@ -149,6 +149,9 @@ def located(root: Path, layouts: Sequence[Layout], dataset: str, get: str) -> tu
 
     Returns the folder that it lies in and its layout, the first of the table that is there. If none
     is, the error says what was looked for and where to `get` it; or that it lies there twice.
+
+    Raises:
+        DataError: It is not there, or more than once.
     """
     for bases in levels(root):
         for layout in layouts:

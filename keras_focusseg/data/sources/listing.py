@@ -69,8 +69,10 @@ def pictures_below(folder: Path, root: Path, skip: Sequence[Path] = ()) -> dict[
 def walk(
     folder: Path, root: Path, suffixes: Sequence[str], skip: Sequence[Path] = ()
 ) -> Iterator[os.DirEntry[str]]:
-    """The files below a folder that have one of the suffixes, folder by folder; links to folders
-    are refused, and links out of the root.
+    """The files below a folder that have one of the suffixes, folder by folder.
+
+    Raises:
+        DataError: A folder is a link, or a file a link out of the root.
     """
     for entry in entries(folder):
         path = Path(entry.path)
@@ -93,7 +95,11 @@ def walk(
 
 
 def text_lines(list_file: Path) -> list[tuple[int, str]]:
-    """The lines of a list that hold something, stripped, with their numbers from 1."""
+    """The lines of a list that hold something, stripped, with their numbers from 1.
+
+    Raises:
+        DataError: The list is empty, or cannot be read as text.
+    """
     try:
         lines = decoded(list_file.read_bytes()).splitlines()
     except (OSError, UnicodeDecodeError) as error:

@@ -133,6 +133,9 @@ def split_parts(split: str, known: Sequence[str], dataset: str, unlabelled: str 
     """The splits that "train+val" and the like join, each of which must be known.
 
     `unlabelled` says what is known of the labels of split "test", if the dataset has none.
+
+    Raises:
+        DataError: A split is named twice, has no labels, or is not known.
     """
     parts = [part.strip() for part in split.split("+")]
     kind = "split that is not there"
@@ -164,6 +167,9 @@ def paired(
 
     A file without a partner is an error that names the folders and the fix, or is added to
     `left_out` where that is a list.
+
+    Raises:
+        DataError: A file has no partner, and `left_out` is None.
     """
     image_folder, mask_folder = folders
     for files, folder, partners, other in (
@@ -220,6 +226,9 @@ def listed_pairs(
     """The pairs that a list names, in its order; `left_out` as in `paired`.
 
     `listed` says where each name stands, such as "line 3", and the name.
+
+    Raises:
+        DataError: A file is listed twice, or is missing and `left_out` is None.
     """
     pairs: list[Pair] = []
     seen: dict[str, str] = {}

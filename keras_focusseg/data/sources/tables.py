@@ -16,7 +16,11 @@ from keras_focusseg.label_spaces.class_tables import ClassTable
 
 @contextlib.contextmanager
 def as_data_error(kind: str, file: Path | None = None, what: str = "") -> Iterator[None]:
-    """Whatever a label space or class table is refused for, as a `DataError` of that kind."""
+    """Whatever a label space or class table is refused for, as a `DataError` of that kind.
+
+    Raises:
+        DataError: In place of a `ValueError` inside.
+    """
     try:
         yield
     except DataError:

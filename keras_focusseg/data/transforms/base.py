@@ -181,7 +181,11 @@ def as_augmentation(augment: Augmentation | Callable[..., Pair]) -> Augmentation
 def run(
     steps: Sequence[Configured], canvas: Canvas, rng: np.random.Generator, partner: Partner | None
 ) -> None:
-    """Let steps work on a canvas, one after the other; mixing ones need a partner of its size."""
+    """Lets steps work on a canvas, one after the other; mixing ones need a partner of its size.
+
+    Raises:
+        ValueError: A step mixes in a second sample, and there is none, or one of another size.
+    """
     mixing = [type(step).__name__ for step in steps if isinstance(step, Mixing)]
     if mixing and partner is None:
         raise ValueError(
@@ -222,7 +226,11 @@ def _size(pair: Pair) -> str:
 
 
 def require(step: object, condition: bool, name: str, expected: str) -> None:
-    """Stop if a condition on the field `name` of a step does not hold; says what was expected."""
+    """Holds a step to a condition on its field `name`; the message says what was expected.
+
+    Raises:
+        ValueError: The condition does not hold.
+    """
     if not condition:
         raise ValueError(
             f"{type(step).__name__}: {name} must be {expected}, got {getattr(step, name)!r}."

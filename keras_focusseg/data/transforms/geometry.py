@@ -344,8 +344,9 @@ def _around(
     scale: tuple[float, float],
     jitter: float,
 ) -> np.ndarray:
-    """The matrix of a crop that holds one of some pixels (flat indices), drawn at random; the crop
-    never leaves the source for it.
+    """The matrix of a crop that holds one of some pixels (flat indices), drawn at random.
+
+    The crop never leaves the source for it.
     """
     pixel = np.unravel_index(int(pixels[rng.integers(len(pixels))]), source)
     shares = rng.uniform(-jitter, jitter, 2)

@@ -41,8 +41,12 @@ _SPREAD = 50  # so far beyond their number, ids beside a 255 are grey levels, an
 
 
 class Reading(NamedTuple):
-    """How masks are read: what the train ids mean, that or the way from colours as encoding, and
-    in a few words what was decided, and from what.
+    """How masks are read.
+
+    Attributes:
+        label_space: What the train ids mean.
+        encoding: That, or the way from colours to it.
+        said: In a few words what was decided, and from what.
     """
 
     label_space: LabelSpace
@@ -57,6 +61,9 @@ def read_as_told(
 
     A few of them are looked at. If `strict`, coloured masks of quite other colours, and masks of
     nothing but 0 and 255 where 255 means ignored, are an error here, else when loaded.
+
+    Raises:
+        DataError: What the masks hold does not fit the label space.
     """
     try:
         by_color = label_spaces.by_color(space)
@@ -112,6 +119,9 @@ def read_by_table(
     """How to read masks with the class table that lies beside them: by number or by colour.
 
     Whichever fits the table; grey levels count as colours. A few masks are looked at.
+
+    Raises:
+        DataError: The masks are coloured, and the table has no colours.
     """
     with as_data_error("class table that cannot be used", table.path):
         space = table.label_space()
@@ -146,6 +156,9 @@ def read_as_found(
     Classes are "class_0", ... of the ids that occur, in the colours of the palette if there is one,
     or the colours that occur, named as far as `label_spaces.name_colors` can. A mask that cannot be
     read is an error if `strict`, else left out here.
+
+    Raises:
+        DataError: No mask can be read, or the masks hold ids where colours were asked for.
     """
     contents = mask_contents(masks, progress, strict)
     if not contents:

@@ -205,8 +205,10 @@ def open_folder(
 
 
 def folder_splits(root: str | Path) -> tuple[str, ...]:
-    """The splits of your own data that have masks: "train", "val" and "test" as far as they are
-    there; ("all",) for images and masks without splits; else the names of other splits.
+    """The splits of your own data that have masks.
+
+    They are "train", "val" and "test" as far as they are there; ("all",) for images and masks
+    without splits; else the names of other splits.
     """
     try:
         parts = find_parts(Path(root).resolve())

@@ -36,7 +36,11 @@ class Found(NamedTuple):
 
 
 def find_annotations(root: Path, split: str, annotations: str | Path | None) -> Found:
-    """The annotation file of a split, or the one that is named."""
+    """The annotation file of a split, or the one that is named.
+
+    Raises:
+        DataError: It is not there.
+    """
     if annotations is not None:
         path = as_on_disk(root / annotations)
         if not path.is_file():

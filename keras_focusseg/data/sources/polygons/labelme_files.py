@@ -34,7 +34,11 @@ _PROBES = 3
 
 
 def split_folder(root: Path, split: str) -> Path:
-    """The folder of the JSON files of a split."""
+    """The folder of the JSON files of a split.
+
+    Raises:
+        DataError: It is not there.
+    """
     folder = root if split == ALL else folder_of(root, split)
     if folder is None:
         names = [entry.name for entry in entries(root) if is_folder(entry)]
@@ -85,7 +89,11 @@ def looks_like_labelme(path: Path) -> bool:
 
 
 def read_labelme(path: Path, max_bytes: int) -> dict[str, Any]:
-    """One JSON file, each shape of which has a label."""
+    """One JSON file, each shape of which has a label.
+
+    Raises:
+        DataError: It is no JSON of Labelme's, or a shape has no label.
+    """
     content = read_json(path, max_bytes)
     if "shapes" not in content:
         raise DataError(
