@@ -54,10 +54,9 @@ def get(name: str) -> LabelSpace:
         ValueError: If there is no such label space.
 
     Example:
-        ```python
-        get("camvid11").classes[:3]
-        # ('Sky', 'Building', 'Pole')
-        ```
+        >>> from keras_focusseg import label_spaces
+        >>> label_spaces.get("camvid11").classes[:3]
+        ('Sky', 'Building', 'Pole')
     """
     content = table(name)
     classes = [c for c in content["classes"] if not c["ignore"]]

@@ -42,10 +42,9 @@ def name_colors(colors: Collection[Color]) -> Grouping:
         ValueError: If there is no colour, or more than 255.
 
     Example:
-        ```python
-        name_colors([(255, 255, 255), (10, 20, 30)]).label_space.classes
-        # ('color_10_20_30', 'color_255_255_255')
-        ```
+        >>> from keras_focusseg import label_spaces
+        >>> label_spaces.name_colors([(255, 255, 255), (10, 20, 30)]).label_space.classes
+        ('color_10_20_30', 'color_255_255_255')
     """
     found = sorted({(int(red), int(green), int(blue)) for red, green, blue in colors})
     if not 1 <= len(found) <= MAX_COLORS:

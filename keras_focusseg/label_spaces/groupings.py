@@ -28,11 +28,13 @@ class Grouping:
         label_space: What the train ids mean.
 
     Example:
-        ```python
-        groups = grouping("camvid32", "mathworks")
-        groups.to_train_ids(np.array([[[64, 128, 192], [0, 0, 0]]], "uint8"))
-        # array([[  8, 255]], dtype=uint8)  SUVPickupTruck is a car, Void is ignored
-        ```
+        >>> import numpy as np
+        >>> from keras_focusseg import label_spaces
+        >>> groups = label_spaces.grouping("camvid32", "mathworks")
+        >>> groups.to_train_ids(np.array([[[64, 128, 192], [0, 0, 0]]], "uint8"))
+        array([[  8, 255]], dtype=uint8)
+
+        SUVPickupTruck is a car, Void is ignored.
     """
 
     name: str
@@ -118,11 +120,10 @@ def grouping(name: str, how: str | None = None) -> Grouping:
         ValueError: If there is no such grouping.
 
     Example:
-        ```python
-        groups = grouping("camvid32", "mathworks")
-        dict(zip(groups.names, groups.train_ids))["Bridge"]
-        # 1, which is Building
-        ```
+        >>> from keras_focusseg import label_spaces
+        >>> groups = label_spaces.grouping("camvid32", "mathworks")
+        >>> dict(zip(groups.names, groups.train_ids))["Bridge"]  # which is Building
+        1
     """
     if name not in _TARGETS:
         raise ValueError(f"There are no groupings of {name!r}, only of {', '.join(_TARGETS)}.")
@@ -164,11 +165,12 @@ def by_color(space: LabelSpace) -> Grouping:
         ValueError: If two classes have the same colour.
 
     Example:
-        ```python
-        space = from_names(["road", "car"], colors=[(128, 64, 128), (0, 0, 142)])
-        by_color(space).to_train_ids(np.array([[[0, 0, 142], [0, 0, 0]]], "uint8"))
-        # array([[  1, 255]], dtype=uint8)
-        ```
+        >>> import numpy as np
+        >>> from keras_focusseg import label_spaces
+        >>> space = label_spaces.from_names(["road", "car"], colors=[(128, 64, 128), (0, 0, 142)])
+        >>> groups = label_spaces.by_color(space)
+        >>> groups.to_train_ids(np.array([[[0, 0, 142], [0, 0, 0]]], "uint8"))
+        array([[  1, 255]], dtype=uint8)
     """
     listed = list(zip(space.classes, space.colors, range(space.num_classes), strict=True))
     taken = set(space.colors)

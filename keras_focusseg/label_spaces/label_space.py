@@ -51,11 +51,12 @@ class LabelSpace:
         ValueError: If the parts contradict each other.
 
     Example:
-        ```python
-        space = LabelSpace("toy", ("road", "car"), ((128, 64, 128), (0, 0, 142)), ids=(7, 26))
-        space.to_train_ids(np.array([[7, 26, 255]], "uint8"))
-        # array([[  0,   1, 255]], dtype=uint8)
-        ```
+        >>> import numpy as np
+        >>> from keras_focusseg import label_spaces
+        >>> colors = ((128, 64, 128), (0, 0, 142))
+        >>> space = label_spaces.LabelSpace("toy", ("road", "car"), colors, ids=(7, 26))
+        >>> space.to_train_ids(np.array([[7, 26, 255]], "uint8"))
+        array([[  0,   1, 255]], dtype=uint8)
     """
 
     name: str
@@ -198,11 +199,9 @@ def from_names(
         ValueError: `names` is a single string, or the values do not fit each other.
 
     Example:
-        ```python
-        space = from_names(["background", "crack"], ids=[0, 128])
-        space.num_classes
-        # 2
-        ```
+        >>> from keras_focusseg import label_spaces
+        >>> label_spaces.from_names(["background", "crack"], ids=[0, 128]).num_classes
+        2
     """
     if isinstance(names, str):
         raise ValueError(f"names must be a list of class names, got the single string {names!r}.")

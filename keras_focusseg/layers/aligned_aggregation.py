@@ -30,11 +30,14 @@ class AlignedAggregation(keras.layers.Layer):
         ValueError: The maps differ in their channels.
 
     Example:
-        ```python
-        low, high = keras.ops.ones((1, 8, 16, 32)), keras.ops.ones((1, 16, 32, 32))
-        y, fields = AlignedAggregation()(low, high, return_fields=True)    # y (1, 16, 32, 32)
-        fields["offsets"]    # (1, 16, 32, 2), those of the coarse map, in pixels of the fine one
-        ```
+        >>> import keras
+        >>> from keras_focusseg import layers
+        >>> low, high = keras.ops.ones((1, 8, 16, 32)), keras.ops.ones((1, 16, 32, 32))
+        >>> y, fields = layers.AlignedAggregation()(low, high, return_fields=True)
+        >>> tuple(y.shape)
+        (1, 16, 32, 32)
+        >>> tuple(fields["offsets"].shape)  # those of the coarse map, in pixels of the fine one
+        (1, 16, 32, 2)
     """
 
     def __init__(self, filters: int | None = None, **kwargs: Any) -> None:

@@ -22,10 +22,12 @@ class ChannelAttention(keras.layers.Layer):
     Arguments are those of `keras.layers.Layer`.
 
     Example:
-        ```python
-        y = ChannelAttention()(keras.ops.ones((1, 16, 32, 64)))    # (1, 16, 32, 64)
-        y, affinity = ChannelAttention()(x, return_attention=True)    # affinity (1, 64, 64)
-        ```
+        >>> import keras
+        >>> from keras_focusseg import layers
+        >>> x = keras.ops.ones((1, 8, 8, 64))
+        >>> y, affinity = layers.ChannelAttention()(x, return_attention=True)
+        >>> tuple(y.shape), tuple(affinity.shape)
+        ((1, 8, 8, 64), (1, 64, 64))
     """
 
     def build(self, input_shape: Shape) -> None:
@@ -69,9 +71,10 @@ class SqueezeExcite(keras.layers.Layer):
         **kwargs: `name`, `dtype` and the like, for `keras.layers.Layer`.
 
     Example:
-        ```python
-        y = SqueezeExcite()(keras.ops.ones((1, 16, 32, 64)))    # (1, 16, 32, 64)
-        ```
+        >>> import keras
+        >>> from keras_focusseg import layers
+        >>> tuple(layers.SqueezeExcite()(keras.ops.ones((1, 16, 32, 64))).shape)
+        (1, 16, 32, 64)
     """
 
     def __init__(self, ratio: int = 16, **kwargs: Any) -> None:
@@ -129,11 +132,14 @@ class DisentangledNonLocal(keras.layers.Layer):
         ValueError: `temperature` is not above 0.
 
     Example:
-        ```python
-        y = DisentangledNonLocal()(keras.ops.ones((1, 16, 32, 64)))    # (1, 16, 32, 64)
-        y, pairs, saliency = DisentangledNonLocal()(x, return_attention=True)
-        # pairs (1, 512, 512), rows sum to 1; saliency (1, 16, 32, 1), sums to 1
-        ```
+        >>> import keras
+        >>> from keras_focusseg import layers
+        >>> x = keras.ops.ones((1, 8, 16, 64))
+        >>> y, pairs, saliency = layers.DisentangledNonLocal()(x, return_attention=True)
+        >>> tuple(y.shape)
+        (1, 8, 16, 64)
+        >>> tuple(pairs.shape), tuple(saliency.shape)  # rows, and the saliency, sum to 1
+        ((1, 128, 128), (1, 8, 16, 1))
     """
 
     def __init__(self, reduction: int = 2, temperature: float = 0.05, **kwargs: Any) -> None:

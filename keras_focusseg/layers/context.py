@@ -33,13 +33,14 @@ class ContextualRefinement(keras.layers.Layer):
         ValueError: The maps' sizes are no multiples of the coarsest.
 
     Example:
-        ```python
-        stages = [keras.ops.ones((1, 64 // s, 128 // s, 8 * s)) for s in (1, 2, 4, 8)]
-        y = ContextualRefinement(64)(stages)    # (1, 8, 16, 64)
-        y, attention = ContextualRefinement(64)(stages, return_attention=True)
-        # "channel_attention" (1, 64, 64), "spatial_attention" (1, 128, 128),
-        # "unary_attention" (1, 8, 16, 1)
-        ```
+        >>> import keras
+        >>> from keras_focusseg import layers
+        >>> stages = [keras.ops.ones((1, 64 // s, 128 // s, 8 * s)) for s in (1, 2, 4, 8)]
+        >>> y, attention = layers.ContextualRefinement(64)(stages, return_attention=True)
+        >>> tuple(y.shape)
+        (1, 8, 16, 64)
+        >>> [(name, tuple(seen.shape)) for name, seen in attention.items()][:2]
+        [('channel_attention', (1, 64, 64)), ('spatial_attention', (1, 128, 128))]
     """
 
     def __init__(self, filters: int = 512, **kwargs: Any) -> None:

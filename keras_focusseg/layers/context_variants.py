@@ -30,10 +30,11 @@ class ContextVariant(ContextualRefinement):
         ValueError: An argument is unknown, or the maps' sizes are no multiples of the coarsest.
 
     Example:
-        ```python
-        stages = [keras.ops.ones((1, 64 // s, 128 // s, 8 * s)) for s in (1, 2, 4, 8)]
-        y = ContextVariant(64, "parallel")(stages)    # (1, 8, 16, 64)
-        ```
+        >>> import keras
+        >>> from keras_focusseg import layers
+        >>> stages = [keras.ops.ones((1, 64 // s, 128 // s, 8 * s)) for s in (1, 2, 4, 8)]
+        >>> tuple(layers.ContextVariant(64, "parallel")(stages).shape)
+        (1, 8, 16, 64)
     """
 
     def __init__(

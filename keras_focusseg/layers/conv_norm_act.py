@@ -22,9 +22,10 @@ def conv2d(filters: int, kernel_size: int = 1, *, name: str, **options: Any) -> 
         The layer, not yet built.
 
     Example:
-        ```python
-        logits = conv2d(19, name="classifier")(keras.Input((None, None, 256)))
-        ```
+        >>> import keras
+        >>> from keras_focusseg import layers
+        >>> layers.conv2d(19, name="classifier")(keras.Input((None, None, 256))).shape
+        (None, None, None, 19)
     """
     options = {"kernel_initializer": torch_conv_initializer(), **options}
     return keras.layers.Conv2D(
@@ -55,9 +56,10 @@ class ConvNormAct(keras.layers.Layer):
         **kwargs: `name`, `dtype` and the like, for `keras.layers.Layer`.
 
     Example:
-        ```python
-        y = ConvNormAct(16, 3)(keras.ops.ones((1, 8, 12, 4)))    # (1, 8, 12, 16)
-        ```
+        >>> import keras
+        >>> from keras_focusseg import layers
+        >>> tuple(layers.ConvNormAct(16, 3)(keras.ops.ones((1, 8, 12, 4))).shape)
+        (1, 8, 12, 16)
     """
 
     def __init__(

@@ -27,11 +27,12 @@ class FlowAlignment(keras.layers.Layer):
         **kwargs: `name`, `dtype` and the like, for `keras.layers.Layer`.
 
     Example:
-        ```python
-        low, high = keras.ops.ones((1, 8, 16, 32)), keras.ops.ones((1, 16, 32, 32))
-        y, fields = FlowAlignment()(low, high, return_fields=True)    # y (1, 16, 32, 32)
-        fields["offsets"]    # (1, 16, 32, 2), in pixels of the fine map
-        ```
+        >>> import keras
+        >>> from keras_focusseg import layers
+        >>> low, high = keras.ops.ones((1, 8, 16, 32)), keras.ops.ones((1, 16, 32, 32))
+        >>> y, fields = layers.FlowAlignment()(low, high, return_fields=True)
+        >>> tuple(y.shape), tuple(fields["offsets"].shape)  # in pixels of the fine map
+        ((1, 16, 32, 32), (1, 16, 32, 2))
     """
 
     def __init__(self, filters: int | None = None, **kwargs: Any) -> None:

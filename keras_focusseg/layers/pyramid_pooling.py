@@ -47,9 +47,10 @@ class PyramidPooling(keras.layers.Layer):
         **kwargs: `name`, `dtype` and the like, for `keras.layers.Layer`.
 
     Example:
-        ```python
-        y = PyramidPooling(64)(keras.ops.ones((1, 16, 32, 128)))    # (1, 16, 32, 64)
-        ```
+        >>> import keras
+        >>> from keras_focusseg import layers
+        >>> tuple(layers.PyramidPooling(64)(keras.ops.ones((1, 16, 32, 128))).shape)
+        (1, 16, 32, 64)
     """
 
     def __init__(

@@ -29,10 +29,12 @@ def refine_offsets(offsets: Any, weights: Any) -> Any:
         Refined offsets D, (B, H, W, 2).
 
     Example:
-        ```python
-        own = keras.ops.one_hot(keras.ops.full((1, 8, 8), 4), 9)
-        refine_offsets(offsets, own)    # equals `offsets`
-        ```
+        >>> import keras
+        >>> from keras_focusseg import layers
+        >>> offsets = keras.random.normal((1, 8, 8, 2))
+        >>> own = keras.ops.one_hot(keras.ops.full((1, 8, 8), 4, dtype="int32"), 9)
+        >>> bool(keras.ops.all(layers.refine_offsets(offsets, own) == offsets))
+        True
     """
     offsets, weights = ops.convert_to_tensor(offsets), ops.convert_to_tensor(weights)
     height, width = ops.shape(offsets)[1:3]
@@ -74,12 +76,16 @@ class SemanticRefinement(keras.layers.Layer):
         ValueError: Unknown `mask` or `padding`.
 
     Example:
-        ```python
-        low, high = keras.ops.ones((1, 8, 16, 32)), keras.ops.ones((1, 16, 32, 32))
-        y = SemanticRefinement()(low, high)    # (1, 16, 32, 32)
-        y, fields = SemanticRefinement()(low, high, return_fields=True)
-        fields["offsets"]    # (1, 16, 32, 2); also "initial_offsets" and "offset_weights"
-        ```
+        >>> import keras
+        >>> from keras_focusseg import layers
+        >>> low, high = keras.ops.ones((1, 8, 16, 32)), keras.ops.ones((1, 16, 32, 32))
+        >>> tuple(layers.SemanticRefinement()(low, high).shape)
+        (1, 16, 32, 32)
+        >>> y, fields = layers.SemanticRefinement()(low, high, return_fields=True)
+        >>> sorted(fields)
+        ['initial_offsets', 'offset_weights', 'offsets']
+        >>> tuple(fields["offsets"].shape)
+        (1, 16, 32, 2)
     """
 
     def __init__(

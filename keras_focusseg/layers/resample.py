@@ -20,9 +20,10 @@ def resize_to(x: Any, size: tuple[Any, Any], interpolation: str = "bilinear") ->
         Maps (B, size[0], size[1], C) of the same dtype.
 
     Example:
-        ```python
-        big = resize_to(keras.ops.ones((1, 4, 4, 2)), (8, 8))    # (1, 8, 8, 2)
-        ```
+        >>> import keras
+        >>> from keras_focusseg import layers
+        >>> tuple(layers.resize_to(keras.ops.ones((1, 4, 4, 2)), (8, 8)).shape)
+        (1, 8, 8, 2)
     """
     if keras.backend.backend() == "tensorflow" and not all(isinstance(s, int) for s in size):
         # keras.ops.image.resize refuses symbolic sizes on TensorFlow (Keras 3.14 and 3.15.1,
@@ -45,11 +46,11 @@ class ResizeLike(keras.layers.Layer):
         **kwargs: `name`, `dtype` and the like, for `keras.layers.Layer`.
 
     Example:
-        ```python
-        low = keras.Input((None, None, 8))
-        high = keras.Input((None, None, 4))
-        same_size = ResizeLike()(low, high)
-        ```
+        >>> import keras
+        >>> from keras_focusseg import layers
+        >>> low, high = keras.ops.ones((1, 4, 4, 8)), keras.ops.ones((1, 7, 9, 4))
+        >>> tuple(layers.ResizeLike()(low, high).shape)
+        (1, 7, 9, 8)
     """
 
     def __init__(self, interpolation: str = "bilinear", **kwargs: Any) -> None:
@@ -78,10 +79,12 @@ class BilinearUpsampling(keras.layers.Layer):
     Its arguments are those of `keras.layers.Layer`.
 
     Example:
-        ```python
-        low, high = keras.ops.ones((1, 8, 16, 32)), keras.ops.ones((1, 16, 32, 32))
-        y, fields = BilinearUpsampling()(low, high, return_fields=True)    # {}: nothing is moved
-        ```
+        >>> import keras
+        >>> from keras_focusseg import layers
+        >>> low, high = keras.ops.ones((1, 8, 16, 32)), keras.ops.ones((1, 16, 32, 32))
+        >>> y, fields = layers.BilinearUpsampling()(low, high, return_fields=True)
+        >>> tuple(y.shape), fields  # nothing is moved
+        ((1, 16, 32, 32), {})
     """
 
     def call(
@@ -120,10 +123,11 @@ def sample_bilinear(x: Any, coordinates: Any, padding: str = "border") -> Any:
         ValueError: Unknown `padding`.
 
     Example:
-        ```python
-        ramp = keras.ops.reshape(keras.ops.arange(4.0), (1, 1, 4, 1))
-        sample_bilinear(ramp, keras.ops.array([[[[2.5, 0.0]]]]))    # [[[[2.5]]]]
-        ```
+        >>> import keras
+        >>> from keras_focusseg import layers
+        >>> ramp = keras.ops.reshape(keras.ops.arange(4.0), (1, 1, 4, 1))
+        >>> float(layers.sample_bilinear(ramp, keras.ops.array([[[[2.5, 0.0]]]]))[0, 0, 0, 0])
+        2.5
     """
     if padding not in ("border", "zeros"):
         raise ValueError(f"padding must be 'border' or 'zeros', got {padding!r}.")
@@ -185,9 +189,10 @@ class PadToMultiple(keras.layers.Layer):
         **kwargs: `name`, `dtype` and the like, for `keras.layers.Layer`.
 
     Example:
-        ```python
-        PadToMultiple(32)(keras.ops.ones((1, 360, 480, 3))).shape    # (1, 384, 480, 3)
-        ```
+        >>> import keras
+        >>> from keras_focusseg import layers
+        >>> tuple(layers.PadToMultiple(32)(keras.ops.ones((1, 36, 48, 3))).shape)
+        (1, 64, 64, 3)
     """
 
     def __init__(self, multiple: int, **kwargs: Any) -> None:
@@ -227,9 +232,11 @@ class CropLike(keras.layers.Layer):
         **kwargs: `name`, `dtype` and the like, for `keras.layers.Layer`.
 
     Example:
-        ```python
-        logits = CropLike(stride=4)(padded_logits, images)    # (B, ceil(H / 4), ceil(W / 4), C)
-        ```
+        >>> import keras
+        >>> from keras_focusseg import layers
+        >>> images, logits = keras.ops.ones((1, 36, 48, 3)), keras.ops.ones((1, 16, 16, 11))
+        >>> tuple(layers.CropLike(stride=4)(logits, images).shape)
+        (1, 9, 12, 11)
     """
 
     def __init__(self, stride: int = 1, **kwargs: Any) -> None:

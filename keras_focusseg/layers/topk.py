@@ -26,9 +26,9 @@ def top_k_count(ratio: float, cells: Any) -> Any:
         The count, of the type of `cells`.
 
     Example:
-        ```python
-        top_k_count(0.1, 4096)    # 410
-        ```
+        >>> from keras_focusseg import layers
+        >>> layers.top_k_count(0.1, 4096)
+        410
     """
     share = Fraction(ratio).limit_denominator(1000)
     p, q = share.numerator, share.denominator
@@ -56,9 +56,11 @@ class TopKMasks(keras.layers.Layer):
         ValueError: A ratio is not in (0, 1].
 
     Example:
-        ```python
-        masks = TopKMasks((0.1, 0.4))(keras.random.normal((2, 8, 16, 1)))   # (2, 8, 16, 2)
-        ```
+        >>> import keras
+        >>> from keras_focusseg import layers
+        >>> masks = layers.TopKMasks((0.1, 0.4))(keras.random.normal((2, 8, 16, 1)))
+        >>> keras.ops.convert_to_numpy(keras.ops.sum(masks, axis=(1, 2))).tolist()
+        [[13.0, 51.0], [13.0, 51.0]]
     """
 
     def __init__(self, ratios: Sequence[float], **kwargs: Any) -> None:
@@ -100,11 +102,13 @@ class StraightThroughMask(keras.layers.Layer):
         **kwargs: `name` and the like, for `keras.layers.Layer`.
 
     Example:
-        ```python
-        z = keras.random.normal((1, 8, 8, 1))
-        masks = TopKMasks((0.1, 0.4))(z)
-        chosen = StraightThroughMask(0)(keras.ops.ones((1, 8, 8, 16)), masks, z)
-        ```
+        >>> import keras
+        >>> from keras_focusseg import layers
+        >>> z = keras.random.normal((1, 8, 8, 1))
+        >>> masks = layers.TopKMasks((0.1, 0.4))(z)
+        >>> chosen = layers.StraightThroughMask(0)(keras.ops.ones((1, 8, 8, 16)), masks, z)
+        >>> float(keras.ops.sum(chosen)) / 16  # cells that are not zero
+        6.0
     """
 
     def __init__(self, index: int, **kwargs: Any) -> None:
@@ -140,9 +144,11 @@ class RankedCells(keras.layers.Layer):
         **kwargs: `name` and the like, for `keras.layers.Layer`; it always computes in float32.
 
     Example:
-        ```python
-        cells = RankedCells()(keras.random.normal((2, 8, 16, 1)))    # (2, 128), row * 16 + column
-        ```
+        >>> import keras
+        >>> from keras_focusseg import layers
+        >>> cells = layers.RankedCells()(keras.ops.array([[[[0.1], [0.7]], [[0.4], [0.2]]]]))
+        >>> keras.ops.convert_to_numpy(cells).tolist()  # row * 2 + column
+        [[1, 2, 3, 0]]
     """
 
     def __init__(self, **kwargs: Any) -> None:

@@ -98,9 +98,10 @@ class WarmupPoly(_WarmupDecay):
         ValueError: The steps do not fit each other, or `warmup_start` is no share.
 
     Example:
-        ```python
-        schedule = WarmupPoly(2e-4, total_steps=40_000, warmup_steps=1_000)
-        ```
+        >>> from keras_focusseg import optimizers
+        >>> schedule = optimizers.WarmupPoly(2e-4, total_steps=40_000, warmup_steps=1_000)
+        >>> [f"{float(schedule(step)):.1e}" for step in (0, 999, 20_500, 40_000)]
+        ['2.0e-07', '2.0e-04', '1.1e-04', '0.0e+00']
     """
 
     def __init__(
@@ -143,9 +144,10 @@ class WarmupCosine(_WarmupDecay):
         ValueError: The steps do not fit each other, or `warmup_start` is no share.
 
     Example:
-        ```python
-        schedule = WarmupCosine(2e-4, total_steps=40_000, warmup_steps=1_000)
-        ```
+        >>> from keras_focusseg import optimizers
+        >>> schedule = optimizers.WarmupCosine(2e-4, total_steps=40_000, warmup_steps=1_000)
+        >>> [f"{float(schedule(step)):.1e}" for step in (0, 999, 20_500, 40_000)]
+        ['2.0e-07', '2.0e-04', '1.0e-04', '0.0e+00']
     """
 
     def __init__(
@@ -180,9 +182,10 @@ class WarmupStep(_Warmup):
         ValueError: A value is out of its range.
 
     Example:
-        ```python
-        schedule = WarmupStep(1e-3, every=10 * 122, factor=0.3)  # 10 epochs of 122 steps
-        ```
+        >>> from keras_focusseg import optimizers
+        >>> schedule = optimizers.WarmupStep(1e-3, every=10 * 122, factor=0.3)  # 10 epochs
+        >>> [f"{float(schedule(step)):.1e}" for step in (0, 1219, 1220, 2440)]
+        ['1.0e-03', '1.0e-03', '3.0e-04', '9.0e-05']
     """
 
     def __init__(

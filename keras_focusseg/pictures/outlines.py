@@ -41,11 +41,12 @@ def outlines(mask: np.ndarray) -> list[Outline]:
         Their outlines. `shapes.polygon(outline.joined, mask.shape)` has the region's pixels.
 
     Example:
-        ```python
-        ring = np.ones((3, 3), bool)
-        ring[1, 1] = False
-        [outline.area for outline in outlines(ring)]    # [8], and one hole
-        ```
+        >>> import numpy as np
+        >>> from keras_focusseg.pictures import outlines
+        >>> ring = np.ones((3, 3), bool)
+        >>> ring[1, 1] = False
+        >>> [outline.area for outline in outlines.outlines(ring)]  # and one hole
+        [8]
     """
     edges, after = _edges(mask)
     if not len(edges):

@@ -56,10 +56,9 @@ def polygon(points: Sequence[tuple[float, float]] | np.ndarray, size: tuple[int,
         The region.
 
     Example:
-        ```python
-        polygon([(1, 1), (4, 1), (4, 3), (1, 3)], (10, 10)).area
-        # 6
-        ```
+        >>> from keras_focusseg.pictures import shapes
+        >>> shapes.polygon([(1, 1), (4, 1), (4, 3), (1, 3)], (10, 10)).area
+        6
     """
     corners = np.asarray(points, "float64").reshape(-1, 2)
     # In units of pixel centres: row r is crossed where r lies between the ends of an edge.

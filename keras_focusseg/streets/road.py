@@ -39,7 +39,7 @@ class Road:
         paving: Albedo of the pavements.
         slab: Length of paving slabs in metres.
         green: Whether a lawn strip lies between kerb and pavement, left, right.
-        cracks: Dark patches and cracks in the asphalt: s, z, half their width and their length.
+        cracks: Mended pieces of the asphalt: s, z, half their width, their length.
     """
 
     edges: tuple[float, float]

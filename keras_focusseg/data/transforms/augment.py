@@ -61,13 +61,13 @@ def Augment(
         ValueError: If a value is outside its range; the message names the step.
 
     Example:
-        ```python
-        augment = Augment(crop_size=(288, 384), scale=(0.5, 2.0), rotate=5.0)
-        image, mask = np.zeros((360, 480, 3), "uint8"), np.zeros((360, 480), "uint8")
-        image, mask = augment(image, mask, np.random.default_rng(0))
-        image.shape, mask.shape
-        # ((288, 384, 3), (288, 384))
-        ```
+        >>> import numpy as np
+        >>> from keras_focusseg import data
+        >>> augment = data.Augment(crop_size=(288, 384), scale=(0.5, 2.0), rotate=5.0)
+        >>> image, mask = np.zeros((360, 480, 3), "uint8"), np.zeros((360, 480), "uint8")
+        >>> image, mask = augment(image, mask, np.random.default_rng(0))
+        >>> image.shape, mask.shape
+        ((288, 384, 3), (288, 384))
     """
     colors = (brightness, contrast, saturation, hue)
     steps: list[Step | Mixing] = []

@@ -36,10 +36,12 @@ class ColorJitter(Step):
         ValueError: If a value is outside its range.
 
     Example:
-        ```python
-        image, mask = np.full((4, 4, 3), 100, "uint8"), np.zeros((4, 4), "uint8")
-        image, mask = ColorJitter(brightness=0.5)(image, mask, np.random.default_rng(0))
-        ```
+        >>> import numpy as np
+        >>> from keras_focusseg import data
+        >>> image, mask = np.full((4, 4, 3), 100, "uint8"), np.zeros((4, 4), "uint8")
+        >>> image, mask = data.ColorJitter(brightness=0.5)(image, mask, np.random.default_rng(0))
+        >>> image.shape
+        (4, 4, 3)
     """
 
     brightness: float = 0.2
@@ -73,12 +75,12 @@ class Grayscale(Step):
         ValueError: If the value is outside its range.
 
     Example:
-        ```python
-        image, mask = np.full((4, 4, 3), (200, 10, 10), "uint8"), np.zeros((4, 4), "uint8")
-        image, mask = Grayscale(1.0)(image, mask, np.random.default_rng(0))
-        image[0, 0]
-        # [67 67 67]
-        ```
+        >>> import numpy as np
+        >>> from keras_focusseg import data
+        >>> image, mask = np.full((4, 4, 3), (200, 10, 10), "uint8"), np.zeros((4, 4), "uint8")
+        >>> image, mask = data.Grayscale(1.0)(image, mask, np.random.default_rng(0))
+        >>> image[0, 0].tolist()
+        [67, 67, 67]
     """
 
     probability: float = 0.1
@@ -105,11 +107,13 @@ class Blur(Step):
         ValueError: If a value is outside its range.
 
     Example:
-        ```python
-        image, mask = np.zeros((9, 9, 3), "uint8"), np.zeros((9, 9), "uint8")
-        image[4, 4] = 255
-        image, mask = Blur(2.0, probability=1.0)(image, mask, np.random.default_rng(0))
-        ```
+        >>> import numpy as np
+        >>> from keras_focusseg import data
+        >>> image, mask = np.zeros((9, 9, 3), "uint8"), np.zeros((9, 9), "uint8")
+        >>> image[4, 4] = 255
+        >>> image, mask = data.Blur(2.0, probability=1.0)(image, mask, np.random.default_rng(0))
+        >>> bool(image[4, 4, 0] < 255)
+        True
     """
 
     sigma: float = 1.0

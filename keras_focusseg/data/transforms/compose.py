@@ -74,13 +74,14 @@ class Compose(Augmentation):
         ValueError: If something is neither a step nor a function, or the fill is no colour.
 
     Example:
-        ```python
-        augment = Compose([ScaleCrop((288, 384)), Flip(), Rotate(10.0), ColorJitter(), Blur()])
-        image, mask = np.zeros((360, 480, 3), "uint8"), np.zeros((360, 480), "uint8")
-        image, mask = augment(image, mask, np.random.default_rng(0))
-        image.shape, mask.shape
-        # ((288, 384, 3), (288, 384))
-        ```
+        >>> import numpy as np
+        >>> from keras_focusseg import data
+        >>> colors = [data.ColorJitter(), data.Blur()]
+        >>> augment = data.Compose([data.ScaleCrop((288, 384)), data.Flip(), *colors])
+        >>> image, mask = np.zeros((360, 480, 3), "uint8"), np.zeros((360, 480), "uint8")
+        >>> image, mask = augment(image, mask, np.random.default_rng(0))
+        >>> image.shape, mask.shape
+        ((288, 384, 3), (288, 384))
     """
 
     steps: Sequence[Any]
@@ -166,12 +167,11 @@ def augmentation(config: Mapping[str, Any]) -> Compose:
             of range; names it.
 
     Example:
-        ```python
-        config = {"steps": [{"step": "ScaleCrop", "size": [288, 384]}, {"step": "Flip"}]}
-        augment = augmentation(config)
-        augmentation(augment.to_config()) == augment
-        # True
-        ```
+        >>> from keras_focusseg import data
+        >>> config = {"steps": [{"step": "ScaleCrop", "size": [288, 384]}, {"step": "Flip"}]}
+        >>> augment = data.augmentation(config)
+        >>> data.augmentation(augment.to_config()) == augment
+        True
     """
     steps = config.get("steps") if isinstance(config, Mapping) else None
     if not isinstance(steps, Sequence) or isinstance(steps, str) or set(config) - {"steps", "fill"}:

@@ -45,13 +45,13 @@ class ScaleCrop(Step):
         ValueError: If a value is outside its range.
 
     Example:
-        ```python
-        crop = ScaleCrop((288, 384), scale=(0.5, 2.0))
-        image, mask = np.zeros((360, 480, 3), "uint8"), np.zeros((360, 480), "uint8")
-        image, mask = crop(image, mask, np.random.default_rng(0))
-        image.shape, mask.shape
-        # ((288, 384, 3), (288, 384))
-        ```
+        >>> import numpy as np
+        >>> from keras_focusseg import data
+        >>> crop = data.ScaleCrop((288, 384), scale=(0.5, 2.0))
+        >>> image, mask = np.zeros((360, 480, 3), "uint8"), np.zeros((360, 480), "uint8")
+        >>> image, mask = crop(image, mask, np.random.default_rng(0))
+        >>> image.shape, mask.shape
+        ((288, 384, 3), (288, 384))
     """
 
     size: tuple[int, int] | None
@@ -129,14 +129,14 @@ class ClassUniformCrop(ScaleCrop):
         ValueError: If a value is outside its range.
 
     Example:
-        ```python
-        crop = ClassUniformCrop((64, 64), scale=(1.0, 1.0), max_class_share=None)
-        image, mask = np.zeros((360, 480, 3), "uint8"), np.zeros((360, 480), "uint8")
-        mask[200:210, 300:305] = 7
-        crops = [crop(image, mask, np.random.default_rng(i))[1] for i in range(100)]
-        sum(7 in crop for crop in crops)  # a `ScaleCrop` shows it 7 times
-        # 63
-        ```
+        >>> import numpy as np
+        >>> from keras_focusseg import data
+        >>> crop = data.ClassUniformCrop((64, 64), scale=(1.0, 1.0), max_class_share=None)
+        >>> image, mask = np.zeros((360, 480, 3), "uint8"), np.zeros((360, 480), "uint8")
+        >>> mask[200:210, 300:305] = 7
+        >>> crops = [crop(image, mask, np.random.default_rng(i))[1] for i in range(100)]
+        >>> sum(7 in crop for crop in crops)  # a `ScaleCrop` shows it 7 times
+        63
     """
 
     jitter: float = _CENTER_JITTER
@@ -170,12 +170,12 @@ class Flip(Step):
         ValueError: If a value is outside its range.
 
     Example:
-        ```python
-        image, mask = np.zeros((4, 6, 3), "uint8"), np.arange(24, dtype="uint8").reshape(4, 6)
-        _, flipped = Flip(1.0)(image, mask, np.random.default_rng(0))
-        flipped[0]
-        # [5 4 3 2 1 0]
-        ```
+        >>> import numpy as np
+        >>> from keras_focusseg import data
+        >>> image, mask = np.zeros((4, 6, 3), "uint8"), np.arange(24, dtype="uint8").reshape(4, 6)
+        >>> _, flipped = data.Flip(1.0)(image, mask, np.random.default_rng(0))
+        >>> flipped[0].tolist()
+        [5, 4, 3, 2, 1, 0]
     """
 
     probability: float = 0.5
@@ -204,12 +204,12 @@ class Rotate(Step):
         ValueError: If a value is outside its range.
 
     Example:
-        ```python
-        image, mask = np.zeros((40, 40, 3), "uint8"), np.zeros((40, 40), "uint8")
-        _, turned = Rotate(30.0)(image, mask, np.random.default_rng(0))
-        turned[0, 0], turned[20, 20]  # a corner came from outside, the middle did not
-        # (255, 0)
-        ```
+        >>> import numpy as np
+        >>> from keras_focusseg import data
+        >>> image, mask = np.zeros((40, 40, 3), "uint8"), np.zeros((40, 40), "uint8")
+        >>> _, turned = data.Rotate(30.0)(image, mask, np.random.default_rng(0))
+        >>> int(turned[0, 0]), int(turned[20, 20])  # a corner came from outside, the middle did not
+        (255, 0)
     """
 
     degrees: float
@@ -237,10 +237,12 @@ class Shear(Step):
         ValueError: If a value is outside its range.
 
     Example:
-        ```python
-        image, mask = np.zeros((40, 40, 3), "uint8"), np.zeros((40, 40), "uint8")
-        image, mask = Shear(15.0)(image, mask, np.random.default_rng(0))
-        ```
+        >>> import numpy as np
+        >>> from keras_focusseg import data
+        >>> image, mask = np.zeros((40, 40, 3), "uint8"), np.zeros((40, 40), "uint8")
+        >>> _, slanted = data.Shear(15.0)(image, mask, np.random.default_rng(0))
+        >>> sorted(set(slanted.ravel().tolist()))  # what came from outside is ignored
+        [0, 255]
     """
 
     degrees: float
@@ -273,11 +275,13 @@ class Translate(Step):
         ValueError: If a value is outside its range.
 
     Example:
-        ```python
-        image, mask = np.zeros((40, 40, 3), "uint8"), np.zeros((40, 40), "uint8")
-        image, mask = Translate(0.1)(image, mask, np.random.default_rng(0))
-        image, mask = Translate(pixels=10)(image, mask, np.random.default_rng(0))
-        ```
+        >>> import numpy as np
+        >>> from keras_focusseg import data
+        >>> image, mask = np.zeros((40, 40, 3), "uint8"), np.zeros((40, 40), "uint8")
+        >>> _, shifted = data.Translate(0.1)(image, mask, np.random.default_rng(0))
+        >>> _, shifted = data.Translate(pixels=10)(image, mask, np.random.default_rng(0))
+        >>> shifted.shape
+        (40, 40)
     """
 
     share: float = 0.0

@@ -51,7 +51,7 @@ class KerasAugment(Step):
     Example:
         ```python
         zoom = keras.layers.RandomZoom(0.3, fill_mode="constant")
-        augment = KerasAugment([keras.layers.RandomFlip("horizontal"), zoom])
+        augment = data.KerasAugment([keras.layers.RandomFlip("horizontal"), zoom])
         image, mask = np.zeros((48, 64, 3), "uint8"), np.zeros((48, 64), "uint8")
         image, mask = augment(image, mask, np.random.default_rng(0))
         ```

@@ -33,10 +33,10 @@ class CutMix(Mixing):
         ValueError: If a value is outside its range.
 
     Example:
-        ```python
-        augment = Compose([ScaleCrop((288, 384)), Flip(), CutMix(0.5)])
-        train = data.batches(source, 8, augment, shuffle=True)
-        ```
+        >>> from keras_focusseg import data
+        >>> source = data.SyntheticStreets(4, size=(64, 96))
+        >>> augment = data.Compose([data.ScaleCrop((32, 32)), data.Flip(), data.CutMix(0.5)])
+        >>> train = data.batches(source, 2, augment, shuffle=True)
     """
 
     probability: float = 0.5
@@ -89,10 +89,10 @@ class ClassMix(Mixing):
         ValueError: If the value is outside its range.
 
     Example:
-        ```python
-        augment = Compose([ScaleCrop((288, 384)), Flip(), ClassMix(0.5)])
-        train = data.batches(source, 8, augment, shuffle=True)
-        ```
+        >>> from keras_focusseg import data
+        >>> source = data.SyntheticStreets(4, size=(64, 96))
+        >>> augment = data.Compose([data.ScaleCrop((32, 32)), data.Flip(), data.ClassMix(0.5)])
+        >>> train = data.batches(source, 2, augment, shuffle=True)
     """
 
     probability: float = 0.5

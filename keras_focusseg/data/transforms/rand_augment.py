@@ -93,10 +93,10 @@ class RandAugment(Step):
         ValueError: If a value is outside its range, or an operation unknown.
 
     Example:
-        ```python
-        colors = ("autocontrast", "equalize", "color", "contrast", "brightness", "sharpness")
-        augment = Compose([ScaleCrop((288, 384)), Flip(), RandAugment(2, 9.0, colors)])
-        ```
+        >>> from keras_focusseg import data
+        >>> colors = ("autocontrast", "equalize", "color", "contrast", "brightness", "sharpness")
+        >>> steps = [data.ScaleCrop((288, 384)), data.Flip(), data.RandAugment(2, 9.0, colors)]
+        >>> augment = data.Compose(steps)
     """
 
     num_ops: int = 2
