@@ -94,7 +94,7 @@ def card(record: dict[str, Any]) -> str:
         ("Started from", record["training"].get("start", "")),
         ("Machine", record["training"].get("machine", "")),
         ("Paper", record["paper"]),
-        *((f"Terms of the {what}", terms) for what, terms in record["licence"].items()),
+        *((f"Terms of the {what}", terms) for what, terms in record["license"].items()),
     ]
     lines.append("\n".join(f"- **{what}**: {text}" for what, text in facts if text))
     load = f'presets.load("{name}"{"" if weights else ", load_weights=False"})'

@@ -414,13 +414,13 @@ def _moments_over_ranks(axes: list[int], inputs: Any, mask: Any) -> tuple[Any, A
     return ops.cast(mean, inputs.dtype), ops.cast(squares / count, inputs.dtype)
 
 
-def forget_synchronisation(config: Any) -> None:
+def forget_synchronization(config: Any) -> None:
     """Takes back, in the config of a model, what `join` set: other backends could not load it."""
     if isinstance(config, dict):
         if config.get("synchronized") is True:
             config["synchronized"] = False
         for value in config.values():
-            forget_synchronisation(value)
+            forget_synchronization(value)
     elif isinstance(config, list | tuple):
         for value in config:
-            forget_synchronisation(value)
+            forget_synchronization(value)

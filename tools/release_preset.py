@@ -38,7 +38,7 @@ def main() -> None:
     parser.add_argument("run", type=Path, help="folder that `focusseg train` wrote")
     parser.add_argument("--data-root", type=Path, help="folder of the dataset")
     parser.add_argument(
-        "--notes", type=Path, required=True, help="JSON: description, licence, training, paper"
+        "--notes", type=Path, required=True, help="JSON: description, license, training, paper"
     )
     parser.add_argument(
         "--shift-classes", type=int, metavar="N", help="find shifts on every N-th training image"
@@ -61,7 +61,7 @@ def main() -> None:
         dtype="float16",
         description=notes["description"],
         recipe={**recipe, **starts(recipe)},
-        licence=notes["licence"],
+        license=notes["license"],
         paper=notes["paper"],
     )
 

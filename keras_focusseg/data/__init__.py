@@ -7,7 +7,7 @@ from keras_focusseg.data.checkup import check
 from keras_focusseg.data.feeds.balance import class_weights
 from keras_focusseg.data.feeds.batches import batches
 from keras_focusseg.data.feeds.statistics import class_counts
-from keras_focusseg.data.opening import open_source, recognise, source_names, splits
+from keras_focusseg.data.opening import open_source, recognize, source_names, splits
 from keras_focusseg.data.records.read import Records
 from keras_focusseg.data.sources.ade20k import ADE20K
 from keras_focusseg.data.sources.base import Sample, Source
@@ -92,7 +92,7 @@ __all__ = [
     "open_camvid",
     "open_folder",
     "open_source",
-    "recognise",
+    "recognize",
     "source_names",
     "splits",
     "steps",

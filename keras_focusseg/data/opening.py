@@ -17,10 +17,10 @@ from keras_focusseg.data.sources.camvid import (
     CamVid720,
     camvid_splits,
     open_camvid,
-    recognises_camvid,
+    recognizes_camvid,
 )
 from keras_focusseg.data.sources.cityscapes import Cityscapes
-from keras_focusseg.data.sources.folders.folder import folder_splits, open_folder, recognises_folder
+from keras_focusseg.data.sources.folders.folder import folder_splits, open_folder, recognizes_folder
 from keras_focusseg.data.sources.joined import open_joined
 from keras_focusseg.data.sources.pascal_voc import PascalVOC
 from keras_focusseg.data.sources.polygons.coco import COCO
@@ -34,11 +34,11 @@ class _Layout(NamedTuple):
 
     open: Callable[..., Source]
     splits: Callable[[Path], tuple[str, ...]]
-    recognises: Callable[[Path], bool]
+    recognizes: Callable[[Path], bool]
 
 
 def _of(cls: Any) -> _Layout:
-    return _Layout(cls, cls.splits, cls.recognises)
+    return _Layout(cls, cls.splits, cls.recognizes)
 
 
 # In the order in which "auto" asks: the more a layout demands, the earlier.
@@ -47,12 +47,12 @@ _LAYOUTS: dict[str, _Layout] = {
     "cityscapes": _of(Cityscapes),
     "bdd100k": _of(BDD100K),
     "ade20k": _of(ADE20K),
-    "camvid": _Layout(open_camvid, camvid_splits, recognises_camvid),
+    "camvid": _Layout(open_camvid, camvid_splits, recognizes_camvid),
     "camvid720": _of(CamVid720),
     "pascal_voc": _of(PascalVOC),
-    "coco": _Layout(partial(open_joined, COCO), COCO.splits, COCO.recognises),
-    "labelme": _Layout(partial(open_joined, Labelme), Labelme.splits, Labelme.recognises),
-    "folder": _Layout(partial(open_joined, open_folder), folder_splits, recognises_folder),
+    "coco": _Layout(partial(open_joined, COCO), COCO.splits, COCO.recognizes),
+    "labelme": _Layout(partial(open_joined, Labelme), Labelme.splits, Labelme.recognizes),
+    "folder": _Layout(partial(open_joined, open_folder), folder_splits, recognizes_folder),
 }
 SYNTHETIC = "synthetic_streets"
 NO_OPTION = "option that a source does not have"
@@ -72,7 +72,7 @@ def open_source(
     Args:
         name: One of `source_names()`: "ade20k", "bdd100k", "camvid", "camvid720", "cityscapes",
             "coco", "folder", "labelme", "pascal_voc", "records" or "synthetic_streets"; or "auto",
-            which takes the first whose layout lies in the root (see `recognise`).
+            which takes the first whose layout lies in the root (see `recognize`).
         root: Folder that the dataset lies in; "synthetic_streets" needs none.
         split: "train", "val" or "test", or what else the source has (see `splits`). The
             benchmarks without public test labels have no "test".
@@ -132,7 +132,7 @@ def splits(name: str, root: str | Path | None = None) -> tuple[str, ...]:
     return layout.splits(folder)
 
 
-def recognise(root: str | Path) -> str:
+def recognize(root: str | Path) -> str:
     """Which source's layout lies in a folder.
 
     Args:
@@ -146,13 +146,13 @@ def recognise(root: str | Path) -> str:
 
     Example:
         ```python
-        recognise("cityscapes")
+        recognize("cityscapes")
         # 'cityscapes'
         ```
     """
     folder = _root("auto", root)
     for name, layout in _LAYOUTS.items():
-        if layout.recognises(folder):
+        if layout.recognizes(folder):
             return name
     try:
         inner = sorted(folder.iterdir())
@@ -185,4 +185,4 @@ def _layout(name: str, root: str | Path | None) -> tuple[_Layout, Path]:
             kind="source that is unknown",
         )
     folder = _root(name, root)
-    return _LAYOUTS[recognise(folder) if name == "auto" else name], folder
+    return _LAYOUTS[recognize(folder) if name == "auto" else name], folder

@@ -223,10 +223,10 @@ class _Tally:
         self.matrix.update(mask, labels)
         self.boundary.update(mask, labels)
 
-    def scores(self, labelled: bool) -> Scores:
+    def scores(self, labeled: bool) -> Scores:
         """The figures of all images."""
         seconds = statistics.median(self.seconds)
-        if not labelled:
+        if not labeled:
             return Scores(seconds)
         mean_iou = metrics.mean_iou(self.matrix.matrix, self.ignore_class)
         return Scores(seconds, float(mean_iou), float(self.boundary.result()["boundary_f1"]))

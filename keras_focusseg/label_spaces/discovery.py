@@ -78,8 +78,8 @@ def _by_voc_map(found: list[Color], count: int) -> Grouping | None:
     number = {color: place for place, color in enumerate(voc_color_map(count))}
     void = _VOC_VOID in found
     classes = sorted((number[color], color) for color in found if color in number)
-    grey_only = all(len(set(color)) == 1 for _, color in classes)  # anybody's masks
-    if len(classes) + void < len(found) or grey_only:
+    gray_only = all(len(set(color)) == 1 for _, color in classes)  # anybody's masks
+    if len(classes) + void < len(found) or gray_only:
         return None
     space = from_names(
         [f"class_{place}" for place, _ in classes],

@@ -145,25 +145,25 @@ def check_masks(masks: np.ndarray, num_classes: int, ignore_class: int | None) -
             f"The first masks hold {masks[~whole].flat[0]:g}; expected class ids, whole numbers. A "
             "mask that was scaled by anything but the nearest neighbour holds blended ids."
         )
-    labelled = masks != ignore_class if ignore_class is not None else np.ones(masks.shape, bool)
-    known = labelled & (masks >= 0) & (masks < num_classes)
-    if labelled.any() and not known.any():
-        ids = np.unique(masks[labelled]).tolist()
+    labeled = masks != ignore_class if ignore_class is not None else np.ones(masks.shape, bool)
+    known = labeled & (masks >= 0) & (masks < num_classes)
+    if labeled.any() and not known.any():
+        ids = np.unique(masks[labeled]).tolist()
         raise ValueError(
             f"No pixel of the first masks is a class: they hold {str(ids[:5])[1:-1]}"
             f"{', ...' if len(ids) > 5 else ''}; expected class ids 0..{num_classes - 1}, and "
             f"{ignore_class} where a pixel is ignored. Map the ids on disk to these."
         )
-    ignored = not labelled.all()
-    if (labelled & ~known).any():
-        ids = np.unique(masks[labelled & ~known]).tolist()
+    ignored = not labeled.all()
+    if (labeled & ~known).any():
+        ids = np.unique(masks[labeled & ~known]).tolist()
         warnings.warn(
             f"The first masks hold {str(ids[:5])[1:-1]}{', ...' if len(ids) > 5 else ''} beside "
             f"class ids 0..{num_classes - 1}: such pixels are ignored. If they are classes, the "
             "network has too few (num_classes=).",
             stacklevel=4,
         )
-    if ignore_class == 255 and ignored and labelled.any() and (masks[labelled] == 0).all():
+    if ignore_class == 255 and ignored and labeled.any() and (masks[labeled] == 0).all():
         warnings.warn(
             "The first masks hold 0 and 255 alone, and 255 is ignored, so nothing but class 0 is "
             "learned from them. If 255 means a class, give it its id: masks // 255.",

@@ -45,7 +45,7 @@ class ConfiguredModel(keras.Model):
         if isinstance(config.get("backbone"), keras.Model):
             # As it stands in the graph, which another package's backbone does in a bridge.
             config["backbone"] = keras.saving.serialize_keras_object(self.backbone)
-            _replicas.forget_synchronisation(config["backbone"])
+            _replicas.forget_synchronization(config["backbone"])
         return config
 
     def get_config(self) -> dict[str, Any]:

@@ -95,9 +95,9 @@ def rectangle(
     return polygon([(x0, y0), (x1, y0), (x1, y1), (x0, y1)], size)
 
 
-def disc(centre: tuple[float, float], radius: float, size: tuple[int, int]) -> Region:
+def disc(center: tuple[float, float], radius: float, size: tuple[int, int]) -> Region:
     """The pixels whose centres are at most `radius` from a point."""
-    return stroke([centre], 2 * radius, size)
+    return stroke([center], 2 * radius, size)
 
 
 def stroke(

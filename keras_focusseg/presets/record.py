@@ -39,7 +39,7 @@ class PresetRecord:
         scores: One dict a measurement, with split, resolution, classes, void rule, test-time
             settings, figures and the command that measures them; where it was not us who
             measured, `measured_by`.
-        licence: Terms of the weights and of the data behind them.
+        license: Terms of the weights and of the data behind them.
         paper: Where the network was published.
     """
 
@@ -52,7 +52,7 @@ class PresetRecord:
     recipe: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     training: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     scores: tuple[Mapping[str, Any], ...] = ()
-    licence: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    license: Mapping[str, str] = dataclasses.field(default_factory=dict)
     paper: str = ""
 
     def classes(self) -> LabelSpace:
@@ -74,6 +74,8 @@ class PresetRecord:
             values = read_json(path)
         except ValueError as error:
             raise ValueError(f"{path} is not a preset record: {error}") from error
+        if isinstance(values, dict) and "licence" in values:  # so called before 0.1.0
+            values["license"] = values.pop("licence")
         _check_record(values, path)
         return cls(**{**values, "scores": tuple(values.get("scores", ()))})
 
@@ -104,7 +106,7 @@ class PresetRecord:
             lines.append(f"  score     mIoU {100 * score['mean_iou']:.1f} ({settings})")
             if "measured_by" in score:
                 lines.append(f"            measured by {score['measured_by']}")
-        for title, values in (("training", self.training), ("licence", self.licence)):
+        for title, values in (("training", self.training), ("licence", self.license)):
             lines += [f"  {title:<9} {key}: {value}" for key, value in values.items()]
         if self.paper:
             lines.append(f"  paper     {self.paper}")
@@ -231,7 +233,7 @@ _KINDS: dict[str, tuple[type | tuple[type, ...], str]] = {
     "recipe": (dict, "an object"),
     "training": (dict, "an object"),
     "scores": (list, "a list"),
-    "licence": (dict, "an object"),
+    "license": (dict, "an object"),
     "paper": (str, "text"),
 }
 _REQUIRED = ("name", "description", "network", "config", "label_space")

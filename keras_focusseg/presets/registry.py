@@ -139,7 +139,7 @@ def save(
     recipe: Mapping[str, Any] | None = None,
     training: Mapping[str, Any] | None = None,
     scores: tuple[Mapping[str, Any], ...] = (),
-    licence: Mapping[str, str] | None = None,
+    license: Mapping[str, str] | None = None,
     paper: str = "",
 ) -> PresetRecord:
     """Writes a folder that `load` takes: `preset.json` and `<name>.safetensors`.
@@ -157,7 +157,7 @@ def save(
         recipe: How it was trained.
         training: What was done, where, for how long.
         scores: Measurements.
-        licence: Terms.
+        license: Terms.
         paper: Publication of the network.
 
     Returns:
@@ -204,7 +204,7 @@ def save(
         recipe=dict(recipe or {}),
         training=dict(training or {}),
         scores=tuple(scores),
-        licence=dict(licence or {}),
+        license=dict(license or {}),
         paper=paper,
     )
     write_record(preset, folder / "preset.json")

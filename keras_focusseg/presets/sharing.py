@@ -83,7 +83,7 @@ def model_card(record: PresetRecord, address: str) -> str:
     ]
     if record.scores:
         sections.append(f"## Scores\n\n{_lines(_score_text(score) for score in record.scores)}")
-    for title, values in (("Training", record.training), ("Terms", record.licence)):
+    for title, values in (("Training", record.training), ("Terms", record.license)):
         if values:
             sections.append(f"## {title}\n\n{_lines(f'{k}: {v}' for k, v in values.items())}")
     if record.paper:

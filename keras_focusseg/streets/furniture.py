@@ -82,8 +82,8 @@ def sample_post(
     rng: np.random.Generator, kind: str, s: float, z: float, side: int, base: float
 ) -> Post:
     """Draws a post of a kind at (s, z)."""
-    grey = rng.uniform(0.20, 0.55)
-    color = (grey, grey, grey * 1.03)
+    gray = rng.uniform(0.20, 0.55)
+    color = (gray, gray, gray * 1.03)
     if kind == "lamp" and rng.random() < 0.3:
         color = (0.13, 0.20, 0.17)
     if kind == "mast":

@@ -249,13 +249,13 @@ def _cyclist(cv: Canvas, weather: Weather, p: Person, sunlit: float) -> None:
     figure = _Figure(cv, p)
     h = p.height / 1.75
     limb = figure.limb
-    tyre, metal = (0.07, 0.07, 0.075), tinted(p.coat[::-1], 0.75, 0.05)
+    tire, metal = (0.07, 0.07, 0.075), tinted(p.coat[::-1], 0.75, 0.05)
     hub = 0.34
     angle = np.linspace(0, 2 * np.pi, 15)
     for u in (-0.52, 0.52):
         points = [(u + hub * math.cos(a), 0.0, hub + hub * math.sin(a)) for a in angle]
         for a, b in zip(points[:-1], points[1:], strict=True):
-            limb(a, b, 0.022, 0.022, tyre)
+            limb(a, b, 0.022, 0.022, tire)
     crank, seat, head, bar = (-0.06, 0, 0.30), (-0.2, 0, 0.92), (0.36, 0, 0.88), (0.42, 0, 1.06)
     for a, b in (
         (crank, seat),
@@ -267,8 +267,8 @@ def _cyclist(cv: Canvas, weather: Weather, p: Person, sunlit: float) -> None:
         (head, bar),
     ):
         limb(a, b, 0.022, 0.022, metal)
-    limb((0.42, -0.24, 1.06), (0.42, 0.24, 1.06), 0.02, 0.02, tyre)
-    limb((-0.3, 0, 0.95), (-0.1, 0, 0.95), 0.05, 0.03, tyre)
+    limb((0.42, -0.24, 1.06), (0.42, 0.24, 1.06), 0.02, 0.02, tire)
+    limb((-0.3, 0, 0.95), (-0.1, 0, 0.95), 0.05, 0.03, tire)
     for side in (-1, 1):
         turn = p.phase + (0 if side < 0 else math.pi)
         foot = (-0.06 + 0.17 * math.cos(turn), side * 0.12, 0.32 + 0.17 * math.sin(turn))

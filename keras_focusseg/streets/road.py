@@ -16,7 +16,7 @@ from keras_focusseg.streets.canvas import (
 from keras_focusseg.streets.weather import Weather
 
 FAR = 190.0  # metres: the road is drawn up to here
-KERB = 0.12  # metres: the pavement lies this much higher
+CURB = 0.12  # metres: the pavement lies this much higher
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Road:
     green: tuple[bool, bool]
     cracks: tuple[tuple[float, float, float, float], ...]
 
-    def kerb(self, side: int) -> float:
+    def curb(self, side: int) -> float:
         """`s` of the kerb on side -1 or +1."""
         return self.edges[0] if side < 0 else self.edges[1]
 
@@ -98,7 +98,7 @@ def sample_road(rng: np.random.Generator, kind: str) -> Road:
     zebra = None
     if rng.random() < 0.34:
         zebra = junction[0] - 5.5 if junction and rng.random() < 0.7 else rng.uniform(8.0, 24.0)
-    grey = rng.uniform(0.30, 0.46)
+    gray = rng.uniform(0.30, 0.46)
     tint = rng.uniform(-0.012, 0.012)
     light = rng.uniform(0.50, 0.66)
     warm = rng.uniform(-0.01, 0.045)
@@ -117,7 +117,7 @@ def sample_road(rng: np.random.Generator, kind: str) -> Road:
         zebra=zebra,
         style=pick(rng, ("broken", "double", "solid", "none"), (0.66, 0.12, 0.12, 0.10)),
         edge_line=pick(rng, (0, 1, 2, 3), (0.4, 0.3, 0.15, 0.15)),
-        asphalt=(grey + tint, grey, grey - tint + 0.008),
+        asphalt=(gray + tint, gray, gray - tint + 0.008),
         paving=(light + warm, light, light - warm),
         slab=pick(rng, (0.6, 0.9, 1.2, 2.4)),
         green=(lawn and bool(rng.random() < 0.4), lawn and bool(rng.random() < 0.4)),
@@ -142,37 +142,37 @@ def draw_road(cv: Canvas, weather: Weather, road: Road, lawns: tuple[bool, bool]
     near = max(cv.camera.nearest * 0.8, 0.8)
     cv.strip(-400.0, 400.0, near, FAR * 4, paving * 0.93, PAVEMENT)
     for side in (-1, 1):
-        kerb, width = road.kerb(side), road.pavement(side)
+        curb, width = road.curb(side), road.pavement(side)
         if lawns[0 if side < 0 else 1]:
-            cv.strip(side * 300.0, kerb + side * width, near, FAR * 2, grass, TREE)
-        cv.strip(kerb, kerb + side * width, near, FAR, paving, PAVEMENT, KERB)
+            cv.strip(side * 300.0, curb + side * width, near, FAR * 2, grass, TREE)
+        cv.strip(curb, curb + side * width, near, FAR, paving, PAVEMENT, CURB)
         _slabs(cv, road, side, near, paving)
         if road.green[0 if side < 0 else 1] and width > 2.4:
-            cv.strip(kerb + side * 0.3, kerb + side * 1.2, near, FAR, grass * 0.95, TREE, KERB)
+            cv.strip(curb + side * 0.3, curb + side * 1.2, near, FAR, grass * 0.95, TREE, CURB)
     cv.strip(road.edges[0], road.edges[1], near, FAR, asphalt, ROAD)
     _wear(cv, road, near, asphalt)
-    _kerbs(cv, weather, road, near)
+    _curbs(cv, weather, road, near)
     _side_road(cv, road, asphalt, paving)
     _paint(cv, weather, road, near, asphalt)
 
 
 def _slabs(cv: Canvas, road: Road, side: int, near: float, paving: np.ndarray) -> None:
     """Joints of the paving."""
-    kerb, width = road.kerb(side), road.pavement(side)
+    curb, width = road.curb(side), road.pavement(side)
     lines = int(width / 0.9)
     for k in range(1, lines + 1):
-        s = kerb + side * k * width / (lines + 1)
-        cv.strip(s - 0.012, s + 0.012, near, 22.0, paving * 0.86, PAVEMENT, KERB)
+        s = curb + side * k * width / (lines + 1)
+        cv.strip(s - 0.012, s + 0.012, near, 22.0, paving * 0.86, PAVEMENT, CURB)
     z = np.arange(np.ceil(near / road.slab) * road.slab, 20.0, road.slab)
     _bars(
         cv,
-        np.full_like(z, kerb),
-        np.full_like(z, kerb + side * width),
+        np.full_like(z, curb),
+        np.full_like(z, curb + side * width),
         z,
         z + 0.025,
         paving * 0.87,
         PAVEMENT,
-        KERB,
+        CURB,
     )
 
 
@@ -208,24 +208,24 @@ def _wear(cv: Canvas, road: Road, near: float, asphalt: np.ndarray) -> None:
         angle = np.linspace(0, 2 * np.pi, 14, endpoint=False)
         cv.ground(s + 0.34 * np.cos(angle), z + 7 + 0.34 * np.sin(angle), asphalt * 0.62, ROAD)
     if road.cycle:
-        kerb = road.kerb(road.cycle) - road.cycle * 0.15
+        curb = road.curb(road.cycle) - road.cycle * 0.15
         red = asphalt * np.array([1.28, 0.82, 0.76])
-        cv.strip(kerb - road.cycle * 1.45, kerb, near, FAR, red, ROAD)
+        cv.strip(curb - road.cycle * 1.45, curb, near, FAR, red, ROAD)
 
 
-def _kerbs(cv: Canvas, weather: Weather, road: Road, near: float) -> None:
+def _curbs(cv: Canvas, weather: Weather, road: Road, near: float) -> None:
     """Kerb stones: a dark or lit face and a bright top with joints."""
     up = weather.light((0.0, 1.0, 0.0))
     for side in (-1, 1):
-        s = road.kerb(side)
+        s = road.curb(side)
         face = 0.55 * weather.light((-side, 0.0, 0.0))
         z = 1.0 / np.linspace(1.0 / near, 1.0 / FAR, 24)
         x = cv.camera.lane(s, z)
         bottom = np.stack([x, np.zeros_like(x), z], axis=-1)
-        top = np.stack([x, np.full_like(x, KERB), z], axis=-1)
+        top = np.stack([x, np.full_like(x, CURB), z], axis=-1)
         xy = cv.camera.project(np.concatenate([bottom, top[::-1]]))
         cv.shape(xy, face, PAVEMENT)
-        cv.strip(s, s + side * 0.16, near, FAR, 0.68 * up, PAVEMENT, KERB)
+        cv.strip(s, s + side * 0.16, near, FAR, 0.68 * up, PAVEMENT, CURB)
         z = np.arange(np.ceil(near), 18.0, 1.0)
         _bars(
             cv,
@@ -235,7 +235,7 @@ def _kerbs(cv: Canvas, weather: Weather, road: Road, near: float) -> None:
             z + 0.02,
             0.45 * up,
             PAVEMENT,
-            KERB,
+            CURB,
         )
 
 
@@ -247,14 +247,14 @@ def _side_road(cv: Canvas, road: Road, asphalt: np.ndarray, paving: np.ndarray) 
     for index, side in enumerate((-1, 1)):
         if not road.sides[index]:
             continue
-        kerb, width = road.kerb(side), road.pavement(side)
-        far = kerb + side * 60.0
+        curb, width = road.curb(side), road.pavement(side)
+        far = curb + side * 60.0
         for a, b in ((z0 - width, z0), (z1, z1 + width)):
-            s = np.array([kerb + side * width * 0.8, far, far, kerb + side * width * 0.8])
-            cv.ground(s, np.array([a, a, b, b]), paving, PAVEMENT, KERB)
+            s = np.array([curb + side * width * 0.8, far, far, curb + side * width * 0.8])
+            cv.ground(s, np.array([a, a, b, b]), paving, PAVEMENT, CURB)
         bow = np.linspace(0.0, np.pi / 2, 6)
         radius = min(2.0, width)
-        s = kerb + side * radius * (1 - np.sin(bow))
+        s = curb + side * radius * (1 - np.sin(bow))
         near_arc = z0 - radius * (1 - np.cos(bow))
         far_arc = z1 + radius * (1 - np.cos(bow))
         outline_s = np.concatenate([[far], s, s[::-1], [far]])
@@ -297,18 +297,18 @@ def _paint(cv: Canvas, weather: Weather, road: Road, near: float, asphalt: np.nd
     for index, side in enumerate((-1, 1)):
         if road.parking[index]:
             z = np.arange(3.0, 70.0, 5.5)
-            edge = road.kerb(side)
+            edge = road.curb(side)
             s0 = np.full_like(z, edge - side * 2.1)
             if road.cycle != side:
                 line(edge - side * 2.1, white * 0.95, 0.08)
             _bars(cv, s0, np.full_like(z, edge - side * 0.05), z, z + 0.09, white * 0.95, ROAD)
         elif road.edge_line:
             color = white if road.edge_line == 1 else yellow
-            line(road.kerb(side) - side * 0.28, color, 0.1)
+            line(road.curb(side) - side * 0.28, color, 0.1)
             if road.edge_line == 3:
-                line(road.kerb(side) - side * 0.5, color, 0.1)
+                line(road.curb(side) - side * 0.5, color, 0.1)
         if road.cycle == side:
-            line(road.kerb(side) - side * 1.65, white, 0.14)
+            line(road.curb(side) - side * 1.65, white, 0.14)
     if road.zebra is not None:
         s = np.arange(road.edges[0] + 0.35, road.edges[1] - 0.4, 1.0)
         z = np.full_like(s, road.zebra)

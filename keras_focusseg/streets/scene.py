@@ -24,7 +24,7 @@ from keras_focusseg.streets.canvas import (
 from keras_focusseg.streets.furniture import Fence, Post, sample_post
 from keras_focusseg.streets.nature import Tree, sample_hedge, sample_tree
 from keras_focusseg.streets.people import Person, sample_person
-from keras_focusseg.streets.road import KERB, Road, draw_road, sample_road
+from keras_focusseg.streets.road import CURB, Road, draw_road, sample_road
 from keras_focusseg.streets.vehicles import Car, sample_car
 from keras_focusseg.streets.weather import (
     Weather,
@@ -106,7 +106,7 @@ def _index(side: int) -> int:
 def _line_side(rng: np.random.Generator, street: Street, side: int, kind: str) -> None:
     """Buildings, gardens and parks of one side."""
     road = street.road
-    edge = road.kerb(side) + side * road.pavement(side)
+    edge = road.curb(side) + side * road.pavement(side)
     if kind == "park":
         _park(rng, street, side, edge)
         return
@@ -187,9 +187,9 @@ def _garden(
         opening = rng.random() < 0.2
         if border == "hedge":
             if b > 1.5 and not opening:
-                street.trees.append(sample_hedge(rng, edge + side * 0.55, a, b - a, KERB))
+                street.trees.append(sample_hedge(rng, edge + side * 0.55, a, b - a, CURB))
         elif b > 1.0 and not opening:
-            street.fences.append(Fence(border, (at, a), (at, b), height, color, KERB))
+            street.fences.append(Fence(border, (at, a), (at, b), height, color, CURB))
     if rng.random() < 0.5:
         z = rng.uniform(z0, z1)
         if z > 4.0:
@@ -229,11 +229,11 @@ def _park(rng: np.random.Generator, street: Street, side: int, edge: float) -> N
     while z < 95.0:
         if not road.open_at(side, z, z + step, road.pavement(side) + 0.3):
             if kind == "hedge":
-                hedge = sample_hedge(rng, edge + side * 0.6, z, step, KERB)
+                hedge = sample_hedge(rng, edge + side * 0.6, z, step, CURB)
                 street.trees.append(hedge)
             else:
                 at = edge + side * 0.15
-                street.fences.append(Fence(kind, (at, z), (at, z + step), height, color, KERB))
+                street.fences.append(Fence(kind, (at, z), (at, z + step), height, color, CURB))
         z += step
     z = rng.uniform(4.0, 9.0)
     while z < 105.0:
@@ -246,14 +246,14 @@ def _park(rng: np.random.Generator, street: Street, side: int, edge: float) -> N
 def _furnish(rng: np.random.Generator, street: Street, side: int, kind: str) -> None:
     """Street trees, lamps, signs, lights, bollards and rails on one pavement."""
     road = street.road
-    kerb, width = road.kerb(side), road.pavement(side)
+    curb, width = road.curb(side), road.pavement(side)
 
     def free(z: float) -> bool:
         return not road.open_at(side, z - 0.8, z + 0.8, 0.3)
 
     def put(kind: str, z: float, inset: float) -> None:
         if free(z):
-            street.posts.append(sample_post(rng, kind, kerb + side * inset, z, side, KERB))
+            street.posts.append(sample_post(rng, kind, curb + side * inset, z, side, CURB))
 
     z, pitch = rng.uniform(5.0, 24.0), rng.uniform(20.0, 30.0)
     mast = rng.random() < 0.18
@@ -266,7 +266,7 @@ def _furnish(rng: np.random.Generator, street: Street, side: int, kind: str) -> 
         inset = 0.75 if road.green[_index(side)] else 0.9
         while z < 100.0:
             if free(z) and rng.random() < 0.85:
-                tree = sample_tree(rng, street.season, kerb + side * inset, z, KERB, big)
+                tree = sample_tree(rng, street.season, curb + side * inset, z, CURB, big)
                 street.trees.append(tree)
             z += pitch
     for _ in range(int(rng.integers(1, 5))):
@@ -288,7 +288,7 @@ def _furnish(rng: np.random.Generator, street: Street, side: int, kind: str) -> 
             a, b = at + 2.4 * k, at + 2.4 * k + 2.3
             if free(a) and free(b):
                 street.fences.append(
-                    Fence(kind, (kerb + side * 0.28, a), (kerb + side * 0.28, b), 1.05, color, KERB)
+                    Fence(kind, (curb + side * 0.28, a), (curb + side * 0.28, b), 1.05, color, CURB)
                 )
 
 
@@ -296,7 +296,7 @@ def _park_cars(rng: np.random.Generator, street: Street, side: int) -> None:
     road = street.road
     if not road.parking[_index(side)]:
         return
-    s = road.kerb(side) - side * (1.12 + (1.5 if road.cycle == side else 0.0))
+    s = road.curb(side) - side * (1.12 + (1.5 if road.cycle == side else 0.0))
     heading = 0.0 if side == road.drive else math.pi
     full = rng.uniform(0.45, 0.92)
     z = rng.uniform(5.5, 10.0)
@@ -312,22 +312,22 @@ def _park_cars(rng: np.random.Generator, street: Street, side: int) -> None:
 def _walk(rng: np.random.Generator, street: Street, side: int, kind: str) -> None:
     """Pedestrians of one pavement, and on the zebra."""
     road = street.road
-    kerb, width = road.kerb(side), road.pavement(side)
+    curb, width = road.curb(side), road.pavement(side)
     mean = {"shops": 5.0, "town": 3.0, "avenue": 2.6}.get(kind, 1.6)
     wet = street.weather.rain > 0
     for _ in range(1 + int(rng.poisson(mean))):
         z = 5.5 + 42.0 * rng.random() ** 1.3
-        s = kerb + side * rng.uniform(min(1.3, width * 0.55), width - 0.35)
+        s = curb + side * rng.uniform(min(1.3, width * 0.55), width - 0.35)
         heading = (0.0 if rng.random() < 0.5 else math.pi) + rng.uniform(-0.35, 0.35)
         if rng.random() < 0.12:
             heading = rng.uniform(-math.pi, math.pi)
         if road.open_at(side, z - 0.5, z + 0.5, 0.5):
             continue
-        street.persons.append(sample_person(rng, s, z, KERB, heading, False, wet))
+        street.persons.append(sample_person(rng, s, z, CURB, heading, False, wet))
         if rng.random() < 0.25 and width > 2.2:
-            beside = float(np.clip(abs(s - kerb) + 0.6, 0.8, width - 0.2))
+            beside = float(np.clip(abs(s - curb) + 0.6, 0.8, width - 0.2))
             street.persons.append(
-                sample_person(rng, kerb + side * beside, z + 0.15, KERB, heading, False, wet)
+                sample_person(rng, curb + side * beside, z + 0.15, CURB, heading, False, wet)
             )
     cross = road.zebra if road.zebra is not None and rng.random() < 0.55 else None
     if cross is None and rng.random() < 0.14:
@@ -363,7 +363,7 @@ def _drive(rng: np.random.Generator, street: Street) -> None:
         turn = 1 if rng.random() < 0.5 else -1
         sides = [side for side in (-1, 1) if road.sides[_index(side)]]
         side = sides[int(rng.integers(len(sides)))]
-        s = road.kerb(side) + side * rng.uniform(3.2, 6.0)
+        s = road.curb(side) + side * rng.uniform(3.2, 6.0)
         if rng.random() < 0.4:
             s = rng.uniform(-2.0, 2.0)
         z = middle + turn * road.drive * 1.6
@@ -379,7 +379,7 @@ def _ride(rng: np.random.Generator, street: Street) -> None:
     for _ in range(pick(rng, (0, 1, 2, 3, 4), (0.05, 0.35, 0.32, 0.18, 0.10))):
         side = -1 if rng.random() < 0.5 else 1
         inset = 0.75 + (2.1 if road.parking[_index(side)] and road.cycle != side else 0.0)
-        s = road.kerb(side) - side * (inset + rng.uniform(0.0, 0.5))
+        s = road.curb(side) - side * (inset + rng.uniform(0.0, 0.5))
         z = 6.0 + 26.0 * rng.random() ** 1.25
         heading = (0.0 if side == road.drive else math.pi) + rng.uniform(-0.12, 0.12)
         if rng.random() < 0.22:

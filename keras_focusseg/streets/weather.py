@@ -409,13 +409,13 @@ def _camera(
     y = (np.arange(height, dtype=np.float32) + np.float32(0.5)) / height - np.float32(0.5)
     x = (np.arange(width, dtype=np.float32) + np.float32(0.5)) / width - np.float32(0.5)
     fall = 1 - np.float32(weather.vignette * 1.6) * (y[:, None] ** 2 + x * x)
-    grey = np.float32(0.3) * colors[0] + np.float32(0.59) * colors[1] + np.float32(0.11) * colors[2]
+    gray = np.float32(0.3) * colors[0] + np.float32(0.59) * colors[1] + np.float32(0.11) * colors[2]
     # The camera exposes for the lower, middle part, but not all the way.
-    part = grey[height // 4 :: 4, width // 8 : -width // 8 : 4]
+    part = gray[height // 4 :: 4, width // 8 : -width // 8 : 4]
     mean = float(part.mean(dtype=np.float64)) / 255.0
     target = 0.36 if weather.kind == "dusk" else 0.45
     exposure = weather.exposure * round(min(max((target / max(mean, 0.05)) ** 0.6, 0.8), 1.5), 3)
-    grey *= np.float32(1 - weather.saturation)
+    gray *= np.float32(1 - weather.saturation)
     noise = _sensor(height * width + 2 * _APART, int(rng.integers(_SENSOR // 2)))
     noise = noise * np.float32(weather.noise)
     picture = np.empty((height, width, 3), dtype=np.uint8)
@@ -423,7 +423,7 @@ def _camera(
     for channel, gain in enumerate(gains):
         value = colors[channel]
         value *= np.float32(weather.saturation)
-        value += grey
+        value += gray
         value *= fall * np.float32(gain * exposure)
         # Soft shoulder above 200 so that bright walls and clouds keep their shape.
         over = np.maximum(value - 200, 0)

@@ -75,7 +75,7 @@ def average(sources: Sequence[str | Path], output: str | Path) -> PresetRecord:
             if all(record.recipe.get(name) == value for record in records)
         },
         training={"averaged": [str(source) for source in sources]},
-        licence={key: text for record in records for key, text in record.licence.items()},
+        license={key: text for record in records for key, text in record.license.items()},
         paper=first.paper,
     )
 
@@ -104,5 +104,5 @@ def _check_alike(one: PresetRecord, other: PresetRecord, which: str) -> None:
         )
     if one.classes().classes != other.classes().classes:
         raise ValueError(f"{which} have other classes, or the same in another order.")
-    if one.licence != other.licence and one.licence and other.licence:
+    if one.license != other.license and one.license and other.license:
         raise ValueError(f"{which} have other terms, so those of the average are not known.")

@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 
 LABELS = ("Paper", "Data", "Hardware", "Hours", "Score")
-_LABELLED = re.compile(rf"({'|'.join(LABELS)}): ")
+_LABELED = re.compile(rf"({'|'.join(LABELS)}): ")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,7 +55,7 @@ def recipe_header(path: str | Path) -> RecipeHeader:
     found: dict[str, list[str]] = {}
     lines: list[str] = []
     for line in rest.splitlines():
-        if label := _LABELLED.match(line):
+        if label := _LABELED.match(line):
             lines = found[label[1].lower()] = [line[label.end() :]]
         elif line.strip():
             lines.append(line.strip())

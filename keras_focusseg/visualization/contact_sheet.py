@@ -222,8 +222,8 @@ def _legend(space: LabelSpace, counts: np.ndarray, width: int) -> Image.Image:
         for i, (name, color) in enumerate(zip(space.classes, space.colors, strict=True))
         if counts[i] or space.num_classes <= _MANY
     ]
-    labelled = int(counts[:-1].sum())
-    texts = [(color, name, _percent(n, labelled) if n else "none") for color, name, n in entries]
+    labeled = int(counts[:-1].sum())
+    texts = [(color, name, _percent(n, labeled) if n else "none") for color, name, n in entries]
     ignored = _percent(counts[-1], counts.sum()) + " of all" if counts[-1] else "none"
     texts.append((space.ignore_color, f"{space.ignore_name} (ignored)", ignored))
     font = ImageFont.load_default(size=13)

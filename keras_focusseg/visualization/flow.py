@@ -116,8 +116,8 @@ def flow_arrows(
     picture = Image.fromarray(dimmed(image))
     layer = Image.new("RGBA", (_SMOOTH * width, _SMOOTH * height), (0, 0, 0, 0))
     draw = ImageDraw.Draw(layer)
-    for y in _centred(height, step):
-        for x in _centred(width, step):
+    for y in _centered(height, step):
+        for x in _centered(width, step):
             offset = offsets[int(y * rows / height), int(x * columns / width)]
             if np.isfinite(offset).all():
                 dx, dy = scale * offset[0] * width / columns, scale * offset[1] * height / rows
@@ -129,11 +129,11 @@ def flow_arrows(
 
 def dimmed(image: np.ndarray) -> np.ndarray:
     """A picture (H, W, 3), darker and greyer, as ground to draw on."""
-    grey = image.mean(-1, keepdims=True)
-    return (0.55 * (0.6 * grey + 0.4 * image)).round().astype("uint8")
+    gray = image.mean(-1, keepdims=True)
+    return (0.55 * (0.6 * gray + 0.4 * image)).round().astype("uint8")
 
 
-def _centred(side: int, step: int) -> np.ndarray:
+def _centered(side: int, step: int) -> np.ndarray:
     """Centres of the whole steps that fit into a side, the rest shared by both ends."""
     count = max(1, side // step)
     return (side - (count - 1) * step) / 2 + step * np.arange(count)

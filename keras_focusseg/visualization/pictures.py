@@ -74,8 +74,8 @@ def heatmap(values: np.ndarray, size: tuple[int, int]) -> Image.Image:
     """
     values = np.asarray(values, "float32").reshape(values.shape[:2]).clip(0, 1)
     height, width = size
-    grey = Image.fromarray(values).resize((width, height), Image.Resampling.BILINEAR)
-    position = np.asarray(grey) * (len(_HEAT) - 1)
+    gray = Image.fromarray(values).resize((width, height), Image.Resampling.BILINEAR)
+    position = np.asarray(gray) * (len(_HEAT) - 1)
     low = np.floor(position).astype(int).clip(0, len(_HEAT) - 2)
     part = (position - low)[..., None]
     colors = _HEAT[low] * (1 - part) + _HEAT[low + 1] * part
@@ -94,17 +94,17 @@ def region_map(image: np.ndarray, masks: np.ndarray) -> Image.Image:
     # Cells stay sharp squares: they are what the branches see.
     cells = Image.fromarray((depth * 255).round().astype("uint8"))
     depth = np.asarray(cells.resize((width, height), Image.Resampling.NEAREST)) / 255.0
-    grey = image.mean(-1, keepdims=True) * 0.45
+    gray = image.mean(-1, keepdims=True) * 0.45
     colors = np.asarray(heatmap(0.35 + 0.6 * depth, (height, width)), "float32")
     chosen = (depth > 0)[..., None]
-    mixed = np.where(chosen, 0.45 * image + 0.55 * colors, grey)
+    mixed = np.where(chosen, 0.45 * image + 0.55 * colors, gray)
     return Image.fromarray(mixed.round().clip(0, 255).astype("uint8"))
 
 
 def error_map(image: np.ndarray, wrong: np.ndarray) -> Image.Image:
     """A picture (H, W, 3) in light grey, with the pixels of `wrong` (H, W) in red."""
-    grey = np.repeat(image.mean(-1, keepdims=True) * 0.5 + 90, 3, axis=-1)
-    return Image.fromarray(np.where(wrong[..., None], (220, 40, 40), grey).astype("uint8"))
+    gray = np.repeat(image.mean(-1, keepdims=True) * 0.5 + 90, 3, axis=-1)
+    return Image.fromarray(np.where(wrong[..., None], (220, 40, 40), gray).astype("uint8"))
 
 
 def legend(label_space: LabelSpace, columns: int = 4) -> Image.Image:

@@ -127,10 +127,10 @@ def torch_pyramid(network: Any, images: np.ndarray) -> Arrays:
     import torch
 
     mean, std = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
-    normalised = ((images / 255 - mean) / std).astype("float32")
+    normalized = ((images / 255 - mean) / std).astype("float32")
     with torch.no_grad():
         stages = network(
-            torch.from_numpy(normalised.transpose(0, 3, 1, 2)), output_hidden_states=True
+            torch.from_numpy(normalized.transpose(0, 3, 1, 2)), output_hidden_states=True
         ).hidden_states
     return {
         level: stage.numpy().transpose(0, 2, 3, 1)

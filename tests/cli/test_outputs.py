@@ -53,17 +53,17 @@ def test_bad_pictures_of_all_kinds(
     """Each is told in its own words, and the good ones are segmented."""
     folder = tmp_path / "in"
     picture(folder / "good.png")
-    grey = np.full((32, 48), 90, "uint8")
-    Image.fromarray(grey.astype("uint16") * 257).save(folder / "deep.png")
-    Image.fromarray(np.dstack([grey] * 4)).save(folder / "glass.png")
-    Image.fromarray(np.dstack([grey] * 4), "CMYK").save(folder / "print.jpg")
+    gray = np.full((32, 48), 90, "uint8")
+    Image.fromarray(gray.astype("uint16") * 257).save(folder / "deep.png")
+    Image.fromarray(np.dstack([gray] * 4)).save(folder / "glass.png")
+    Image.fromarray(np.dstack([gray] * 4), "CMYK").save(folder / "print.jpg")
     upright = Image.Exif()
     upright[0x0112] = 6  # turned by a quarter
-    Image.fromarray(np.dstack([grey] * 3)).save(folder / "turned.jpg", exif=upright)
-    frames = [Image.fromarray(grey + i) for i in range(2)]
+    Image.fromarray(np.dstack([gray] * 3)).save(folder / "turned.jpg", exif=upright)
+    frames = [Image.fromarray(gray + i) for i in range(2)]
     frames[0].save(folder / "moves.gif", save_all=True, append_images=frames[1:])
     Image.new("1", (10_000, 10_000)).save(folder / "bomb.png")
-    Image.fromarray(np.dstack([grey[:1]] * 3)).save(folder / "flat.png")
+    Image.fromarray(np.dstack([gray[:1]] * 3)).save(folder / "flat.png")
     (folder / "empty.png").touch()
     (folder / "renamed.jpg").write_text("text")
     picture(folder / "late.png")

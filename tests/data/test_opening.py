@@ -167,7 +167,7 @@ class TestCamVid:
     def test_what_was_found_is_said(self, camvid):
         source = data.CamVid(camvid.parent, "train+val")  # one above
         assert source.layout == "SegNet's copy with lists (ids 0..10, 11 void), 7 pairs"
-        assert data.CamVid.recognises(camvid) and data.CamVid.splits(camvid) == ("train", "val")
+        assert data.CamVid.recognizes(camvid) and data.CamVid.splits(camvid) == ("train", "val")
         (camvid / "valannot").rename(camvid / "moved")
         assert data.CamVid.splits(camvid) == ("train",)
 
@@ -270,7 +270,7 @@ class TestOpenSource:
             data.open_source(**arguments)
 
 
-class TestRecognise:
+class TestRecognize:
     MAKERS = {
         "cityscapes": layouts.make_cityscapes,
         "bdd100k": layouts.make_bdd100k,
@@ -291,7 +291,7 @@ class TestRecognise:
     def test_benchmarks_one_folder_down(self, tmp_path, name, make):
         # VOC has a folder VOCdevkit of its own around everything.
         make(tmp_path if name == "pascal_voc" else tmp_path / "archive")
-        assert data.recognise(tmp_path) == name
+        assert data.recognize(tmp_path) == name
         found = data.splits("auto", tmp_path)
         assert {"train", "val"} <= set(found)
         for split in found:
@@ -305,7 +305,7 @@ class TestRecognise:
     def test_nothing_known(self, tmp_path):
         (tmp_path / "notes").mkdir()
         with pytest.raises(data.DataError, match="no known layout; it holds 'notes'.*cityscapes"):
-            data.recognise(tmp_path)
+            data.recognize(tmp_path)
 
     def test_a_folder_that_may_not_be_read_is_named(self, tmp_path, monkeypatch):
         (tmp_path / "masks").mkdir()
@@ -318,17 +318,17 @@ class TestRecognise:
 
         monkeypatch.setattr(os, "scandir", refuse)
         with pytest.raises(data.DataError, match=r"masks.*(cannot be read|may not be read)"):
-            data.recognise(tmp_path)
+            data.recognize(tmp_path)
 
 
 def test_what_annotation_tools_export_otherwise_is_told(tmp_path):
     """An archive that was not unpacked, a project file, and labels that are no pictures."""
     (tmp_path / "masks.zip").write_bytes(b"PK")
     with refused("folder that is not there", match="root folder is a file. .* has to be unpacked"):
-        data.recognise(tmp_path / "masks.zip")
+        data.recognize(tmp_path / "masks.zip")
     (tmp_path / "via_project.json").write_text('{"_via_settings": {}}')
     with refused("folder of no known layout", match="export COCO, Pascal VOC or Labelme"):
-        data.recognise(tmp_path)
+        data.recognize(tmp_path)
     for folder, name in (("images", "1.png"), ("labels", "1.txt")):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / name).write_text("0 0.1 0.1 0.9 0.1 0.9 0.9")

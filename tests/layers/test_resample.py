@@ -12,9 +12,9 @@ from tests.testers import check_config_round_trip, compiled, to_numpy
 
 def positions(source: int, target: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Left neighbour, right neighbour and share of the right one, with half-pixel centres."""
-    centre = np.clip((np.arange(target) + 0.5) * source / target - 0.5, 0, source - 1)
-    left = np.floor(centre).astype(int)
-    return left, np.minimum(left + 1, source - 1), centre - left
+    center = np.clip((np.arange(target) + 0.5) * source / target - 0.5, 0, source - 1)
+    left = np.floor(center).astype(int)
+    return left, np.minimum(left + 1, source - 1), center - left
 
 
 def bilinear(x: np.ndarray, height: int, width: int) -> np.ndarray:

@@ -299,10 +299,10 @@ def test_loss_and_gradient_of_a_batch():
     noise = (100 * rng.normal(size=(*GRID, 9))).astype("float32")
     noisy = np.where(hidden[..., None], noise[..., :6], embedding)
     strange = np.where(hidden[..., None], noise[..., 6:], logits)
-    relabelled = np.where(masks >= 3, rng.choice([3, 4, 99, 254, 255], masks.shape), masks)
-    relabelled = relabelled.astype("uint8")
-    assert number(function(relabelled, noisy, strange)) == pytest.approx(expected, rel=1e-5)
-    again = gradient(lambda e: LOSS(relabelled, e, strange, seed=5), noisy)
+    relabeled = np.where(masks >= 3, rng.choice([3, 4, 99, 254, 255], masks.shape), masks)
+    relabeled = relabeled.astype("uint8")
+    assert number(function(relabeled, noisy, strange)) == pytest.approx(expected, rel=1e-5)
+    again = gradient(lambda e: LOSS(relabeled, e, strange, seed=5), noisy)
     np.testing.assert_allclose(again, slope, rtol=1e-5, atol=1e-9)
 
     # Nothing to compare: 0 and no gradient, not NaN.

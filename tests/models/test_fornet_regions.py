@@ -240,8 +240,8 @@ def test_on_small_maps_the_dilated_branch_is_its_centre_tap(opened: Opened, side
     mask = np.ones((side, side), "float32")
     f_context, region = branch(opened, 3, mask)
     kernel, gamma, beta, mean, variance = opened.model.get_layer("branch3").get_weights()
-    centre = (f_context @ kernel[3, 3] - mean) / np.sqrt(variance + 1e-5) * gamma + beta
-    differs = np.abs(region - np.maximum(centre, 0)).max(axis=-1)[0] > 1e-5
+    center = (f_context @ kernel[3, 3] - mean) / np.sqrt(variance + 1e-5) * gamma + beta
+    differs = np.abs(region - np.maximum(center, 0)).max(axis=-1)[0] > 1e-5
     outer = np.zeros((side, side), bool)
     if side == 17:
         outer[[0, 16], :] = outer[:, [0, 16]] = True

@@ -23,8 +23,8 @@ def drawings(count: int = 2, height: int = 80, width: int = 128) -> tuple[np.nda
         label[44 + 4 * i : 68, 72:108] = 2
         label[(rows - 26) ** 2 + (columns - 28 - 8 * i) ** 2 < 17**2] = 1
         label[:, 58 + 4 * i : 62 + 4 * i] = 3
-        colours = np.array([[90, 110, 90], [200, 60, 50], [60, 80, 210], [230, 220, 60]])
-        images.append(colours[label] + rng.normal(0, 12, (height, width, 3)))
+        colors = np.array([[90, 110, 90], [200, 60, 50], [60, 80, 210], [230, 220, 60]])
+        images.append(colors[label] + rng.normal(0, 12, (height, width, 3)))
         labels.append(label)
     return np.clip(images, 0, 255).astype("float32"), np.stack(labels)
 

@@ -274,8 +274,8 @@ def drawings() -> tuple[np.ndarray, np.ndarray]:
         label[40:] = 3
         label[8 + 4 * i : 36 + 4 * i, 56:84] = 2
         label[(rows - 30) ** 2 + (columns - 20 - 6 * i) ** 2 < 14**2] = 1
-    colours = np.array([[90, 110, 90], [200, 60, 50], [60, 80, 210], [230, 220, 60]])
-    images = colours[labels] + rng.normal(0, 12, (4, 64, 96, 3))
+    colors = np.array([[90, 110, 90], [200, 60, 50], [60, 80, 210], [230, 220, 60]])
+    images = colors[labels] + rng.normal(0, 12, (4, 64, 96, 3))
     labels[:, :12, -12:] = 255
     return np.clip(images, 0, 255).astype("float32"), labels
 

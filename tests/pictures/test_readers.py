@@ -37,7 +37,7 @@ def png_bytes(array: np.ndarray) -> bytes:
     return buffer.getvalue()
 
 
-def grey_png(rows: list[bytes], width: int, depth: int, color_type: int = 0) -> bytes:
+def gray_png(rows: list[bytes], width: int, depth: int, color_type: int = 0) -> bytes:
     """A grey PNG of any bit depth, written by hand, since Pillow writes 8 and 16 only."""
 
     def chunk(kind: bytes, body: bytes) -> bytes:
@@ -115,7 +115,7 @@ def test_two_valued_mask(tmp_path):
     [(4, b"\x01\xf3", [0, 1, 15, 3]), (2, b"\x1b", [0, 1, 2, 3]), (1, b"\x50", [0, 1, 0, 1])],
 )
 def test_ids_of_few_bits_are_not_stretched(tmp_path, depth, row, expected):
-    (tmp_path / "mask.png").write_bytes(grey_png([row], width=4, depth=depth))
+    (tmp_path / "mask.png").write_bytes(gray_png([row], width=4, depth=depth))
     assert read_mask(tmp_path / "mask.png").astype(int).tolist() == [expected]
 
 
@@ -209,7 +209,7 @@ def test_what_to_do_about_several_channels(tmp_path, mode, color, fix):
 
 def deep_png(width: int = 2, height: int = 2) -> bytes:
     """An RGB PNG of 16 bits a channel, which Pillow reads but does not write."""
-    return grey_png([b"\x12\x34" * 3 * width] * height, width, 16, color_type=2)
+    return gray_png([b"\x12\x34" * 3 * width] * height, width, 16, color_type=2)
 
 
 @pytest.mark.parametrize(("read", "role"), [(read_image, "image"), (read_color_mask, "mask")])
@@ -324,7 +324,7 @@ class TestDamage:
             read(tmp_path / "a.png")
 
     def test_a_bomb_is_not_unpacked(self, tmp_path, read):
-        (tmp_path / "a.png").write_bytes(grey_png([b"\0"], width=2**15, depth=8).replace(
+        (tmp_path / "a.png").write_bytes(gray_png([b"\0"], width=2**15, depth=8).replace(
             struct.pack(">II", 2**15, 1), struct.pack(">II", 2**15, 2**15)
         ))  # fmt: skip
         with pytest.raises(DataError, match=r"a\.png"):

@@ -37,7 +37,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         name="mine",
         label_space=label_spaces.from_names(["road", "sky", "car"]),
         scores=(SCORE,),
-        licence={"weights": "for research: 'quoted'\nand on two lines"},
+        license={"weights": "for research: 'quoted'\nand on two lines"},
     )
     return folder
 

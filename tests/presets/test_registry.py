@@ -10,7 +10,7 @@ from safetensors.numpy import load_file, save_file
 
 from keras_focusseg import label_spaces, layers, models, presets
 from keras_focusseg.files import sha256
-from keras_focusseg.presets.record import WEIGHTS
+from keras_focusseg.presets.record import CATALOG, WEIGHTS
 from keras_focusseg.presets.weights_file import load_weights, save_weights
 from tests.testers import assert_matches_golden, randomize_weights, tiny_fornet
 
@@ -158,6 +158,13 @@ def test_records_that_are_none(tmp_path: Path) -> None:
     (tmp_path / "preset.json").write_text("{")
     with pytest.raises(ValueError, match="is not a preset record"):
         presets.load(tmp_path)
+
+
+def test_terms_under_their_name_of_before(tmp_path: Path) -> None:
+    values = json.loads((CATALOG / "fornet_mobilenet_v2_camvid.json").read_text("utf-8"))
+    terms = values.pop("license")
+    (tmp_path / "preset.json").write_text(json.dumps({**values, "licence": terms}))
+    assert presets.record(tmp_path).license == terms
 
 
 def test_weights_must_match_name_by_name(tmp_path: Path) -> None:

@@ -104,7 +104,7 @@ SCORE = {"dataset": "a", "split": "val", "resolution": "1x1", "mean_iou": 0.5}
         (put("scores", [{**SCORE, "split": 1}]), r"'scores\[0\]', split is 1; expected text"),
         (put("scores", [{**SCORE, "mean_iou": None}]), "mean_iou is missing; expected a number 0"),
         (put("scores", [{**SCORE, "mean_iou": 71.2}]), "mean_iou is 71.2; expected a number 0..1"),
-        (put("licence", "MIT"), "field 'licence' is 'MIT'; expected an object"),
+        (put("license", "MIT"), "field 'license' is 'MIT'; expected an object"),
         (put("paper", {}), "field 'paper' is {}; expected text"),
         (put("colour", 1), "it has a field 'colour'; known are name, description"),
         (lambda record: record.pop("network"), "it has no field 'network'"),

@@ -207,12 +207,12 @@ def test_edges_of_whole_scenes_agree() -> None:
     shifts = np.arange(-2, 3)
     fit = np.zeros((2, 5))
     for sample in scenes()[:16]:
-        grey = sample.image.astype(float).mean(axis=2)
+        gray = sample.image.astype(float).mean(axis=2)
         # The outline of the sky, where contrast is high and nothing is drawn afterwards.
         sky = sample.mask == canvas.SKY
         for axis in (0, 1):
             edge = np.diff(sky.astype(int), axis=axis)[tuple([slice(4, -4)] * 2)]
-            step = np.diff(grey, axis=axis)
+            step = np.diff(gray, axis=axis)
             for k, shift in enumerate(shifts):
                 moved = np.roll(step, -shift, axis=axis)[tuple([slice(4, -4)] * 2)]
                 fit[axis, k] += (np.abs(moved) * (edge != 0)).sum()

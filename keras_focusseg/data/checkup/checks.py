@@ -63,7 +63,7 @@ def check(
         ```
     """
     base = existing_folder(root, "the root folder").resolve() if root is not None else None
-    name = opening.recognise(root) if name == "auto" and root is not None else name
+    name = opening.recognize(root) if name == "auto" and root is not None else name
     try:
         there = opening.splits(name, root)
     except OSError as error:
@@ -200,7 +200,7 @@ def _findings(looked: Sequence[rules.Looked]) -> list[Finding]:
             found.append(rules.single("error", "empty split", part.split, "no sample", fix))
         for rule in (rules.unpaired, rules.remarks, rules.masks, rules.sizes):
             found += rule(part)
-    for between in (repeats.repeated, repeats.nearly_repeated, videos.neighbours, rules.classes):
+    for between in (repeats.repeated, repeats.nearly_repeated, videos.neighbors, rules.classes):
         found += between(looked)
     return found
 

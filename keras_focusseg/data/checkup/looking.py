@@ -115,8 +115,8 @@ def outline(image: np.ndarray) -> np.ndarray | None:
     The picture is shrunk to 17 x 16 grey values; a bit says whether one is darker than the next.
     None for a picture that is nearly of one grey.
     """
-    grey = Image.fromarray(image).convert("L")
-    small = grey.resize((OUTLINE + 1, OUTLINE), Image.Resampling.BOX, reducing_gap=2.0)
+    gray = Image.fromarray(image).convert("L")
+    small = gray.resize((OUTLINE + 1, OUTLINE), Image.Resampling.BOX, reducing_gap=2.0)
     values = np.asarray(small, "int16")
     if values.std() < _FLATTEST:
         return None
@@ -138,7 +138,7 @@ def _what_is_left(
         except Exception as error:
             _add(seen, failure(error, files))
     first = seen.remarks[0]
-    if first.kind == "ids outside the table" and first.path and (hint := _grey(source, first.path)):
+    if first.kind == "ids outside the table" and first.path and (hint := _gray(source, first.path)):
         seen.remarks[0] = Remark("error", "coloured mask turned to grey", first.path, *hint)
     return image, mask
 
@@ -148,16 +148,16 @@ def _add(seen: Look, remark: Remark) -> None:
         seen.remarks.append(remark)
 
 
-def _grey(source: Source, path: Path) -> tuple[str, str] | None:
+def _gray(source: Source, path: Path) -> tuple[str, str] | None:
     """Whether the ids are the grey values of the classes' colours; value and fix if so."""
     space = source.label_space
     colors = np.array([*space.colors, space.ignore_color], "uint8")
-    greys = set(np.asarray(Image.fromarray(colors[None]).convert("L")).ravel().tolist())
+    grays = set(np.asarray(Image.fromarray(colors[None]).convert("L")).ravel().tolist())
     try:
         found = np.unique(read_mask(path)).tolist()
     except Exception:
         return None
-    if len(found) < 2 or not greys.issuperset(found):
+    if len(found) < 2 or not grays.issuperset(found):
         return None
     return (
         f"holds {', '.join(str(value) for value in found[:5])}{', ...' if len(found) > 5 else ''}, "

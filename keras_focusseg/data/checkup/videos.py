@@ -27,7 +27,7 @@ class _Frame(NamedTuple):
     seen: Look
 
 
-def neighbours(splits: Sequence[Looked]) -> list[Finding]:
+def neighbors(splits: Sequence[Looked]) -> list[Finding]:
     """Frames of one video in two splits that lie at most two usual steps apart.
 
     Numbered photographs of different things are no video: pictures that follow each other have to

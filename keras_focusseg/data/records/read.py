@@ -120,7 +120,7 @@ class Records(Source):
         return self._names[index]
 
     @classmethod
-    def recognises(cls, root: str | Path) -> bool:
+    def recognizes(cls, root: str | Path) -> bool:
         """Whether a prepared dataset lies there, alone in its folders; never raises."""
         folder = Path(root)
         try:

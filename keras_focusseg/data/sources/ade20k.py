@@ -71,7 +71,7 @@ class ADE20K(Benchmark):
         return super()._open(root, split, strict, layouts)
 
     @classmethod
-    def recognises(cls, root: str | Path) -> bool:
+    def recognizes(cls, root: str | Path) -> bool:
         """Whether the benchmark lies there, or the full ADE20K, to be told so; never raises."""
         try:
             if found := spotted(root, cls.layouts):

@@ -33,7 +33,7 @@ from keras_focusseg.data.sources.tables import as_data_error
 from keras_focusseg.errors import DataError
 
 _KAGGLES = {"train": 369, "val": 100, "test": 232}
-_NEIGHBOURS = "so that neighbouring video frames lie on both sides"
+_NEIGHBORS = "so that neighbouring video frames lie on both sides"
 _OTHER_SPLIT = "scores do not compare with those on the official split"
 
 
@@ -118,7 +118,7 @@ class _CamVid(PairSource):
             self.note += _split_note(kind, parts, set(frames), lists)
 
     @classmethod
-    def recognises(cls, root: str | Path) -> bool:
+    def recognizes(cls, root: str | Path) -> bool:
         """Whether such a copy of CamVid's frames lies there; never raises."""
         found = copies.find(root, cls.kinds)
         return found is not None and holds_frames(first_masks(found[1:]))
@@ -137,8 +137,8 @@ class _CamVid(PairSource):
                 return tuple(split for split in OFFICIAL if there.issuperset(split_frames(split)))
             lists = copies.list_files(kind, base, top)
             splits = copies.splits_of(kind, base, layout, lists)
-            labelled = layout.labelled(base)
-            return tuple(s for s in splits if kind != "segnet" or s in labelled)
+            labeled = layout.labeled(base)
+            return tuple(s for s in splits if kind != "segnet" or s in labeled)
         except DataError:
             return ()
 
@@ -368,9 +368,9 @@ def camvid_splits(root: str | Path) -> tuple[str, ...]:
     return next((c.splits(root) for c in _SOURCES if found and found[0] in c.kinds), ())
 
 
-def recognises_camvid(root: str | Path) -> bool:
+def recognizes_camvid(root: str | Path) -> bool:
     """Whether any copy of CamVid lies there; never raises."""
-    return any(copy.recognises(root) for copy in _SOURCES)
+    return any(copy.recognizes(root) for copy in _SOURCES)
 
 
 def _refuse_unlisted(
@@ -409,7 +409,7 @@ def _what(kind: str, ending: str, lists: dict[str, Path], official: bool) -> str
 def _split_note(kind: str, parts: Sequence[str], frames: set[str], lists: dict[str, Path]) -> str:
     """What to say of splits that are not the official ones."""
     if any(part in AUTHOR for part in parts):
-        return f"; random split over all sequences, {_NEIGHBOURS}: {_OTHER_SPLIT}"
+        return f"; random split over all sequences, {_NEIGHBORS}: {_OTHER_SPLIT}"
     official = {part: set(split_frames(part)) for part in OFFICIAL}
     official["trainval"] = official["train"] | official["val"]
     wanted = set().union(*(official.get(part, set()) for part in parts))
@@ -419,7 +419,7 @@ def _split_note(kind: str, parts: Sequence[str], frames: set[str], lists: dict[s
         return f"; {len(frames)} of the {len(wanted)} frames of the official split: {_OTHER_SPLIT}"
     counts = [len(frames)] == [_KAGGLES.get(part, 0) for part in parts]
     if kind == "kaggle" and counts:
-        why = f"split at random over all sequences, as Kaggle's folders are, {_NEIGHBOURS}"
+        why = f"split at random over all sequences, as Kaggle's folders are, {_NEIGHBORS}"
     elif parts == ["all"]:
         why = "no split at all"
     else:

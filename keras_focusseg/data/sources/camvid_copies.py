@@ -114,7 +114,7 @@ def splits_of(kind: str, base: Path, layout: Layout, lists: dict[str, Path]) -> 
     if kind in ("original", "renamed"):
         return (*OFFICIAL, *AUTHOR)
     if kind in ("segnet", "kaggle"):
-        return tuple(dict.fromkeys([*layout.labelled(base), *lists]))
+        return tuple(dict.fromkeys([*layout.labeled(base), *lists]))
     if not lists:
         names = (re.sub(r"(_[LP])?\.png$", "", entry.name) for entry in entries(base / "labels"))
         return OFFICIAL if set(names) >= every_frame() else ("all",)
@@ -135,7 +135,7 @@ def files_together(
     """The files of all folders of a copy."""
     images: dict[str, Path] = {}
     masks: dict[str, Path] = {}
-    for split in layout.labelled(base):
+    for split in layout.labeled(base):
         folders, some_images, some_masks = layout.files(base, root, split, ending, GET)
         images, masks = images | some_images, masks | some_masks
     return folders, images, masks

@@ -61,7 +61,7 @@ class Cityscapes(Benchmark):
         "cityscapes-dataset.com into one folder; for gtCoarse, leftImg8bit_trainextra.zip and "
         "gtCoarse.zip as well."
     )
-    unlabelled = (
+    unlabeled = (
         "gtFine/test holds dummies that ignore every pixel, and its server scores predictions."
     )
 
@@ -98,4 +98,4 @@ class Cityscapes(Benchmark):
     def splits(cls, root: str | Path) -> tuple[str, ...]:
         """The splits that have images and fine labels there."""
         found = spotted(root, cls.layouts[:1])
-        return tuple(found[1].labelled(found[0])) if found else ()
+        return tuple(found[1].labeled(found[0])) if found else ()

@@ -41,7 +41,7 @@ class Layout:
         """The folders of masks, any of which marks the dataset."""
         return list(dict.fromkeys(self.masks.format(name) for name in self.splits.values()))
 
-    def labelled(self, base: Path) -> list[str]:
+    def labeled(self, base: Path) -> list[str]:
         """The splits whose masks are there."""
         folders = {split: base / self.masks.format(name) for split, name in self.splits.items()}
         return [
@@ -96,7 +96,7 @@ class Benchmark(PairSource):
     get: str
     lone: str = ""
     how: str = ""
-    unlabelled: str = "they are not public."
+    unlabeled: str = "they are not public."
 
     def __init__(self, root: str | Path, split: str = "train", *, strict: bool = True) -> None:
         self.label_space = self.encoding = label_spaces.get(self.name)
@@ -108,7 +108,7 @@ class Benchmark(PairSource):
         """Find the pairs; returns the layout that is there, and what its masks end in."""
         self.root = existing_folder(root, f"the {self.title} folder").resolve()
         self.split = split
-        parts = split_parts(split, tuple(layouts[0].splits), self.title, self.unlabelled)
+        parts = split_parts(split, tuple(layouts[0].splits), self.title, self.unlabeled)
         base, layout = located(self.root, layouts, self.title, self.get)
         # One encoding for all splits: the same number may mean two things in two of them.
         endings = layout.mask_endings
@@ -132,7 +132,7 @@ class Benchmark(PairSource):
         return any(layout.files(base, self.root, part, ending, self.get)[2] for part in parts)
 
     @classmethod
-    def recognises(cls, root: str | Path) -> bool:
+    def recognizes(cls, root: str | Path) -> bool:
         """Whether images and masks lie there; never raises."""
         found = spotted(root, cls.layouts)
         return found is not None and _has_images(Path(root).resolve(), *found)
@@ -141,7 +141,7 @@ class Benchmark(PairSource):
     def splits(cls, root: str | Path) -> tuple[str, ...]:
         """The splits that have masks there."""
         found = spotted(root, cls.layouts)
-        return tuple(found[1].labelled(found[0])) if found else ()
+        return tuple(found[1].labeled(found[0])) if found else ()
 
 
 def located(root: Path, layouts: Sequence[Layout], dataset: str, get: str) -> tuple[Path, Layout]:

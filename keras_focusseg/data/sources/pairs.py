@@ -129,10 +129,10 @@ def _size(array: np.ndarray) -> str:
     return f"{array.shape[1]} x {array.shape[0]}"
 
 
-def split_parts(split: str, known: Sequence[str], dataset: str, unlabelled: str = "") -> list[str]:
+def split_parts(split: str, known: Sequence[str], dataset: str, unlabeled: str = "") -> list[str]:
     """The splits that "train+val" and the like join, each of which must be known.
 
-    `unlabelled` says what is known of the labels of split "test", if the dataset has none.
+    `unlabeled` says what is known of the labels of split "test", if the dataset has none.
 
     Raises:
         DataError: A split is named twice, has no labels, or is not known.
@@ -140,9 +140,9 @@ def split_parts(split: str, known: Sequence[str], dataset: str, unlabelled: str 
     parts = [part.strip() for part in split.split("+")]
     kind = "split that is not there"
     for part in parts:
-        if part == "test" and unlabelled:
+        if part == "test" and unlabeled:
             raise DataError(
-                f"{dataset} has no labels for split 'test': {unlabelled}",
+                f"{dataset} has no labels for split 'test': {unlabeled}",
                 kind=kind,
                 fix="Score on split 'val'.",
             )

@@ -144,7 +144,7 @@ class PascalVOC(PairSource):
         self.layout = f"{layout.masks} ({how}), {listed}, {pair_count(self.pairs, left_out)}"
 
     @classmethod
-    def recognises(cls, root: str | Path) -> bool:
+    def recognizes(cls, root: str | Path) -> bool:
         """Whether folders in VOC's style lie there; never raises."""
         found = spotted(root, _LAYOUTS)
         return found is not None and (found[0] / _IMAGES).is_dir()
@@ -159,11 +159,11 @@ class PascalVOC(PairSource):
         try:
             lists = _list_files(base)
             masks = pictures_below(base / layout.masks, Path(root).resolve())
-            labelled = [split for split, file in lists.items() if _names(file)[0][1] in masks]
+            labeled = [split for split, file in lists.items() if _names(file)[0][1] in masks]
         except DataError:
             return ()
-        single = [split for split in labelled if not split.startswith("trainval")]
-        return tuple(single or labelled) if lists else ("all",)
+        single = [split for split in labeled if not split.startswith("trainval")]
+        return tuple(single or labeled) if lists else ("all",)
 
 
 def _list_files(base: Path) -> dict[str, Path]:

@@ -422,9 +422,9 @@ class TestFinding:
 
     def test_recognised_alone_and_not_beside_the_dataset(self, camvid, camvid_records):
         out = camvid_records.parent.parent
-        assert all(data.recognise(f) == "records" for f in (out, out / "camvid_records"))
+        assert all(data.recognize(f) == "records" for f in (out, out / "camvid_records"))
         out.rename(camvid / "prepared")
-        assert data.recognise(camvid) == "camvid"
+        assert data.recognize(camvid) == "camvid"
 
 
 class TestCommand:

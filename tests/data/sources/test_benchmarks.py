@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from keras_focusseg import data, label_spaces
-from keras_focusseg.data.sources.camvid import camvid_splits, recognises_camvid
+from keras_focusseg.data.sources.camvid import camvid_splits, recognizes_camvid
 from keras_focusseg.data.sources.pascal_voc import PascalVOC
 from tests.data import layouts
 from tests.data.conftest import refused
@@ -291,7 +291,7 @@ class TestEveryBenchmark:
         monkeypatch.setattr(os, "scandir", refuse)
         with refused("folder that cannot be read", image.parent, "Permission denied"):
             opened(name, root)
-        assert kind.recognises(root)
+        assert kind.recognizes(root)
 
     @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may read all")
     def test_folder_without_rights(self, tree):
@@ -330,12 +330,12 @@ MAKERS = {
     "pascal_voc": layouts.make_pascal_voc,
     "cvat": lambda root: layouts.make_pascal_voc(root, style="cvat"),
 }
-RECOGNISES = {
-    "cityscapes": data.Cityscapes.recognises,
-    "bdd100k": data.BDD100K.recognises,
-    "ade20k": data.ADE20K.recognises,
-    "camvid": recognises_camvid,
-    "pascal_voc": PascalVOC.recognises,
+RECOGNIZES = {
+    "cityscapes": data.Cityscapes.recognizes,
+    "bdd100k": data.BDD100K.recognizes,
+    "ade20k": data.ADE20K.recognizes,
+    "camvid": recognizes_camvid,
+    "pascal_voc": PascalVOC.recognizes,
 }
 SPLITS = {
     "cityscapes": data.Cityscapes.splits,
@@ -352,7 +352,7 @@ class TestRecognition:
         owner = {"cvat": "pascal_voc"}.get(which, which.split(" ")[0])
         root = MAKERS[which](tmp_path / "data" / which)
         for place in (root, root.parent)[: 1 if which == "pascal_voc" else 2]:
-            assert [name for name, look in RECOGNISES.items() if look(place)] == [owner]
+            assert [name for name, look in RECOGNIZES.items() if look(place)] == [owner]
         splits = {"cvat": ("default",), "camvid original": ("val",), "camvid fastai": None}
         expected = splits.get(which, ("train", "val", "test")) or ("train", "val")
         if owner in ("cityscapes", "bdd100k", "ade20k") or which == "pascal_voc":
@@ -362,7 +362,7 @@ class TestRecognition:
     def test_nothing_raises(self, tmp_path, monkeypatch):
         file = tmp_path / "file"
         file.write_text("")
-        for look in (*RECOGNISES.values(), *SPLITS.values()):
+        for look in (*RECOGNIZES.values(), *SPLITS.values()):
             for root in (tmp_path, file, tmp_path / "none", "bad\0name"):
                 assert not look(root)
 
@@ -370,7 +370,7 @@ class TestRecognition:
             raise PermissionError(13, "Permission denied")
 
         monkeypatch.setattr(os, "scandir", refuse)
-        for look in (*RECOGNISES.values(), *SPLITS.values()):
+        for look in (*RECOGNIZES.values(), *SPLITS.values()):
             assert not look(tmp_path)
 
     def test_folders_of_others(self, tmp_path):
@@ -379,7 +379,7 @@ class TestRecognition:
             save(tmp_path / folder / name, ids(1))
         (tmp_path / "images" / "training").mkdir(parents=True)
         (tmp_path / "train.txt").write_text("a\n")
-        assert not any(look(tmp_path) for look in RECOGNISES.values())
+        assert not any(look(tmp_path) for look in RECOGNIZES.values())
 
     def test_resource_forks_are_no_second_copy(self, tmp_path):
         bdd100k(tmp_path / "bdd100k")
@@ -392,7 +392,7 @@ class TestRecognition:
         (tmp_path / "root").mkdir()
         for folder in ("leftImg8bit", "gtFine"):
             (tmp_path / "root" / folder).symlink_to(tmp_path / "elsewhere" / folder)
-        assert not data.Cityscapes.recognises(tmp_path / "root")
+        assert not data.Cityscapes.recognizes(tmp_path / "root")
 
 
 class TestMasks:
@@ -442,7 +442,7 @@ class TestMasks:
         assert source.layout == (
             "leftImg8bit with gtFine labelIds (raw ids to 19 classes), 5 pairs"
         )
-        assert data.Cityscapes.recognises(root) and data.Cityscapes.splits(root) == ("train", "val")
+        assert data.Cityscapes.recognizes(root) and data.Cityscapes.splits(root) == ("train", "val")
 
     def test_cityscapes_labels_by_choice(self, tmp_path):
         root = layouts.make_cityscapes(tmp_path, encodings=("labelIds", "labelTrainIds"))
@@ -502,7 +502,7 @@ class TestMasks:
             if (path := tmp_path / "made" / "bdd100k" / old).is_dir():
                 (root / new).parent.mkdir(parents=True, exist_ok=True)
                 path.rename(root / new)
-        assert data.BDD100K.recognises(root) and data.BDD100K.splits(root) == ("train", "val")
+        assert data.BDD100K.recognizes(root) and data.BDD100K.splits(root) == ("train", "val")
         source = data.BDD100K(root, "train+val")
         assert len(source) == 5 and [*source][4].mask.shape == layouts.SIZE
         assert f"{moved_to.split('/')[0]}" in source.layout
@@ -516,7 +516,7 @@ class TestMasks:
     def test_ade20k_of_another_kind(self, tmp_path):
         save(tmp_path / "full/images/training/a/abbey/ADE_train_00000001.jpg", picture(0))
         save(tmp_path / "full/images/training/a/abbey/ADE_train_00000001_seg.png", picture(9))
-        assert data.recognise(tmp_path) == "ade20k"
+        assert data.recognize(tmp_path) == "ade20k"
         with refused("another dataset", tmp_path, r"full ADE20K .* ADEChallengeData2016\.zip"):
             data.open_source("auto", tmp_path)
         (tmp_path / "half" / "images" / "training").mkdir(parents=True)

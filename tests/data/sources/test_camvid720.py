@@ -220,10 +220,10 @@ class TestLayout:
             data.CamVid720(val, "train", strict=False)
 
     def test_recognised_with_the_splits_that_are_whole(self, val, whole):
-        assert data.CamVid720.recognises(whole) and data.CamVid720.splits(whole) == OFFICIAL
+        assert data.CamVid720.recognizes(whole) and data.CamVid720.splits(whole) == OFFICIAL
         assert data.CamVid720.splits(val.parent) == ("val",)
         (val / "LabeledApproved_full" / "0016E5_07959_L.png").unlink()
-        assert data.CamVid720.recognises(val) and data.CamVid720.splits(val) == ()
+        assert data.CamVid720.recognizes(val) and data.CamVid720.splits(val) == ()
 
     def test_frame_that_is_not_camvids(self, val):
         make(val / "more", ["0016E5_07960"])

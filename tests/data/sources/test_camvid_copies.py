@@ -14,7 +14,7 @@ from keras_focusseg.data.sources.camvid import (
     CamVidCopy,
     camvid_splits,
     open_camvid,
-    recognises_camvid,
+    recognizes_camvid,
 )
 from keras_focusseg.data.sources.camvid_frames import split_frames
 from tests.data import layouts
@@ -71,7 +71,7 @@ class TestWhichCopy:
             open_camvid(tmp_path)
         with pytest.raises(data.DataError, match=r"the CamVid folder is not there"):
             open_camvid(tmp_path / "CamVid")
-        assert not recognises_camvid(tmp_path) and camvid_splits(tmp_path) == ()
+        assert not recognizes_camvid(tmp_path) and camvid_splits(tmp_path) == ()
 
     def test_images_and_labels_without_lists_are_the_original_frames(self, tmp_path):
         layouts.make_camvid_original(tmp_path, ["val"], folders=("images", "labels"))
@@ -85,7 +85,7 @@ class TestWhichCopy:
         root = make(tmp_path)
         for path in [p for p in root.rglob("*.png")]:
             path.rename(path.with_name(f"mine_{path.name}"))
-        assert not recognises_camvid(root)
+        assert not recognizes_camvid(root)
 
     def test_options_that_do_not_apply(self, tmp_path):
         root = layouts.make_camvid_segnet(tmp_path)
@@ -96,7 +96,7 @@ class TestWhichCopy:
     @pytest.mark.shared
     def test_the_real_one(self, shared_dir):
         root = shared_dir / "data" / "camvid"
-        assert recognises_camvid(root) and camvid_splits(root) == ("train", "val")
+        assert recognizes_camvid(root) and camvid_splits(root) == ("train", "val")
         for split, count in (("train", 367), ("val", 101)):
             source = open_camvid(root, split)
             assert source.layout == (

@@ -178,7 +178,7 @@ class TestLayouts:
     )
     def test_found(self, tmp_path, json_path, images, split):
         write(tmp_path, CONTENT, json_path, images)
-        assert COCO.recognises(tmp_path) and COCO.splits(tmp_path) == (split,)
+        assert COCO.recognizes(tmp_path) and COCO.splits(tmp_path) == (split,)
         source = data.open_source("coco", tmp_path, split)
         assert len(source) == 2 and source.load(0).mask[4, 4] == 2
         with pytest.raises(
@@ -188,7 +188,7 @@ class TestLayouts:
 
     def test_named_files(self, tmp_path):
         write(tmp_path, CONTENT, "about/them.json", "photos")
-        assert not COCO.recognises(tmp_path)
+        assert not COCO.recognizes(tmp_path)
         source = COCO(tmp_path, "x", annotations="about/them.json", images="photos")
         assert len(source) == 2 and source.split == "x"
         with pytest.raises(DataError, match="annotation file is not there"):
@@ -198,9 +198,9 @@ class TestLayouts:
 
     def test_other_json_is_not_recognised(self, tmp_path):
         write(tmp_path, {"shapes": []}, "annotations/val.json", "images")
-        assert not COCO.recognises(tmp_path)
+        assert not COCO.recognizes(tmp_path)
         for path in (tmp_path / "none", tmp_path / "images" / "a.jpg", "\0"):
-            assert not COCO.recognises(path)
+            assert not COCO.recognizes(path)
 
     def test_missing_files(self, tmp_path):
         write(tmp_path)
@@ -254,7 +254,7 @@ class TestLayouts:
         path.write_bytes(
             json.dumps(json.loads(path.read_text()), ensure_ascii=False).encode(encoding)
         )
-        assert data.recognise(tmp_path) == "coco"
+        assert data.recognize(tmp_path) == "coco"
         assert COCO(tmp_path, "val").label_space.classes[2] == "chien né"
 
     def test_an_encoding_that_cannot_be_known_is_named(self, tmp_path):

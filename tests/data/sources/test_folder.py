@@ -10,7 +10,7 @@ from PIL import Image
 
 from keras_focusseg import data, label_spaces
 from keras_focusseg.data.sources.folders.contents import discover_colors, mask_contents
-from keras_focusseg.data.sources.folders.folder import folder_splits, open_folder, recognises_folder
+from keras_focusseg.data.sources.folders.folder import folder_splits, open_folder, recognizes_folder
 from tests.data.conftest import random_pair
 
 BLUE, RED, BLACK = (0, 0, 200), (210, 10, 20), (0, 0, 0)
@@ -394,7 +394,7 @@ class TestLayouts:
         for split in ("train", val):
             photo(tmp_path / image.format(split))
             save(tmp_path / mask.format(split), IDS)
-        assert recognises_folder(tmp_path) and folder_splits(tmp_path) == ("train", "val")
+        assert recognizes_folder(tmp_path) and folder_splits(tmp_path) == ("train", "val")
         source = open_folder(tmp_path, "val")
         assert [s.name.split("/")[-1] for s in source] == ["a"] and source.split == "val"
         assert masks_of(source) == [IDS.tolist()]
@@ -427,10 +427,10 @@ class TestLayouts:
         own(tmp_path, [IDS, IDS])
         (tmp_path / "images").rename(tmp_path / "original_images")
         (tmp_path / "masks").rename(tmp_path / "label_images_semantic")
-        assert recognises_folder(tmp_path) and folder_splits(tmp_path) == ("all",)
+        assert recognizes_folder(tmp_path) and folder_splits(tmp_path) == ("all",)
         assert len(open_folder(tmp_path, "all")) == 2
         photo(tmp_path / "other_images" / "a.png")  # now it is not clear which
-        assert not recognises_folder(tmp_path)
+        assert not recognizes_folder(tmp_path)
 
     @pytest.mark.parametrize("same", [True, False])
     def test_splits_are_joined(self, tmp_path, same):
@@ -460,7 +460,7 @@ class TestLayouts:
         photo(tmp_path / "left" / "train" / "a.png")
         save(tmp_path / "right" / "train" / "a.png", IDS)
         assert len(open_folder(tmp_path, "train", images="left", masks="right")) == 1
-        assert not recognises_folder(tmp_path)
+        assert not recognizes_folder(tmp_path)
         with pytest.raises(data.DataError, match="no images with masks found; it holds 'left', 'r"):
             open_folder(tmp_path, "train")
         with pytest.raises(data.DataError, match=r"wrong is missing"):
@@ -469,7 +469,7 @@ class TestLayouts:
     def test_nothing_is_recognised_and_nothing_raised(self, tmp_path):
         (tmp_path / "file").write_text("")
         for path in (tmp_path, tmp_path / "none", tmp_path / "file", "\0"):
-            assert not recognises_folder(path) and folder_splits(path) == ()
+            assert not recognizes_folder(path) and folder_splits(path) == ()
 
     def test_case_is_a_difference_that_is_named(self, tmp_path):
         own(tmp_path, [IDS])
@@ -538,4 +538,4 @@ class TestLayouts:
         monkeypatch.setattr(os, "scandir", denied)
         with pytest.raises(data.DataError, match=r"cannot be read \(Permission denied\)"):
             open_folder(tmp_path, "all")
-        assert not recognises_folder(tmp_path)
+        assert not recognizes_folder(tmp_path)

@@ -179,7 +179,7 @@ class TestClasses:
         train, val = Labelme(tmp_path, "train"), Labelme(tmp_path, "val")
         assert train.label_space == val.label_space
         assert (train.load_mask(0).max(), val.load_mask(0).max()) == (1, 2)
-        assert Labelme.splits(tmp_path) == ("train", "val") and Labelme.recognises(tmp_path)
+        assert Labelme.splits(tmp_path) == ("train", "val") and Labelme.recognizes(tmp_path)
 
     def test_nothing_to_learn(self, tmp_path):
         write(tmp_path, value=content([]))
@@ -257,7 +257,7 @@ class TestFiles:
     def test_not_recognised(self, tmp_path):
         (tmp_path / "a.json").write_text('{"images": []}')
         for path in (tmp_path, tmp_path / "none", tmp_path / "a.json", "\0"):
-            assert not Labelme.recognises(path) and Labelme.splits(path) == ()
+            assert not Labelme.recognizes(path) and Labelme.splits(path) == ()
         with pytest.raises(DataError, match=r"a\.json: has no 'shapes'"):
             Labelme(tmp_path, "all")
         (tmp_path / "a.json").unlink()

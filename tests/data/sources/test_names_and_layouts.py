@@ -60,7 +60,7 @@ class TestFolders:
         for name in "ab":
             pair(tmp_path / images / f"{name}.png", tmp_path / masks / f"{name}.png")
         (tmp_path / "README.md").write_text("about")
-        assert data.recognise(tmp_path) == "folder" and data.splits("auto", tmp_path) == (split,)
+        assert data.recognize(tmp_path) == "folder" and data.splits("auto", tmp_path) == (split,)
         source = data.open_folder(tmp_path, split)
         assert [s.name for s in source] == ["a", "b"]
         np.testing.assert_array_equal(source.load(0).mask, IDS)
@@ -155,7 +155,7 @@ class TestAccents:
         pairs = opened / typed[1], opened / "masks"
         assert data.Folder(*pairs, table=opened / f"{typed[2]}.txt").label_space.num_classes == 3
         with refused("folder that is not there", match="Übüng: the root folder is not there"):
-            data.recognise(tmp_path / "Übüng")
+            data.recognize(tmp_path / "Übüng")
 
     def test_the_home_folder(self, tmp_path, monkeypatch):
         monkeypatch.setenv("HOME", str(tmp_path))
@@ -270,7 +270,7 @@ class TestADE20K:
             layouts.save(tmp_path / "sample" / "images" / f"{name}.jpg", PHOTO)
             layouts.save(tmp_path / "sample" / "annotations" / f"{name}.png", IDS)
         for root in (tmp_path / "sample", tmp_path):
-            assert data.recognise(root) == "ade20k" and data.splits("auto", root) == ("val",)
+            assert data.recognize(root) == "ade20k" and data.splits("auto", root) == ("val",)
         source = data.open_source("auto", tmp_path, "val")
         assert source.label_space == label_spaces.get("ade20k")
         assert source.load(0).mask.tolist() == [

@@ -48,7 +48,7 @@ class TestVOC:
             train, val = PascalVOC(place), PascalVOC(place, "val")
             assert names(train) == ["2007_000032", "2007_000033", "2007_000034"]
             assert names(val) == ["2007_000035", "2007_000036"]
-            assert PascalVOC.splits(place) == ("train", "val") and PascalVOC.recognises(place)
+            assert PascalVOC.splits(place) == ("train", "val") and PascalVOC.recognizes(place)
         assert names(PascalVOC(voc, "trainval")) == names(PascalVOC(voc, "train+val"))
         assert train.layout == "SegmentationClass (VOC's 21 ids), lists, 3 pairs"
         sample = train.load(1)
@@ -204,7 +204,7 @@ class TestDamage:
 
     def test_export_without_images(self, cvat):
         shutil.rmtree(cvat / "JPEGImages")
-        assert not PascalVOC.recognises(cvat) and PascalVOC.splits(cvat) == ()
+        assert not PascalVOC.recognizes(cvat) and PascalVOC.splits(cvat) == ()
         with pytest.raises(data.DataError, match=r"image folder is not there.*with its images"):
             PascalVOC(cvat, "default")
 

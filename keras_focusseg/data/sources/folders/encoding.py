@@ -139,9 +139,9 @@ def read_by_table(
             )
         said = f"coloured masks, {len(by_color.colors)} colours from {named}"
         return Reading(by_color.label_space, by_color, said)
-    greys = _by_grey(space, by_color) if how == "ids" and encoding == "auto" else None
-    if greys is not None and _fits_ids(probes, greys) and not _fits_rows(probes, table, space):
-        return Reading(greys, greys, f"masks of grey levels, {_classes(greys)} from {named}")
+    grays = _by_gray(space, by_color) if how == "ids" and encoding == "auto" else None
+    if grays is not None and _fits_ids(probes, grays) and not _fits_rows(probes, table, space):
+        return Reading(grays, grays, f"masks of grey levels, {_classes(grays)} from {named}")
     if strict:
         _refuse_two_levels(masks, probes, space)
     kind = "palette masks" if how == "palette" else "id masks"
@@ -216,7 +216,7 @@ def _discovered_ids(
             fix="If they are masks, give label_space= or a class table.",
         )
     if IGNORE in found and (classes in ([], [0]) or classes[-1] > len(classes) + _SPREAD):
-        raise _grey_levels(masks[0].parent, found, counts)
+        raise _gray_levels(masks[0].parent, found, counts)
     colors = [palette[number] for number in classes] if palette else []
     space = label_spaces.from_names(
         [f"class_{number}" for number in classes],
@@ -228,7 +228,7 @@ def _discovered_ids(
     return Reading(space, space, f"{kind}, {_classes(space)} discovered in {len(masks)} masks")
 
 
-def _grey_levels(folder: Path, found: Sequence[int], counts: Counter[int]) -> DataError:
+def _gray_levels(folder: Path, found: Sequence[int], counts: Counter[int]) -> DataError:
     total = sum(counts.values())
     shares = ", ".join(f"{number} ({counts[number] / total:.1%})" for number in found[:6])
     names = ["background", *[f"object_{i}" if len(found) > 2 else "object" for i in found[1:]]]
@@ -320,7 +320,7 @@ def _refuse_two_levels(
         and set(count_ids(probes)) == suspected
         and set(counts := count_ids(mask_contents(masks, strict=False))) == suspected
     ):
-        raise _grey_levels(masks[0].parent, [0, IGNORE], counts)
+        raise _gray_levels(masks[0].parent, [0, IGNORE], counts)
 
 
 def _refuse_strangers(
@@ -355,13 +355,13 @@ def _of_most(contents: list[MaskContent]) -> list[MaskContent]:
     return ids if len(ids) >= len(others) else others
 
 
-def _by_grey(space: LabelSpace, by_color: Grouping | None) -> LabelSpace | None:
+def _by_gray(space: LabelSpace, by_color: Grouping | None) -> LabelSpace | None:
     """The label space in which grey colours are ids, if all colours are grey."""
     if by_color is None or any(len(set(color)) > 1 for color in by_color.colors):
         return None
     rows = zip(by_color.colors, by_color.train_ids, strict=True)
-    ignored = tuple(grey for (grey, _, _), train_id in rows if train_id == IGNORE)
-    return replace(space, ids=tuple(grey for grey, _, _ in space.colors), ignored_ids=ignored)
+    ignored = tuple(gray for (gray, _, _), train_id in rows if train_id == IGNORE)
+    return replace(space, ids=tuple(gray for gray, _, _ in space.colors), ignored_ids=ignored)
 
 
 def _common_palette(contents: Sequence[MaskContent]) -> dict[int, Color] | None:

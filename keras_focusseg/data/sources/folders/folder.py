@@ -219,7 +219,7 @@ def folder_splits(root: str | Path) -> tuple[str, ...]:
     return usual or ((ALL,) if ALL in there else tuple(there))
 
 
-def recognises_folder(root: str | Path) -> bool:
+def recognizes_folder(root: str | Path) -> bool:
     """Whether images and masks lie below a root in a way that `open_folder` finds; never raises."""
     return bool(folder_splits(root))
 

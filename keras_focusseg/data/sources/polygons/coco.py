@@ -156,7 +156,7 @@ class COCO(Source):
         )
 
     @classmethod
-    def recognises(cls, root: str | Path) -> bool:
+    def recognizes(cls, root: str | Path) -> bool:
         """Whether COCO annotations lie there; never raises."""
         return bool(cls.splits(root))
 

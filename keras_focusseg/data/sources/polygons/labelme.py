@@ -129,7 +129,7 @@ class Labelme(Source):
         self.layout = f"Labelme JSON, {said}, {len(self._entries)} images{left}"
 
     @classmethod
-    def recognises(cls, root: str | Path) -> bool:
+    def recognizes(cls, root: str | Path) -> bool:
         """Whether Labelme's JSON files lie there; never raises."""
         return bool(cls.splits(root))
 
