@@ -2,6 +2,7 @@
 
     python benchmarks/equal_training.py
     python benchmarks/equal_training.py --only torch
+    python benchmarks/equal_training.py --only jax --devices 2x4 --work runs/equal
 
 Every case is a whole run of `training.train` in processes of its own: five epochs of four steps on
 16 images whose shares of ignored pixels are 0, 30, 90 and 100 %, so that the part of one replica
@@ -20,10 +21,13 @@ The row `none, another last bit` is one device again, from weights that differ b
 says how far two orders of a sum drift apart in so many steps, for the network in which they drift
 farthest. A case is `equal` if no difference in the log exceeds 1e-4, and none of weights,
 statistics and state 1e-3 (AdamW makes a whole step of a gradient that is all rounding), or ten
-times those of this row. `resumed` says where a run went on after two epochs. Dropout is off,
-because replicas draw their own.
+times those of this row. `resumed` says where a run went on after two epochs, for the first engine
+of a backend. Dropout is off, because replicas draw their own. On TensorFlow one device is also
+compiled by XLA (`none, jit_compile=True`), the validation of each size of images too.
 
-Writes `benchmarks/results/equal_training.csv`; run a backend at a time on a busy machine.
+Writes `benchmarks/results/equal_training.csv`. On a busy machine run a backend at a time, or one of
+its engines (`--devices` has processes and devices of all of them): other rows stay, and with
+`--work` the runs on one device are those of the call before.
 """
 
 from __future__ import annotations
@@ -77,12 +81,13 @@ SCRNET = {"filters": 8, "context_filters": 8, "embedding_filters": 8, "dropout":
 CHAOTIC = "SCRNet without contrast"
 # Contrast is that of each replica but on JAX.
 CASES = {
-    "torch": list(NETWORKS),
+    "torch": ["FoRNet", "SERNetFormer", CHAOTIC],
     "tensorflow": ["FoRNet", "SERNetFormer", CHAOTIC],
-    "jax": ["FoRNet", "SERNetFormer", CHAOTIC, "SCRNet"],
+    "jax": list(NETWORKS),
 }
 RESUMED = "FoRNet"  # the network whose run is cut and goes on elsewhere
 NOISE = "another last bit"
+XLA = "none, jit_compile=True"
 STATISTICS = re.compile("norm.*/vars/[23]$")  # mean and variance, in a file of Keras
 # Engine, processes, devices.
 ENGINES: dict[str, list[tuple[str, int, int]]] = {
@@ -92,6 +97,7 @@ ENGINES: dict[str, list[tuple[str, int, int]]] = {
         ("multi_worker", 2, 2),
         ("mirrored", 1, 2),
         ("multi_worker", 2, 4),
+        (XLA, 1, 1),
     ],
     "jax": [
         ("data_parallel", 1, 4),
@@ -166,7 +172,8 @@ def child(strategy: str, work: Path, folder: Path, networks: list[str], resumed:
     build = training.fit.build_model
     for name in networks:
         training.fit.build_model = partial(built, build, folder, name)
-        training.train(recipe(name, work), work, folder / name, verbose=0, strategy=strategy)
+        of_run = recipe(name, work).replace(jit_compile=True if folder.name == XLA else "auto")
+        training.train(of_run, work, folder / name, verbose=0, strategy=strategy)
     for run in resumed:
         training.train(recipe(RESUMED, work), work, run, True, verbose=0, strategy=strategy)
 
@@ -251,7 +258,8 @@ def run(backend: str, engine: str, processes: int, devices: int, arguments: dict
         command += ["-m", "torch.distributed.run", "--nproc-per-node", str(processes)]
         command += ["--master-port", str(ports[0])]
         count = 1
-    command += [str(HERE), "--child", json.dumps({"strategy": engine, **arguments}, default=str)]
+    strategy = engine.partition(",")[0]
+    command += [str(HERE), "--child", json.dumps({"strategy": strategy, **arguments}, default=str)]
     children = [
         subprocess.Popen(
             command,
@@ -343,13 +351,16 @@ def verdict(row: dict[str, Any], noise: dict[str, float]) -> str:
     )
 
 
-def compare(backend: str, work: Path) -> Iterator[dict[str, Any]]:
-    """The cases of a backend one by one, with their differences from one device."""
-    write_pictures(work / backend, same_size=backend == "jax")
+def compare(
+    backend: str, engines: list[tuple[str, int, int]], work: Path
+) -> Iterator[dict[str, Any]]:
+    """The cases of some engines one by one, with their differences from one device."""
     one, changed = work / backend / "none", work / backend / NOISE
     everything = {"work": work / backend, "networks": CASES[backend], "resumed": []}
-    run(backend, "none", 1, 1, {**everything, "folder": one})
-    run(backend, "none", 1, 1, {**everything, "folder": changed, "networks": [CHAOTIC]})
+    if not changed.exists():
+        write_pictures(work / backend, same_size=backend == "jax")
+        run(backend, "none", 1, 1, {**everything, "folder": one})
+        run(backend, "none", 1, 1, {**everything, "folder": changed, "networks": [CHAOTIC]})
     noise = {CHAOTIC: differences(changed / CHAOTIC, one / CHAOTIC)}
 
     def row(case: tuple[Any, ...], resumed: str, name: str, folder: Path) -> dict[str, Any]:
@@ -362,11 +373,11 @@ def compare(backend: str, work: Path) -> Iterator[dict[str, Any]]:
         }
 
     yield row((f"none, {NOISE}", 1, 1), "", CHAOTIC, changed / CHAOTIC)
-    for engine, processes, devices in ENGINES[backend]:
-        folder = work / backend / f"{engine}_{processes}_{devices}"
+    for engine, processes, devices in engines:
+        folder = work / backend / (XLA if engine == XLA else f"{engine}_{processes}_{devices}")
         case = (engine, processes, devices)
         away = folder / "from one device"
-        if processes == 1 or backend == "torch":
+        if case == ENGINES[backend][0]:
             shutil.copytree(one / "cut", away)
         resumed = [away] if away.exists() else []
         run(backend, *case, {**everything, "folder": folder, "resumed": resumed})
@@ -380,8 +391,15 @@ def compare(backend: str, work: Path) -> Iterator[dict[str, Any]]:
             yield row(case, home.name, RESUMED, home)
 
 
-def write(rows: list[dict[str, Any]]) -> None:
-    """Writes the table anew."""
+def write(rows: list[dict[str, Any]], new: dict[str, Any]) -> None:
+    """Writes the table with a new row, in place of that of the same case, or at its end."""
+    cases = [[str(row[name]) for name in CASE] for row in rows]
+    case = [str(new[name]) for name in CASE]
+    if case in cases:
+        rows[cases.index(case)] = new
+    else:
+        rows.append(new)
+        rows.sort(key=lambda row: list(ENGINES).index(row["backend"]))
     with open(RESULTS, "w", newline="") as file:
         writer = csv.DictWriter(file, [*CASE, *DIFFERENCES, "verdict"], lineterminator="\n")
         writer.writeheader()
@@ -389,18 +407,8 @@ def write(rows: list[dict[str, Any]]) -> None:
             writer.writerow(row | {name: f"{float(row[name]):.1e}" for name in DIFFERENCES})
 
 
-def main() -> None:
-    """Runs all cases and writes the table anew, or the rows of one backend."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--only", choices=list(ENGINES), help="one backend; other rows stay")
-    parser.add_argument("--work", type=Path, help="folder to leave the runs in")
-    parser.add_argument("--child", help=argparse.SUPPRESS)
-    given = parser.parse_args()
-    if given.child:
-        arguments = json.loads(given.child)
-        paths = {name: Path(arguments.pop(name)) for name in ("work", "folder")}
-        child(**paths, **arguments)
-        return
+def set_environment() -> None:
+    """What the processes of all cases inherit."""
     environment = {
         "PYTHONPATH": str(HERE.parents[1]),
         "OMP_NUM_THREADS": "1",
@@ -410,15 +418,30 @@ def main() -> None:
         "XLA_FLAGS": "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true",
     }
     os.environ.update(environment)
-    rows: list[dict[str, Any]] = []
-    if RESULTS.is_file() and given.only:
-        with open(RESULTS) as file:
-            rows = [row for row in csv.DictReader(file) if row["backend"] != given.only]
+
+
+def main() -> None:
+    """Runs cases and writes their rows into the table."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--only", choices=list(ENGINES), help="one backend")
+    parser.add_argument("--devices", help="processes x devices, such as 2x4: these engines alone")
+    parser.add_argument("--work", type=Path, help="folder to leave the runs in")
+    parser.add_argument("--child", help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.child:
+        arguments = json.loads(given.child)
+        paths = {name: Path(arguments.pop(name)) for name in ("work", "folder")}
+        child(**paths, **arguments)
+        return
+    set_environment()
+    rows = list(csv.DictReader(RESULTS.open())) if RESULTS.is_file() else []
     with tempfile.TemporaryDirectory() as temporary:
         for backend in [given.only] if given.only else ENGINES:
-            for row in compare(backend, given.work or Path(temporary)):
-                rows.append(row)
-                write(rows)
+            engines = [
+                each for each in ENGINES[backend] if given.devices in (None, f"{each[1]}x{each[2]}")
+            ]
+            for row in compare(backend, engines, given.work or Path(temporary)):
+                write(rows, row)
     print(RESULTS.read_text())
 
 
