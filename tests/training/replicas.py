@@ -156,17 +156,16 @@ def read(path: Path) -> dict[str, np.ndarray]:
 # What children run ---------------------------------------------------------------------------
 
 
-def two_logical_devices() -> Any:
-    """A strategy of two replicas on one CPU."""
+def two_logical_devices() -> None:
+    """One CPU as two."""
     import tensorflow as tf
 
     cpu = tf.config.list_physical_devices("CPU")[0]
     tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-    return tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
 
 
 def mirrored(folder: str) -> None:
-    """The small network on one device and on two.
+    """The small network on one device and on two; then the recipe on two, until it is killed.
 
     By its own loss, validated in batches of which the last is of one image; and as somebody trains
     who read nothing about strategies: a function as loss, Keras' own AdamW.
@@ -177,9 +176,10 @@ def mirrored(folder: str) -> None:
     import tensorflow as tf
     from keras import ops
 
-    from keras_focusseg import metrics, optimizers
+    from keras_focusseg import metrics, optimizers, training
 
-    strategy = two_logical_devices()
+    two_logical_devices()
+    strategy = training.distribution("mirrored").engine
 
     def scalar(y: Any, logits: Any) -> Any:
         return ops.mean(ops.square(logits - ops.cast(ops.expand_dims(y, -1) == 1, "float32")))
@@ -202,6 +202,7 @@ def mirrored(folder: str) -> None:
         batches = tf.data.Dataset.from_tensor_slices(scenes(8)).batch(4)
         model.fit(batches, verbose=0)
         np.savez(Path(folder) / f"function_{name}.npz", **changes("weight", model, start))
+    train(f"{folder}/two", "mirrored", dies=0)
 
 
 def check_equal_copies(model: Any) -> None:
@@ -230,54 +231,33 @@ def check_small_batches(model: Any, iou: Any) -> None:
 
 
 def recipe() -> Any:
-    """Two epochs of a tiny FoR-Net on rendered streets; validated one by one, 3 images."""
-    from keras_focusseg import backbones, training
-    from tests.models import tiny
+    """Two epochs on rendered streets, without draws inside the network; 3 images to validate."""
+    from tests.training.small import RECIPE
 
-    backbones._CONSTRUCTORS["tiny"] = lambda **options: tiny.backbone()  # by its name, as any
-    return training.Recipe(
-        name="tiny",
-        network="FoRNet",
-        network_config={
-            "backbone": "tiny",
-            "filters": 8,
-            "low_level_filters": 4,
-            "kernel_sizes": (1,),
-            "dilation_rates": (1,),
-            "ratios": (0.3,),
-        },
-        dataset="synthetic_streets",
-        dataset_options={"size": (64, 64)},
-        train_options={"count": 8},
+    return RECIPE.replace(
+        network_config={"dropout": 0.0},
         val_options={"count": 3},
-        augment={"steps": [{"step": "ScaleCrop", "size": [32, 32]}, {"step": "Flip"}]},
         batch_size=4,
         val_batch_size=2,
-        epochs=2,
         learning_rate=1e-3,
-        ema=0.9,
     )
 
 
-def train(
-    folder: str, strategy: str, epochs: str = "2", dies_after: str = "", dies: str = "0"
-) -> None:
-    """Trains the recipe; with `dies_after`, process `dies` is killed after so many epochs."""
+def train(folder: str, strategy: str, dies: int | None = None) -> None:
+    """Trains the recipe; the process of that number is killed after the first epoch."""
     from keras_focusseg import training
 
-    if strategy == "mirrored":
-        two_logical_devices()
-    if dies_after:
+    if dies is not None:
         end = training.RunFolder.on_epoch_end
 
         def die(self: Any, epoch: int, logs: Any = None) -> None:
             end(self, epoch, logs)
-            if epoch + 1 == int(dies_after) and self.spread.process == int(dies):
+            if epoch == 0 and self.spread.process == dies:
                 os._exit(9)
 
         training.RunFolder.on_epoch_end = die
     training.train(
-        recipe().replace(epochs=int(epochs)),
+        recipe(),
         run_folder=folder,
         resume=(Path(folder) / "checkpoints").is_dir(),
         verbose=0,
@@ -292,8 +272,10 @@ def accumulating() -> Any:
     return optimizers.AdamW(1e-3, global_clipnorm=0.1, ema=0.9, gradient_accumulation_steps=2)
 
 
-def torch_rank(folder: str) -> None:
-    """The small network on one of two ranks, each with its half of every batch."""
+def ranks(folder: str) -> None:
+    """The small network on one of two ranks, each with its half of every batch; then the recipe,
+    until the second is killed.
+    """
     from keras_focusseg import training
 
     spread = training.distribution("ranks")
@@ -307,6 +289,7 @@ def torch_rank(folder: str) -> None:
             model.fit(*scenes(4), batch_size=4, verbose=0)  # nobody shared the images out
         assert "All 2 ranks got the same first batch" in str(caught[0].message), caught
     np.savez(Path(folder) / f"rank{spread.process}.npz", **found)
+    train(f"{folder}/two", "ranks", dies=1)
 
 
 def one_process(folder: str) -> None:

@@ -13,11 +13,11 @@ from keras_focusseg import data, losses, models, training
 class Small(models.Segmenter):
     """Two convolutions, a batch norm and a dropout."""
 
-    def __init__(self, num_classes: int, dtype: Any = None) -> None:
+    def __init__(self, num_classes: int, dropout: float = 0.3, dtype: Any = None) -> None:
         images = keras.Input((None, None, 3))
         x = keras.layers.Conv2D(4, 3, padding="same", use_bias=False, name="conv")(images / 255)
         x = keras.layers.BatchNormalization(momentum=0.5, name="norm")(x)
-        x = keras.layers.Dropout(0.3)(keras.layers.Activation("relu")(x))
+        x = keras.layers.Dropout(dropout)(keras.layers.Activation("relu")(x))
         logits = keras.layers.Conv2D(num_classes, 1, name="classifier")(x)
         super().__init__(images, {"logits": logits}, signals={}, num_classes=num_classes)
         self.cross_entropy = losses.CrossEntropy(ignore_class=255)

@@ -6,6 +6,7 @@ import csv
 import json
 import os
 import socket
+import subprocess
 import warnings
 from pathlib import Path
 from typing import Any
@@ -82,7 +83,6 @@ def test_a_batch_has_to_be_divided():
         spread.check_batch(3)
 
 
-@pytest.mark.backend_free
 @pytest.mark.backend_free
 def test_a_run_says_that_it_goes_on_on_other_devices(tmp_path: Path):
     model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
@@ -163,66 +163,58 @@ def test_validation_is_filled_up_with_ignored_images(feed: str):
         assert (together[1][len(images) :] == 255).all()
 
 
+@pytest.fixture(scope="module")
+def one_device(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What others are held to: the small network's `one.npz`, and the run `one`."""
+    folder = tmp_path_factory.mktemp("one_device")
+    replicas.one_process(str(folder))
+    replicas.train(str(folder / "one"), "none")
+    return folder
+
+
+def assert_killed(process: subprocess.Popen) -> None:
+    """A child ended where it was to; shows what it said if it came to another end."""
+    said = process.communicate(timeout=400)[0]
+    assert process.returncode == 9, said[-4000:]
+
+
 @only("tensorflow")
-def test_mirrored(tmp_path: Path):
-    replicas.finish(replicas.child("tensorflow", "mirrored", tmp_path))
+def test_mirrored_and_on_on_one_device(one_device: Path, tmp_path: Path):
+    """A run of three images in batches of two validates, is killed after an epoch, and goes on."""
+    assert_killed(replicas.child("tensorflow", "mirrored", tmp_path))
     for name in ("small", "function"):
         one, two = (replicas.read(tmp_path / f"{name}_{n}.npz") for n in ("one", "two"))
         replicas.assert_equal_training(two, one)
+    replicas.train(str(tmp_path / "two"), "none")
+    assert_equal_logs(tmp_path / "two", one_device / "one")
 
 
 @only("jax")
-def test_data_parallel(tmp_path: Path):
+def test_data_parallel(one_device: Path, tmp_path: Path):
     four = f"{FLAGS} --xla_force_host_platform_device_count=4"
-    replicas.finish(replicas.child("jax", "one_process", tmp_path))
     replicas.finish(replicas.child("jax", "data_parallel", tmp_path, XLA_FLAGS=four))
-    one = replicas.read(tmp_path / "one.npz")
+    one = replicas.read(one_device / "one.npz")
     for name in ("parallel", "model_parallel"):
         replicas.assert_equal_training(replicas.read(tmp_path / f"{name}.npz"), one)
 
 
-def ranks(function: str, *arguments: object) -> list[Any]:
-    port = str(free_port())
-    return [
-        replicas.child(
-            "torch",
-            function,
-            *arguments,
-            RANK=str(rank),
-            WORLD_SIZE="2",
-            MASTER_ADDR="127.0.0.1",
-            MASTER_PORT=port,
-        )  # fmt: skip
-        for rank in range(2)
-    ]
-
-
 @only("torch")
-def test_ranks(tmp_path: Path):
-    replicas.finish(*ranks("torch_rank", tmp_path))
-    replicas.finish(replicas.child("torch", "one_process", tmp_path))
-    one, first, second = (replicas.read(tmp_path / f"{n}.npz") for n in ("one", "rank0", "rank1"))
-    replicas.assert_equal_training(second, first, tolerance=1e-12)
-    replicas.assert_equal_training(first, one)
-
-
-@pytest.fixture(scope="module")
-def one_device(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The run that others are held to, on TensorFlow."""
-    folder = tmp_path_factory.mktemp("one_device") / "run"
-    replicas.finish(replicas.child("tensorflow", "train", folder, "none"))
-    return folder
-
-
-@only("tensorflow")
-def test_a_mirrored_run_validates_odd_batches_and_goes_on_on_one_device(
-    one_device: Path, tmp_path: Path
-):
-    """Three images in batches of two, two replicas; killed after an epoch."""
-    killed = replicas.child("tensorflow", "train", tmp_path / "two", "mirrored", 2, 1)
-    assert killed.wait(400) == 9, killed.communicate()[0][-4000:]
-    replicas.finish(replicas.child("tensorflow", "train", tmp_path / "two", "none"))
-    assert_equal_logs(tmp_path / "two", one_device)
+def test_ranks_of_which_one_dies_and_on_with_one(one_device: Path, tmp_path: Path):
+    """The other rank says so within a minute; the run goes on after the last finished epoch."""
+    port = str(free_port())
+    job = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    first, second = (
+        replicas.child("torch", "ranks", tmp_path, RANK=str(rank), **job) for rank in range(2)
+    )
+    assert_killed(second)
+    said = first.communicate(timeout=60)[0]
+    assert first.returncode not in (0, 9)
+    assert "Start all of them again with --resume" in said
+    rank0, rank1 = (replicas.read(tmp_path / f"rank{rank}.npz") for rank in range(2))
+    replicas.assert_equal_training(rank1, rank0, tolerance=1e-12)
+    replicas.assert_equal_training(rank0, replicas.read(one_device / "one.npz"))
+    replicas.train(str(tmp_path / "two"), "none")
+    assert_equal_logs(tmp_path / "two", one_device / "one")
 
 
 @only("tensorflow")
@@ -240,24 +232,11 @@ def test_two_workers(one_device: Path, tmp_path: Path):
         for task in tasks
     ]
     replicas.finish(*workers)
-    assert_equal_logs(tmp_path / "two", one_device)
-
-
-@only("torch")
-def test_a_rank_that_dies_ends_the_run_which_goes_on_with_one(tmp_path: Path):
-    """The other rank says so within a minute; the run goes on after the last finished epoch."""
-    first, second = ranks("train", tmp_path / "two", "ranks", 2, 1, "1")
-    assert second.wait(400) == 9
-    said = first.communicate(timeout=60)[0]
-    assert first.returncode not in (0, 9)
-    assert "Start all of them again with --resume" in said
-    replicas.finish(replicas.child("torch", "train", tmp_path / "two", "none"))
-    replicas.finish(replicas.child("torch", "train", tmp_path / "one", "none"))
-    assert_equal_logs(tmp_path / "two", tmp_path / "one")
+    assert_equal_logs(tmp_path / "two", one_device / "one")
 
 
 @only("jax")
-def test_two_processes_of_two_devices(tmp_path: Path):
+def test_two_processes_of_two_devices(one_device: Path, tmp_path: Path):
     """Logs are those of one device, with validation of three images in batches of two."""
     job = {
         "XLA_FLAGS": f"{FLAGS} --xla_force_host_platform_device_count=2",
@@ -276,5 +255,4 @@ def test_two_processes_of_two_devices(tmp_path: Path):
         for index in range(2)
     ]
     replicas.finish(*processes)
-    replicas.finish(replicas.child("jax", "train", tmp_path / "one", "none"))
-    assert_equal_logs(tmp_path / "two", tmp_path / "one")
+    assert_equal_logs(tmp_path / "two", one_device / "one")
