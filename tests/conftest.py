@@ -20,6 +20,12 @@ os.environ.setdefault(
 )
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+# Every eager operation of JAX compiles once; kept on disk, a second run is 4 times faster. As
+# variables they reach the processes that tests start, and cost no import of JAX here.
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(REPOSITORY / ".cache" / "jax"))
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "0")
+
 # Real CamVid frames and ImageNet weights cannot be part of the project; whoever has them points
 # here. The default is a folder named "shared" beside the repository.
 SHARED = Path(os.environ.get("FOCUSSEG_SHARED", REPOSITORY.parent / "shared"))
@@ -80,23 +86,23 @@ BACKEND_FREE = (
 )
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    import keras
+def of_tests(path: Path) -> str:
+    """Where a file stands: in `tests/`, or else in the repository."""
+    return path.relative_to(REPOSITORY).as_posix().removeprefix("tests/")
 
-    if keras.backend.backend() == "jax":
-        import jax
 
-        # Every eager operation of JAX compiles once; kept on disk, a second run is 4 times faster.
-        jax.config.update("jax_compilation_cache_dir", str(REPOSITORY / ".cache" / "jax"))
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
-        jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Files that `-m "not backend_free"` would leave out as a whole are not even imported."""
+    if config.option.markexpr != "not backend_free" or collection_path.suffix != ".py":
+        return None
+    is_free = of_tests(collection_path).startswith(BACKEND_FREE)
+    return (is_free and "each_backend" not in collection_path.read_text("utf-8")) or None
 
 
 @pytest.hookimpl(tryfirst=True)  # before `-m` chooses
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        path = item.path.relative_to(REPOSITORY).as_posix().removeprefix("tests/")
-        if path.startswith(BACKEND_FREE) and "each_backend" not in item.keywords:
+        if of_tests(item.path).startswith(BACKEND_FREE) and "each_backend" not in item.keywords:
             item.add_marker("backend_free")
     if SHARED.is_dir():
         return
@@ -104,6 +110,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "shared" in item.keywords:
             item.add_marker(skip)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_finish() -> None:
+    """What was imported stays for good: collecting garbage need not look through it each time."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture

@@ -17,7 +17,6 @@ from keras_focusseg import label_spaces
 from tests.models import tiny
 
 GOLDEN = Path(__file__).resolve().parent / "golden"
-COMPILED = Path(__file__).resolve().parent.parent / ".cache" / "jax"
 Arrays = dict[str, np.ndarray]
 
 
@@ -161,12 +160,7 @@ def assert_matches_golden(name: str, outputs: Arrays, tolerance: float = 1e-4) -
             )
 
 
-def reload_in_new_process(model_path: Path, images: np.ndarray, folder: Path) -> Arrays:
-    """Loads a `.keras` file in a fresh interpreter that imports only the package; its outputs."""
-    return reload_all_in_new_process([model_path], images, folder)[0]
-
-
-def reload_all_in_new_process(
+def reload_in_new_process(
     model_paths: list[Path], images: np.ndarray, folder: Path
 ) -> list[Arrays]:
     """Loads several `.keras` files in one fresh interpreter; the outputs of each."""
@@ -185,11 +179,7 @@ def reload_all_in_new_process(
         [sys.executable, "-c", script, str(folder / "images.npy"), *paths],
         capture_output=True,
         text=True,
-        env={
-            **os.environ,
-            "KERAS_BACKEND": keras.backend.backend(),
-            "JAX_COMPILATION_CACHE_DIR": str(COMPILED),
-        },
+        env={**os.environ, "KERAS_BACKEND": keras.backend.backend()},
     )
     assert done.returncode == 0, done.stderr
     found = []
@@ -251,7 +241,7 @@ def check_network(build: Callable[..., Any], folder: Path) -> dict[Path, Arrays]
         Files of trained networks and the outputs that each must give in a new process for
         `tiny.images(32, 64)`, see `check_reloaded`.
     """
-    saved = {}
+    saved, random = {}, []
     for policy in ("float32", "mixed_bfloat16"):
         keras.utils.set_random_seed(7)
         model = build(dtype=policy)
@@ -264,6 +254,11 @@ def check_network(build: Callable[..., Any], folder: Path) -> dict[Path, Arrays]
         model.save(path)
         check_loaded(model, path)
         saved[path] = tiny.outputs(model, tiny.images(32, 64))
+        randomize_weights(model)
+        random.append(tiny.outputs(model, tiny.images(32, 64))["logits"])
+    full, half = random
+    assert half.dtype == np.float32
+    assert 0 < np.abs(half - full).max() < 0.3 * np.abs(full).max(), "a mixed policy changes much"
     return saved
 
 
@@ -336,7 +331,7 @@ def check_loaded(model: Any, path: Path) -> None:
 
 def check_reloaded(saved: dict[Path, Arrays], folder: Path) -> None:
     """The files give the same outputs in a process that imports the package alone, to the bit."""
-    found = reload_all_in_new_process(list(saved), tiny.images(32, 64), folder)
+    found = reload_in_new_process(list(saved), tiny.images(32, 64), folder)
     for (path, expected), outputs in zip(saved.items(), found, strict=True):
         assert set(outputs) == set(expected)
         for name, value in expected.items():
