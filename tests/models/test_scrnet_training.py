@@ -18,7 +18,7 @@ from tests.testers import gradient, to_numpy
 
 def test_overfits_drawings_and_repeats_itself():
     """Item 22: above 95 % mIoU with both terms on; the same seed gives the same curve."""
-    images, labels = drawings(4)
+    images, labels = drawings()
     steps = [np.concatenate([data] * 100) for data in (images, labels)]
     curves = []
     for epochs in (1, 0):
@@ -26,7 +26,7 @@ def test_overfits_drawings_and_repeats_itself():
         model = network(
             backbone=tiny.backbone(16, (4, 2, 2, 2)), filters=24, dropout=0.0, max_views=20
         )
-        model.compile(keras.optimizers.Adam(5e-3))
+        model.compile(keras.optimizers.Adam(1e-2))
         first = model.train_on_batch(*(data[:2] for data in steps), return_dict=True)
         second = model.train_on_batch(*(data[:2] for data in steps), return_dict=True)
         curves.append((first["loss"], second["loss"], second["contrast"]))
@@ -53,7 +53,6 @@ def test_the_contrastive_term_is_zero_during_warm_up():
     assert int(to_numpy(model.steps)) == 5
 
 
-@pytest.mark.each_backend
 def test_accumulated_gradients_count_as_one_step():
     model = network(contrast_warmup=2)
     model.compile(keras.optimizers.SGD(0.0, gradient_accumulation_steps=2))

@@ -12,7 +12,7 @@ from keras_focusseg import label_spaces, layers, models, presets
 from keras_focusseg.files import sha256
 from keras_focusseg.presets.record import CATALOG, WEIGHTS
 from keras_focusseg.presets.weights_file import load_weights, save_weights
-from tests.testers import assert_matches_golden, randomize_weights, tiny_fornet
+from tests.testers import GOLDEN, assert_matches_golden, randomize_weights, tiny_fornet
 
 # With weights in the package: neither without any, nor with an address where they lie.
 SHIPPED = [
@@ -70,12 +70,23 @@ def test_shipped_weights_are_the_recorded_ones(name: str) -> None:
     assert path.stat().st_size == weights["bytes"]
 
 
-@pytest.mark.each_backend
+def coarse_logits(name: str) -> np.ndarray:
+    noise = np.random.default_rng(0).integers(0, 256, (1, 64, 96, 3)).astype("uint8")
+    return logits(presets.load(name), noise)[:, ::4, ::4]
+
+
 def test_shipped_presets_have_the_logits_they_had() -> None:
     """Those of the first release, whatever has become of the code that builds the networks."""
-    noise = np.random.default_rng(0).integers(0, 256, (1, 64, 96, 3)).astype("uint8")
-    found = {name: presets.load(name).predict(noise, verbose=0)[:, ::4, ::4] for name in SHIPPED}
-    assert_matches_golden("shipped_presets", found, tolerance=1e-4)
+    assert_matches_golden("shipped_presets", {name: coarse_logits(name) for name in SHIPPED})
+
+
+@pytest.mark.each_backend
+def test_the_best_presets_have_the_same_logits_on_every_backend() -> None:
+    with np.load(GOLDEN / "shipped_presets.npz", allow_pickle=False) as stored:
+        for name in presets.best():
+            np.testing.assert_allclose(
+                coarse_logits(name), stored[name], rtol=1e-4, atol=1e-4, err_msg=name
+            )
 
 
 def test_saved_folder_loads_with_the_same_logits(saved: tuple[models.FoRNet, Path]) -> None:

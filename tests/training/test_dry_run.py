@@ -12,25 +12,13 @@ from tests.models import tiny
 from tests.models.test_sernet_former_parts import gated_backbone
 
 RECIPES = sorted((Path(__file__).parents[2] / "recipes").glob("*.py"))
-ONE_A_NETWORK = (
-    "fornet_resnet101_cityscapes",
-    "scrnet_mscan_s_ade20k",
-    "sernet_former_resnet101_bdd100k",
-)
 
 
 def small(attention_boosting: bool = False, **options: Any) -> keras.Model:
     return gated_backbone(4) if attention_boosting else tiny.backbone(4, (4, 2, 2, 1))
 
 
-@pytest.mark.parametrize(
-    "path",
-    [
-        pytest.param(path, marks=[pytest.mark.each_backend] * (path.stem in ONE_A_NETWORK))
-        for path in RECIPES
-    ],
-    ids=lambda path: path.stem,
-)
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
 def test_dry_run(path: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """On backbones of a few convolutions; the real ones are built by their own tests."""
     for name in backbones.names():

@@ -105,7 +105,6 @@ def test_signals_save_and_the_run_goes_on_as_if_none_had_come(
     assert numbers(cut) == numbers(tmp_path / "whole")
 
 
-@pytest.mark.each_backend
 def test_a_run_that_ended_before_its_first_checkpoint_starts_again(
     whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
