@@ -118,7 +118,7 @@ def test_profile_prints_and_writes_the_same_figures(
     assert (costs["height"], costs["width"], costs["latency"]["runs"]) == (64, 96, 1)
     assert costs["macs"] == sum(part["macs"] for part in costs["parts"])
     assert f"{costs['parameters']:,}" in done.stdout and f"{costs['macs'] / 1e9:.2f}" in done.stdout
-    assert "resnet18" in done.stdout and "median of 1 runs" in done.stdout
+    assert "tiny" in done.stdout and "median of 1 runs" in done.stdout
     counted = run("profile", preset, "--size", "64x96", "--no-latency")
     assert counted.returncode == 0 and "latency" not in counted.stdout
     fewer = run("profile", preset, "--size", "64x96", "--no-latency", "--sparse")

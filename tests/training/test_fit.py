@@ -126,6 +126,7 @@ NETWORKS = {
         "embedding_filters": 8,
         "contrast_warmup": 1,
         "max_samples": 16,
+        "max_views": 5,
     },
     "SERNetFormer": {
         "backbone": "tiny",
