@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_focusseg import models
+from keras_focusseg import layers, models
 from tests.models import tiny
 from tests.models.test_sernet_former_parts import network as sernet_former
 from tests.testers import randomize_weights, tiny_fornet
@@ -23,28 +23,26 @@ pytestmark = [
 ]
 
 
-def scrnet(**options: Any) -> models.SCRNet:
-    return models.SCRNet(
-        3,
-        tiny.backbone(8, (4, 2, 2, 2)),
-        filters=8,
-        context_filters=8,
-        embedding_filters=4,
-        **options,
-    )
+def scrnet() -> models.SCRNet:
+    backbone = tiny.backbone(8, (4, 2, 2, 2))
+    return models.SCRNet(3, backbone, filters=8, context_filters=8, embedding_filters=4)
 
 
-@pytest.mark.parametrize(
-    "build",
-    [
-        tiny_fornet,
-        sernet_former,
-        scrnet,
-        lambda: scrnet(context="pyramid_pooling", upsampling="fam"),
-        lambda: scrnet(channel_attention="squeeze_excite", upsampling="align_fa"),
-    ],
-    ids=["fornet", "sernet_former", "scrnet", "ppm and fam", "se and align_fa"],
-)
+def other_parts() -> keras.Model:
+    """What SCRNet can have in place of its own parts, on two maps of a picture."""
+    images = keras.Input((None, None, 3), name="images")
+    x = keras.layers.Rescaling(1 / 255)(images)
+    low, high = (keras.layers.Conv2D(4, side, side, padding="same")(x) for side in (8, 4))
+    outputs = {
+        "pyramid_pooling": layers.PyramidPooling(4)(low),
+        "squeeze_excite": layers.SqueezeExcite(2)(low),
+        "fam": layers.FlowAlignment(4)(low, high),
+        "align_fa": layers.AlignedAggregation(4)(low, high),
+    }
+    return keras.Model(images, outputs)
+
+
+@pytest.mark.parametrize("build", [tiny_fornet, sernet_former, scrnet, other_parts])
 def test_built_in_operations_give_the_same_outputs_at_any_size(build: Any, tmp_path: Path) -> None:
     """Without TensorFlow's own operations ("Flex"), which phones do not have."""
     import tensorflow as tf
