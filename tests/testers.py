@@ -17,6 +17,8 @@ from keras_focusseg import label_spaces
 from tests.models import tiny
 
 GOLDEN = Path(__file__).resolve().parent / "golden"
+# What networks are asked for outputs of: of one size, for which each is compiled once.
+PICTURE = tiny.images(33, 47, batch=1).round()
 Arrays = dict[str, np.ndarray]
 
 
@@ -239,23 +241,23 @@ def check_network(build: Callable[..., Any], folder: Path) -> dict[Path, Arrays]
 
     Returns:
         Files of trained networks and the outputs that each must give in a new process for
-        `tiny.images(32, 64)`, see `check_reloaded`.
+        `PICTURE`, see `check_reloaded`.
     """
     saved, random = {}, []
     for policy in ("float32", "mixed_bfloat16"):
         keras.utils.set_random_seed(7)
         model = build(dtype=policy)
         check_policy(model, policy)
+        check_step(model)
         if policy == "float32":
             check_outputs(model)
-        check_step(model)
         model.label_space = label_spaces.from_names(["road", "sky", "car", "tree"])
         path = folder / f"{model.name}_{policy}.keras"
         model.save(path)
         check_loaded(model, path)
-        saved[path] = tiny.outputs(model, tiny.images(32, 64))
+        saved[path] = tiny.outputs(model, PICTURE)
         randomize_weights(model)
-        random.append(tiny.outputs(model, tiny.images(32, 64))["logits"])
+        random.append(tiny.outputs(model, PICTURE)["logits"])
     full, half = random
     assert half.dtype == np.float32
     assert 0 < np.abs(half - full).max() < 0.3 * np.abs(full).max(), "a mixed policy changes much"
@@ -264,8 +266,8 @@ def check_network(build: Callable[..., Any], folder: Path) -> dict[Path, Arrays]
 
 def check_outputs(model: Any) -> None:
     """Odd sizes and uint8; what `predict` and `predict_labels` give; what is refused."""
-    pixels = tiny.images(33, 47, batch=1).round().astype("uint8")
-    outputs = tiny.outputs(model, pixels.astype("float32"))
+    pixels = PICTURE.astype("uint8")
+    outputs = tiny.outputs(model, PICTURE)
     assert outputs["logits"].shape == (1, 33, 47, 4)
     assert outputs["logits"].dtype == np.float32 and np.isfinite(outputs["logits"]).all()
     logits = model.predict(pixels, verbose=0)
@@ -331,7 +333,7 @@ def check_loaded(model: Any, path: Path) -> None:
 
 def check_reloaded(saved: dict[Path, Arrays], folder: Path) -> None:
     """The files give the same outputs in a process that imports the package alone, to the bit."""
-    found = reload_in_new_process(list(saved), tiny.images(32, 64), folder)
+    found = reload_in_new_process(list(saved), PICTURE, folder)
     for (path, expected), outputs in zip(saved.items(), found, strict=True):
         assert set(outputs) == set(expected)
         for name, value in expected.items():

@@ -138,8 +138,11 @@ NETWORKS = {
 }
 
 
-@pytest.mark.each_backend
-@pytest.mark.parametrize("network", NETWORKS)
+@pytest.mark.parametrize(
+    "network",
+    # SCRNet on each backend: it alone keeps a count and random draws beside its weights.
+    ["FoRNet", pytest.param("SCRNet", marks=pytest.mark.each_backend), "SERNetFormer"],
+)
 def test_a_resumed_run_is_the_uninterrupted_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, network: str
 ) -> None:

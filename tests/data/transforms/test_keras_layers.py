@@ -43,7 +43,7 @@ ACCEPTED = {
     "keras.layers.RandomShear": ((0.3, 0.3), FILLED, True),
     "keras.layers.RandomTranslation": ((0.3, 0.3), {"fill_mode": "reflect"}, True),
     "keras.layers.RandomZoom": ((0.4,), FILLED | {"fill_value": 33.5}, True),
-    "keras.layers.Resizing": ((50, 50), {"pad_to_aspect_ratio": True, "fill_value": 255.0}, True),
+    "keras.layers.Resizing": ((80, 80), {"pad_to_aspect_ratio": True, "fill_value": 255.0}, True),
     "keras.layers.AutoContrast": ((), {}, False),
     "keras.layers.RandomColorJitter": (((0, 255), 0.3, 0.3, 0.3, 0.1), {}, False),
     "keras.layers.RandomErasing": ((1.0,), {}, False),
