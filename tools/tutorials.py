@@ -33,6 +33,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 TUTORIALS = REPOSITORY / "docs" / "tutorials"
 TIME_LIMIT = 1800  # seconds a cell on a loaded machine; a whole tutorial is meant to take 120
 # Where the repository lives on GitHub, as owner/name: the notebooks then open in Colab by a link.
+# They are files of the site, which `mkdocs gh-deploy` puts on the branch gh-pages, not of main.
 GITHUB = os.environ.get("FOCUSSEG_GITHUB", "")
 ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 
@@ -146,7 +147,7 @@ def links(source: Path) -> str:
     notebook = f"[Download this page as a notebook]({source.stem}.ipynb)"
     if not GITHUB:
         return notebook
-    colab = f"https://colab.research.google.com/github/{GITHUB}/blob/main/docs/tutorials"
+    colab = f"https://colab.research.google.com/github/{GITHUB}/blob/gh-pages/tutorials"
     return f"{notebook} · [Open it in Colab]({colab}/{source.stem}.ipynb)"
 
 
