@@ -15,12 +15,18 @@ from typing import Any
 REPOSITORY = Path(__file__).resolve().parent.parent
 CATALOG = REPOSITORY / "keras_focusseg" / "presets" / "catalog"
 RESULTS = REPOSITORY / "benchmarks" / "results"
+LISTS = ("api/", "results.md", "changelog.md", "coming-from/")
 
 Row = dict[str, str]
 
 
-def on_page_markdown(markdown: str, **kwargs: Any) -> str:
-    """Called by MkDocs for each page: puts what is made in the place of its comment."""
+def on_page_markdown(markdown: str, page: Any, **kwargs: Any) -> str:
+    """Called by MkDocs for each page: puts what is made in the place of its comment.
+
+    The search shows pages that explain before those that list.
+    """
+    if page.file.src_uri.startswith(LISTS):
+        page.meta.setdefault("search", {"boost": 0.3})
     for name, make in PARTS.items():
         place = f"<!-- made here: {name} -->"
         if place in markdown:
