@@ -114,7 +114,7 @@ def _is_there(link: str) -> bool:
 def test_formulas_scroll_inside_themselves(browser: Any, address: str) -> None:
     page = browser.new_page(viewport={"width": 390, "height": 844})
     page.goto(f"{address}/networks/fornet/index.html")
-    formula = page.locator(".katex-display").first
+    formula = page.locator("div.arithmatex").first
     assert formula.evaluate("formula => formula.scrollWidth > formula.clientWidth")
     assert page.evaluate(OVERFLOW) <= 0
     page.close()
