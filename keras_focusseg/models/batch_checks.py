@@ -1,7 +1,7 @@
 """What is looked at before a network runs: shapes, values of the images, ids in the masks.
 
-`fit` and `evaluate` look at their first batch, so a check costs nothing in the steps. Of later ones
-the shapes alone are looked at: where a step is traced for them, and as a generator hands them out.
+`fit`, `evaluate` and `predict` look closely at their first batch. Of each later one they look at
+the shape and a few pixels, where it is made (see `later_batches`): no step waits for a check.
 """
 
 from __future__ import annotations
@@ -15,11 +15,10 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_focusseg._replicas import check_divided, warn_of_equal_parts
-
 SMALLEST_SIDE = 16
 # Images whose mean was subtracted and that were divided by their deviation stay below this.
 STANDARDIZED_BELOW = 16.0
+FRACTIONS_BELOW = 512.0
 Batch = tuple[Any, Any, Any]
 
 
@@ -75,11 +74,7 @@ def first_batch(x: Any, y: Any, sample_weight: Any, size: int | None) -> tuple[B
 def _put_back(first: Any, rest: Iterator[Any]) -> Iterator[Any]:
     if first is not None:
         yield first
-    for batch in rest:
-        images = keras.utils.unpack_x_y_sample_weight(batch)[0]
-        if hasattr(images, "shape"):
-            check_image_shape(tuple(images.shape))
-        yield batch
+    yield from rest
 
 
 def check_image_shape(shape: tuple[int | None, ...]) -> None:
@@ -109,25 +104,48 @@ def check_pixels(images: np.ndarray, name: str = "The images") -> None:
     """Refuses values that no RGB image in 0..255 has.
 
     Args:
-        images: Images of any shape. Whole numbers pass.
+        images: Images of any shape.
         name: What to call them.
 
     Raises:
-        ValueError: Values that are not finite, in 0..1, or standardised.
+        ValueError: Values that are not finite, above 255, in 0..1, or standardized.
     """
-    if images.dtype.kind not in "fV" or images.size == 0:  # "V": bfloat16 as NumPy knows it
-        return
+    fault, _ = fault_of_values(images, name)
+    if fault:
+        raise ValueError(fault)
+
+
+def fault_of_values(images: np.ndarray, name: str) -> tuple[str, bool]:
+    """What is wrong with the values of images, and whether they can be no images in 0..255 at all.
+
+    Fractions may leave 0..255 a little, by a cubic resize or a change of contrast.
+
+    Args:
+        images: Images of any shape, numbers of any kind.
+        name: What to call them.
+
+    Returns:
+        A sentence, empty if nothing is wrong; and `False` where dark images could look like that.
+    """
+    if images.dtype == np.uint8 or images.dtype == bool or images.size == 0:
+        return "", False
     low, high = float(images.min()), float(images.max())
     found = f"{name} hold values {low:g}..{high:g}; expected RGB in 0..255."
     if not np.isfinite([low, high]).all():
-        raise ValueError(found)
+        return found, True
+    whole = images.dtype.kind in "iu"
+    if high > (255 if whole else FRACTIONS_BELOW):
+        return f"{found} Bring them there: those of 16 bits divided by 257.", True
+    if whole:
+        return (found, True) if low < 0 else ("", False)
     if low >= 0 and 0 < high <= 1:
-        raise ValueError(f"{found} Multiply by 255.")
+        return f"{found} Multiply by 255.", False
     if low < 0 and high < STANDARDIZED_BELOW:
-        raise ValueError(f"{found} Leave out the normalisation: the network does it.")
+        return f"{found} Leave out the normalization: the network does it.", False
+    return "", False
 
 
-def check_masks(masks: np.ndarray, num_classes: int, ignore_class: int | None) -> None:
+def check_masks(masks: np.ndarray, num_classes: int, ignore_class: int | None) -> set[str]:
     """Refuses masks that hold fractions or no class at all; warns of ids that are no class.
 
     Args:
@@ -135,43 +153,60 @@ def check_masks(masks: np.ndarray, num_classes: int, ignore_class: int | None) -
         num_classes: Number of classes.
         ignore_class: Mask value that is not counted.
 
+    Returns:
+        Which warnings it gave: `"unknown"`, `"halves"`.
+
     Raises:
-        ValueError: Values are no whole numbers, or pixels are labelled, none of them with a class.
+        ValueError: Values are no whole numbers, or pixels are labeled, none of them with a class.
     """
     if masks.ndim != 3 and (masks.ndim != 4 or masks.shape[-1] != 1):
-        return
+        return set()
     if masks.dtype.kind in "fV" and not (whole := masks == np.floor(masks)).all():
         raise ValueError(
             f"The first masks hold {masks[~whole].flat[0]:g}; expected class ids, whole numbers. A "
             "mask that was scaled by anything but the nearest neighbour holds blended ids."
         )
-    labeled = masks != ignore_class if ignore_class is not None else np.ones(masks.shape, bool)
-    known = labeled & (masks >= 0) & (masks < num_classes)
+    labeled, known = known_labels(masks, num_classes, ignore_class)
     if labeled.any() and not known.any():
-        ids = np.unique(masks[labeled]).tolist()
         raise ValueError(
-            f"No pixel of the first masks is a class: they hold {str(ids[:5])[1:-1]}"
-            f"{', ...' if len(ids) > 5 else ''}; expected class ids 0..{num_classes - 1}, and "
-            f"{ignore_class} where a pixel is ignored. Map the ids on disk to these."
+            f"No pixel of the first masks is a class: they hold {first_ids(masks[labeled])}; "
+            f"expected class ids 0..{num_classes - 1}, and {ignore_class} where a pixel is "
+            "ignored. Map the ids on disk to these."
         )
-    ignored = not labeled.all()
+    told = set()
     if (labeled & ~known).any():
-        ids = np.unique(masks[labeled & ~known]).tolist()
+        told.add("unknown")
         warnings.warn(
-            f"The first masks hold {str(ids[:5])[1:-1]}{', ...' if len(ids) > 5 else ''} beside "
-            f"class ids 0..{num_classes - 1}: such pixels are ignored. If they are classes, the "
-            "network has too few (num_classes=).",
+            f"The first masks hold {first_ids(masks[labeled & ~known])} beside class ids "
+            f"0..{num_classes - 1}: such pixels are ignored. If they are classes, the network has "
+            "too few (num_classes=).",
             stacklevel=4,
         )
-    if ignore_class == 255 and ignored and labeled.any() and (masks[labeled] == 0).all():
+    if ignore_class == 255 and not labeled.all() and labeled.any() and not masks[labeled].any():
+        told.add("halves")
         warnings.warn(
             "The first masks hold 0 and 255 alone, and 255 is ignored, so nothing but class 0 is "
             "learned from them. If 255 means a class, give it its id: masks // 255.",
             stacklevel=4,
         )
+    return told
 
 
-def check_batch(batch: Batch, num_classes: int, ignore_class: int | None) -> None:
+def known_labels(
+    masks: np.ndarray, num_classes: int, ignore_class: int | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Where pixels are labeled, and where with a class, both of the shape of the masks."""
+    labeled = masks != ignore_class if ignore_class is not None else np.ones(masks.shape, bool)
+    return labeled, labeled & (masks >= 0) & (masks < num_classes)
+
+
+def first_ids(values: np.ndarray) -> str:
+    """The five smallest ids that occur, to be told."""
+    ids = np.unique(values).tolist()
+    return f"{str(ids[:5])[1:-1]}{', ...' if len(ids) > 5 else ''}"
+
+
+def check_batch(batch: Batch, num_classes: int, ignore_class: int | None) -> set[str]:
     """Refuses a batch of images and masks that no training can be meant to see.
 
     Args:
@@ -179,12 +214,15 @@ def check_batch(batch: Batch, num_classes: int, ignore_class: int | None) -> Non
         num_classes: Number of classes.
         ignore_class: Mask value that is not counted.
 
+    Returns:
+        Which warnings it gave, see `check_masks`.
+
     Raises:
         ValueError: With what arrived and what was expected.
     """
     images, masks, _ = batch
     if images is None:
-        return
+        return set()
     check_images(images)
     if masks is None:
         raise ValueError("Masks are missing: batches must be (images, integer masks).")
@@ -193,8 +231,9 @@ def check_batch(batch: Batch, num_classes: int, ignore_class: int | None) -> Non
             f"The masks came as a {type(masks).__name__} of {len(masks)}; expected one array "
             "(batch, height, width) of class ids: numpy.stack(masks)."
         )
-    if hasattr(masks, "shape"):
-        check_masks(ops.convert_to_numpy(masks), num_classes, ignore_class)
+    if not hasattr(masks, "shape"):
+        return set()
+    return check_masks(ops.convert_to_numpy(masks), num_classes, ignore_class)
 
 
 def check_images(images: Any) -> None:
@@ -214,65 +253,3 @@ def refuse_class_weight(kwargs: Mapping[str, Any]) -> None:
             "class_weight weighs images by their one label and has no meaning for masks: give the "
             "weight of each class to the network (class_weights=) or to the loss."
         )
-
-
-class FirstLook:
-    """Looks at the first batch that a network trains on or is measured on.
-
-    Args:
-        network: The network, a `Segmenter`.
-
-    Attributes:
-        done: Whether the data were looked at already.
-    """
-
-    def __init__(self, network: Any) -> None:
-        self.network = network
-        self.done = False
-        self._ranks: dict[str, Any] = {}
-        self._seen: set[str] = set()
-
-    def at_first(self, kind: str, x: Any, y: Any, args: Any, kwargs: Mapping[str, Any]) -> Any:
-        """Checks the first batch of the arguments of `fit` or `evaluate`; the `x` to go on with."""
-        size = args[0] if args else kwargs.get("batch_size")
-        batch, x = first_batch(x, y, kwargs.get("sample_weight"), size)
-        self._check(batch)
-        self._expect(kind, batch)
-        check_divided(batch[0])
-        if kind == "train":
-            warn_of_equal_parts(batch[0])
-        return x
-
-    def at_validation(self, data: Any) -> Any:
-        """Checks the first batch of `validation_data`; the data to go on with."""
-        if data is None:
-            return None
-        x, y, weights = keras.utils.unpack_x_y_sample_weight(data)
-        x = self.at_first("test", x, y, (), {"sample_weight": weights})
-        return data if isinstance(data, (list, tuple)) else x
-
-    def at_batch(self, kind: str, x: Any, y: Any, args: Any, kwargs: Mapping[str, Any]) -> None:
-        """Checks a batch of `train_on_batch` or `test_on_batch`: its values the first time only."""
-        batch = (x, y, args[0] if args else kwargs.get("sample_weight"))
-        if kind not in self._seen:
-            self._check(batch)
-            self._seen.add(kind)
-        check_image_shape(tuple(x.shape))
-        self._expect(kind, batch)
-
-    def _check(self, batch: Batch) -> None:
-        check_batch(batch, self.network.num_classes, self.network.ignore_class)
-
-    def _expect(self, kind: str, batch: Batch) -> None:
-        """Makes the step anew where masks or weights have another rank than before.
-
-        TensorFlow would go on with one function for tensors of any rank, in which no shape is
-        known (`reduce_retracing` in Keras' trainer, 3.15).
-        """
-        ranks = tuple(len(part.shape) if hasattr(part, "shape") else None for part in batch)
-        if self._ranks.get(kind, ranks) != ranks:
-            network = self.network
-            (network.make_train_function if kind == "train" else network.make_test_function)(
-                force=True
-            )
-        self._ranks[kind] = ranks

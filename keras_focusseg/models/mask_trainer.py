@@ -11,13 +11,14 @@ from keras import ops
 
 from keras_focusseg import _replicas
 from keras_focusseg.metrics import MeanIoU
-from keras_focusseg.models.batch_checks import FirstLook, refuse_class_weight
+from keras_focusseg.models.batch_checks import refuse_class_weight
 from keras_focusseg.models.compile_arguments import (
     FunctionLoss,
     loss_of_logits,
     metrics_of_logits,
 )
 from keras_focusseg.models.configured import ConfiguredModel
+from keras_focusseg.models.first_look import FirstLook
 from keras_focusseg.optimizers import AdamW, own_optimizer, tell_network
 
 # Images of the batch of a step of validation. TensorFlow traces each replica in its own thread.
@@ -236,7 +237,10 @@ class MaskTrainer(ConfiguredModel):
         return [*super().metrics, *(steps.term_means if steps is not None else ())]
 
     def fit(self, x: Any = None, y: Any = None, *args: Any, **kwargs: Any) -> Any:
-        """Trains as `keras.Model.fit` does, after a look at the first batch.
+        """Trains as `keras.Model.fit` does, with a look at the data.
+
+        The first batch is looked at closely, of each later one the shape and a few pixels; what may
+        be meant there (dark images, unknown ids) ends no training, but is told once.
 
         Args:
             x: Images (B, H, W, 3), RGB in 0..255, or batches of (images, masks) in any form that
@@ -247,7 +251,8 @@ class MaskTrainer(ConfiguredModel):
 
         Raises:
             ValueError: The first batch is not what a network trains on (images in 0..1, masks
-                without a class), or there is a `class_weight`.
+                without a class), a later one cannot be (too small, not finite), or there is a
+                `class_weight`.
         """
         refuse_class_weight(kwargs)
         look = self._steps.look
@@ -256,13 +261,13 @@ class MaskTrainer(ConfiguredModel):
             kwargs["validation_data"] = look.at_validation(kwargs["validation_data"])
         look.done = True  # `fit` calls `evaluate` after each epoch
         try:
-            with _replicas.told_of_parts():
+            with look.in_plain_words(), _replicas.told_of_parts():
                 return super().fit(x, y, *args, **kwargs)
         finally:
             look.done = False
 
     def evaluate(self, x: Any = None, y: Any = None, *args: Any, **kwargs: Any) -> Any:
-        """Loss and metrics as `keras.Model.evaluate` gives them, after a look at the first batch.
+        """Loss and metrics as `keras.Model.evaluate` gives them, with a look at the data as `fit`.
 
         Args:
             x: As for `fit`.
@@ -271,11 +276,12 @@ class MaskTrainer(ConfiguredModel):
             **kwargs: Further arguments of `keras.Model.evaluate`.
 
         Raises:
-            ValueError: The first batch is not what a network is measured on.
+            ValueError: The data are not what a network is measured on.
         """
-        if not self._steps.look.done:
-            x = self._steps.look.at_first("test", x, y, args, kwargs)
-        with _replicas.told_of_parts():
+        look = self._steps.look
+        if not look.done:
+            x = look.at_first("test", x, y, args, kwargs)
+        with look.in_plain_words(), _replicas.told_of_parts():
             return super().evaluate(x, y, *args, **kwargs)
 
     def train_on_batch(self, x: Any, y: Any = None, *args: Any, **kwargs: Any) -> Any:

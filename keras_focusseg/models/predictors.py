@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import keras
 from keras import ops
 
 from keras_focusseg import _replicas
+from keras_focusseg.data.feeds.passing import looked_at
 from keras_focusseg.models.batch_checks import check_images, first_batch
+from keras_focusseg.models.later_batches import LaterBatches, left_whole, look_at_arrays
 
 SIZES = 8
 """Sizes of images whose compiled functions are kept."""
+Shape = tuple[int, ...]
 
 
 class Part(keras.Model):
@@ -26,17 +30,13 @@ class Part(keras.Model):
     """
 
     sizes_met = 0
-    _sizes: tuple[tuple[int, ...], ...] = ()
+    _sizes: tuple[Shape, ...] = ()
 
-    def expect(self, shape: tuple[int, ...]) -> None:
+    def expect(self, shape: Shape) -> None:
         """Says which shape comes next."""
-        if shape in self._sizes:
-            return
-        if len(self._sizes) == SIZES:
-            self.make_predict_function(force=True)
-            self._sizes = ()
-        self._sizes = (*self._sizes, shape)
-        self.sizes_met += 1
+        if shape not in self._sizes:
+            self._sizes = kept_with(shape, self._sizes, self.make_predict_function)
+            self.sizes_met += 1
 
     def predict_on_batch(self, x: Any) -> Any:
         """What the network says to one batch of images."""
@@ -48,6 +48,22 @@ class Part(keras.Model):
         *state, batch = arguments
         outputs = super().predict_step(*state, _replicas.filled_part(batch, None))
         return _replicas.own_part(outputs, batch)
+
+
+def kept_with(
+    shape: Shape, shapes: tuple[Shape, ...], make: Callable[..., Any]
+) -> tuple[Shape, ...]:
+    """Shapes whose compiled functions are kept, with another one; gives all back if too many.
+
+    Args:
+        shape: Shape that comes.
+        shapes: Those that are kept.
+        make: Keras' method that makes the function anew with `force=True`.
+    """
+    if len(shapes) == SIZES:
+        make(force=True)
+        return (shape,)
+    return (*shapes, shape)
 
 
 def part_of(inputs: Any, outputs: Any, name: str) -> Part:
@@ -82,11 +98,17 @@ def parts_of(inputs: Any, logits: Any, name: str) -> dict[str, Part]:
 
 
 def predict(network: Any, part: Part, x: Any, *args: Any, **kwargs: Any) -> Any:
-    """`part.predict` after a look at the first batch of images, run as the network was compiled."""
+    """`part.predict` with a look at the images, run as the network was compiled."""
     (images, _, _), x = first_batch(x, None, None, args[0] if args else kwargs.get("batch_size"))
     if images is not None:
         check_images(images)
         part.expect(tuple(images.shape))
     if network.compiled:
         part.run_eagerly, part.jit_compile = network.run_eagerly, network.jit_compile
-    return part.predict(x, *args, **kwargs)
+    later = LaterBatches(size=None if images is None else tuple(images.shape[1:3]))
+    if hasattr(x, "shape"):
+        look_at_arrays(x, None, later)
+    else:
+        x = looked_at(x, later)
+    with later.in_plain_words(), left_whole(part):
+        return part.predict(x, *args, **kwargs)

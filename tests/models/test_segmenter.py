@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 
 from keras_focusseg import label_spaces, layers, losses, metrics, models, optimizers, presets
-from keras_focusseg.models.batch_checks import first_batch
 from tests.models import tiny
 from tests.testers import check_config_round_trip, randomize_weights, tiny_fornet, to_numpy
 
@@ -329,18 +328,17 @@ def test_other_mistakes_with_data_are_told(model: models.FoRNet):
     for use in (lambda x: model.fit(x, labels), model.predict, lambda x: model.evaluate((x, 0))):
         with pytest.raises(ValueError, match=r"came as a (list|tuple) of 2; .* numpy\.stack"):
             use(list(images[:2]))
+    deep = images.astype("uint16") * 257
+    for use in (lambda x: model.fit(x, labels), lambda x: model.evaluate(x, labels)):
+        for wrong in (deep, deep.astype("float32"), deep.astype("int32") - 70000):
+            with pytest.raises(ValueError, match="hold values .* expected RGB in 0..255"):
+                use(wrong)
+    for predict in (model.predict, model.predict_on_batch, model.predict_labels, model.inspect):
+        with pytest.raises(ValueError, match="those of 16 bits divided by 257"):
+            predict(deep)
     with pytest.raises(ValueError, match="masks came as a list of 2"):
         model.fit(images, list(labels))
     model.evaluate(np.zeros_like(images), labels, verbose=0)  # black pictures are pictures
-
-
-def test_shapes_of_later_batches_of_a_generator_are_told():
-    images, labels = batch()
-    batches = iter([(images, labels), (images[:, :8], labels[:, :8])])
-    _, rest = first_batch((pair for pair in batches), None, None, None)
-    assert next(rest)[0].shape == images.shape
-    with pytest.raises(ValueError, match="too small: the height is 8"):
-        next(rest)
 
 
 # Files

@@ -1,0 +1,111 @@
+"""Looks at what a network is to train on or is measured on: once closely, then in passing."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_focusseg._replicas import check_divided, warn_of_equal_parts
+from keras_focusseg.data.feeds.passing import look_at, looked_at
+from keras_focusseg.models.batch_checks import (
+    Batch,
+    check_batch,
+    check_image_shape,
+    first_batch,
+)
+from keras_focusseg.models.later_batches import LaterBatches, left_whole, look_at_arrays
+from keras_focusseg.models.predictors import Shape, kept_with
+
+
+class FirstLook:
+    """Looks closely at the first batch of data, and in passing at the later ones.
+
+    Args:
+        network: The network, a `Segmenter`.
+
+    Attributes:
+        done: Whether the data were looked at already.
+    """
+
+    def __init__(self, network: Any) -> None:
+        self.network = network
+        self.done = False
+        self._ranks: dict[str, Any] = {}
+        self._seen: dict[str, LaterBatches] = {}
+        self._later: list[LaterBatches] = []
+        self._sizes: tuple[Shape, ...] = ()
+
+    def at_first(self, kind: str, x: Any, y: Any, args: Any, kwargs: Mapping[str, Any]) -> Any:
+        """Checks the first batch of the arguments of `fit` or `evaluate`; the `x` to go on with."""
+        size = args[0] if args else kwargs.get("batch_size")
+        batch, x = first_batch(x, y, kwargs.get("sample_weight"), size)
+        later = self._check(batch)
+        self._expect(kind, batch)
+        check_divided(batch[0])
+        if kind == "train":
+            warn_of_equal_parts(batch[0])
+        self._later.append(later)
+        if hasattr(x, "shape"):
+            look_at_arrays(x, y, later)
+            return x
+        compiled = kind == "test" and self.network.jit_compile
+        return looked_at(x, later.telling(self._expect_size if compiled else None, x))
+
+    def at_validation(self, data: Any) -> Any:
+        """Checks the first batch of `validation_data`; the data to go on with."""
+        if data is None:
+            return None
+        x, y, weights = keras.utils.unpack_x_y_sample_weight(data)
+        x = self.at_first("test", x, y, (), {"sample_weight": weights})
+        return data if isinstance(data, (list, tuple)) else x
+
+    def at_batch(self, kind: str, x: Any, y: Any, args: Any, kwargs: Mapping[str, Any]) -> None:
+        """Checks a batch of `train_on_batch` or `test_on_batch`: the first one closely."""
+        batch = (x, y, args[0] if args else kwargs.get("sample_weight"))
+        if kind not in self._seen:
+            self._seen[kind] = self._check(batch)
+        elif isinstance(x, np.ndarray):
+            look_at(batch, self._seen[kind])
+        check_image_shape(tuple(x.shape))
+        self._expect(kind, batch)
+
+    @contextlib.contextmanager
+    def in_plain_words(self) -> Iterator[None]:
+        """Gives what was found in passing as it was said, and leaves the network whole."""
+        with contextlib.ExitStack() as stack:
+            for later in self._later:
+                stack.enter_context(later.in_plain_words())
+            self._later = []
+            stack.enter_context(left_whole(self.network))
+            yield
+
+    def _check(self, batch: Batch) -> LaterBatches:
+        classes, ignored = self.network.num_classes, self.network.ignore_class
+        return LaterBatches(classes, ignored, check_batch(batch, classes, ignored))
+
+    def _expect_size(self, shape: Shape) -> None:
+        """Gives back what was compiled for other sizes, as `predict` does.
+
+        A step of training is kept for every size: epoch after epoch it would be compiled again.
+        """
+        if shape not in self._sizes:
+            make = self.network.make_test_function
+            self._sizes = kept_with(shape, self._sizes, make)
+
+    def _expect(self, kind: str, batch: Batch) -> None:
+        """Makes the step anew where masks or weights have another rank than before.
+
+        TensorFlow would go on with one function for tensors of any rank, in which no shape is
+        known (`reduce_retracing` in Keras' trainer, 3.15).
+        """
+        ranks = tuple(len(part.shape) if hasattr(part, "shape") else None for part in batch)
+        if self._ranks.get(kind, ranks) != ranks:
+            network = self.network
+            (network.make_train_function if kind == "train" else network.make_test_function)(
+                force=True
+            )
+        self._ranks[kind] = ranks
