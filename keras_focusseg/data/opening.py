@@ -179,7 +179,7 @@ def _root(name: str, root: str | Path | None) -> Path:
 
 
 def _layout(name: str, root: str | Path | None) -> tuple[_Layout, Path]:
-    if name != "auto" and name not in _LAYOUTS:
+    if name != "auto" and name not in source_names():
         raise DataError(
             f"There is no source {name!r}; there are {', '.join(source_names())}",
             kind="source that is unknown",

@@ -19,7 +19,14 @@ from keras_focusseg.data.records.files import (
     is_plain,
     read_json,
 )
-from keras_focusseg.data.sources.base import Sample, Source, existing_folder, inside, some
+from keras_focusseg.data.sources.base import (
+    Sample,
+    Source,
+    check_split,
+    existing_folder,
+    inside,
+    some,
+)
 from keras_focusseg.data.sources.pairs import train_ids
 from keras_focusseg.errors import DataError, Place, printable
 from keras_focusseg.pictures.readers import image_from_bytes, mask_from_bytes
@@ -262,6 +269,7 @@ def _check_sizes(folder: Path, sizes: dict[str, Any]) -> None:
 
 def _chosen_splits(split: str, known: dict[str, Any], folder: Path) -> list[str]:
     """The names that TensorFlow Datasets has for the split, or for those that it joins."""
+    check_split(split)
     by_name = {name: name for name in known} | {str(s["split"]): n for n, s in known.items()}
     if split in by_name:
         return [by_name[split]]

@@ -13,6 +13,9 @@ from keras_focusseg.errors import OUTSIDE, DataError
 from keras_focusseg.label_spaces import IGNORE, LabelSpace
 from keras_focusseg.label_spaces.text import as_on_disk
 
+OTHER_TYPE = "argument of another type"
+"""The kind of the error about a root or a split that is no path or no text."""
+
 
 class Sample(NamedTuple):
     """One image with its mask.
@@ -150,12 +153,30 @@ def check_sample(sample: Sample, source: Source) -> Sample:
     return sample
 
 
+def check_split(split: object) -> None:
+    """Refuses names of splits that are no text.
+
+    Raises:
+        DataError: With what was given.
+    """
+    if not isinstance(split, str):
+        raise DataError(
+            f"split is given as {split!r}",
+            kind=OTHER_TYPE,
+            expected="its name, such as 'train', or several as 'train+val'",
+        )
+
+
 def existing_folder(path: str | Path, what: str, fix: str = "") -> Path:
     """The folder, if it is there; the error calls it `what` and names what lies beside it.
 
     Raises:
-        DataError: It is not there, is no folder, or cannot be read.
+        DataError: It is no path, is not there, is no folder, or cannot be read.
     """
+    if not isinstance(path, (str, Path)):
+        raise DataError(
+            f"{what} is given as {path!r}", kind=OTHER_TYPE, expected="its path, text or a Path"
+        )
     folder = as_on_disk(path)
     parent = folder.parent
     try:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_focusseg.data.sources.base import Sample, Source, some
+from keras_focusseg.data.sources.base import Sample, Source, check_split, some
 from keras_focusseg.errors import DataError
 
 
@@ -96,6 +96,7 @@ def open_joined(
     Raises:
         DataError: A split is named twice.
     """
+    check_split(split)
     parts = [part.strip() for part in split.split("+")]
     if len(set(parts)) < len(parts):
         raise DataError(f"{split!r} names a split twice", kind="split that is not there", file=root)

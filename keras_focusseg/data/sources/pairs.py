@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_focusseg.data.sources.base import Sample, Source, some
+from keras_focusseg.data.sources.base import Sample, Source, check_split, some
 from keras_focusseg.data.sources.listing import entries
 from keras_focusseg.errors import DataError, Place, printable
 from keras_focusseg.label_spaces import Grouping, LabelSpace, UnknownLabels
@@ -137,6 +137,7 @@ def split_parts(split: str, known: Sequence[str], dataset: str, unlabeled: str =
     Raises:
         DataError: A split is named twice, has no labels, or is not known.
     """
+    check_split(split)
     parts = [part.strip() for part in split.split("+")]
     kind = "split that is not there"
     for part in parts:

@@ -1,15 +1,21 @@
 """The source of synthetic street scenes."""
 
+from collections.abc import Iterable
+
 import numpy as np
 
 from keras_focusseg import label_spaces
-from keras_focusseg.data.sources.base import Sample, Source
+from keras_focusseg.data.sources.base import Sample, Source, check_split
 from keras_focusseg.errors import DataError
 from keras_focusseg.streets import render_scene
 
 SPLITS = {"train": 0, "val": 1, "test": 2}
 SMALLEST = 64
 _FAMILY = 0x57EE7  # keeps these scenes apart from other uses of the same seed
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
 
 
 class SyntheticStreets(Source):
@@ -49,21 +55,23 @@ class SyntheticStreets(Source):
         seed: int = 0,
         split: str = "train",
     ) -> None:
+        check_split(split)
         if split not in SPLITS:
             raise DataError(
                 f"split is {split!r}; synthetic_streets has {', '.join(SPLITS)}",
                 kind="split that is not there",
             )
         wrong = "option that is not possible"
-        if count < 1:
+        if not _is_whole(count) or count < 1:
             raise DataError(
-                f"count is {count}; it is the number of scenes and must be 1 or more", kind=wrong
+                f"count is {count!r}; it is the number of scenes and must be 1 or more", kind=wrong
             )
-        if seed < 0:
-            raise DataError(f"seed is {seed}; it must be 0 or more", kind=wrong)
-        if len(size) != 2 or min(size) < SMALLEST:
+        if not _is_whole(seed) or seed < 0:
+            raise DataError(f"seed is {seed!r}; it must be a whole number, 0 or more", kind=wrong)
+        sides = tuple(size) if isinstance(size, Iterable) else (size,)
+        if len(sides) != 2 or not all(map(_is_whole, sides)) or min(sides) < SMALLEST:
             raise DataError(
-                f"size is {tuple(size)}; expected (height, width), each {SMALLEST} pixels or more: "
+                f"size is {size!r}; expected (height, width), each {SMALLEST} pixels or more: "
                 "in smaller pictures nothing can be recognised",
                 kind=wrong,
             )

@@ -8,7 +8,7 @@ from typing import Any
 
 from keras_focusseg import label_spaces
 from keras_focusseg.data.sources.ade20k import full_ade20k_error
-from keras_focusseg.data.sources.base import existing_folder, inside
+from keras_focusseg.data.sources.base import check_split, existing_folder, inside
 from keras_focusseg.data.sources.folders.contents import Progress, mask_content
 from keras_focusseg.data.sources.folders.encoding import (
     CITYSCAPES,
@@ -180,6 +180,7 @@ def open_folder(
         print(train.layout)  # coloured masks, 12 colours from class_dict.csv, 240 pairs
         ```
     """
+    check_split(split)
     base = existing_folder(root, "the root folder").resolve()
     parts = find_parts(base, images, masks)
     part = split_of(parts, split)

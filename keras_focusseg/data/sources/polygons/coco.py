@@ -10,7 +10,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from keras_focusseg.data.sources.base import Sample, Source, existing_folder, inside, some
+from keras_focusseg.data.sources.base import (
+    Sample,
+    Source,
+    check_split,
+    existing_folder,
+    inside,
+    some,
+)
 from keras_focusseg.data.sources.folders.layout import ALL, SPLITS, canonical
 from keras_focusseg.data.sources.listing import Names
 from keras_focusseg.data.sources.polygons.coco_files import (
@@ -120,6 +127,7 @@ class COCO(Source):
                 kind="option that is not possible",
             )
         self.name = "coco"
+        check_split(split)
         self.split = split
         self.root = existing_folder(root, "the root folder").resolve()
         found = find_annotations(self.root, split, annotations)

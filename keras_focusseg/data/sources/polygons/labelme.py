@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from keras_focusseg.data.sources.base import Sample, Source, existing_folder, some
+from keras_focusseg.data.sources.base import Sample, Source, check_split, existing_folder, some
 from keras_focusseg.data.sources.folders.layout import ALL, SPLITS
 from keras_focusseg.data.sources.listing import Names, entries, is_folder
 from keras_focusseg.data.sources.polygons.labelme_files import (
@@ -98,6 +98,7 @@ class Labelme(Source):
         point_radius: float = 5,
     ) -> None:
         self.name = "labelme"
+        check_split(split)
         self.split = split
         self.root = existing_folder(root, "the root folder").resolve()
         self.line_width = _positive(line_width, "line_width")
