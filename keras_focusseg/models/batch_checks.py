@@ -108,7 +108,7 @@ def check_pixels(images: np.ndarray, name: str = "The images") -> None:
         name: What to call them.
 
     Raises:
-        ValueError: Values that are not finite, above 255, in 0..1, or standardized.
+        ValueError: Values that are not finite, above 255, in 0..1, or standardised.
     """
     fault, _ = fault_of_values(images, name)
     if fault:
@@ -141,7 +141,7 @@ def fault_of_values(images: np.ndarray, name: str) -> tuple[str, bool]:
     if low >= 0 and 0 < high <= 1:
         return f"{found} Multiply by 255.", False
     if low < 0 and high < STANDARDIZED_BELOW:
-        return f"{found} Leave out the normalization: the network does it.", False
+        return f"{found} Leave out the normalisation: the network does it.", False
     return "", False
 
 

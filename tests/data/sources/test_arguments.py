@@ -67,7 +67,7 @@ def test_other_arguments_of_another_type() -> None:
     with refused("source that is unknown", match=r"no source \['camvid'\]"):
         data.open_source(["camvid"], "camvid")  # type: ignore[arg-type]
     with refused(OTHER_TYPE):
-        data.recognise(3)  # type: ignore[arg-type]
+        data.recognize(3)  # type: ignore[arg-type]
     wrong = "option that is not possible"
     for option in ({"count": "3"}, {"count": 2.5}, {"size": 5}, {"size": ("a", 64)}, {"seed": "a"}):
         with refused(wrong, match=f"{next(iter(option))} is "):
