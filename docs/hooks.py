@@ -12,10 +12,13 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from mkdocs.structure.files import File
+
 REPOSITORY = Path(__file__).resolve().parent.parent
 CATALOG = REPOSITORY / "keras_focusseg" / "presets" / "catalog"
 RESULTS = REPOSITORY / "benchmarks" / "results"
 LISTS = ("api/", "results.md", "changelog.md", "coming-from/")
+IN_BROWSER = REPOSITORY / ".cache" / "in-browser"  # where tools/in_browser.py writes
 
 Row = dict[str, str]
 
@@ -32,6 +35,27 @@ def on_page_markdown(markdown: str, page: Any, **kwargs: Any) -> str:
         if place in markdown:
             markdown = markdown.replace(place, make())
     return markdown
+
+
+# In your browser ---------------------------------------------------------------------------------
+
+
+def on_files(files: Any, config: Any) -> Any:
+    """Called by MkDocs for all files: puts what the page runs beside it."""
+    for path in sorted(IN_BROWSER.glob("[!.]*")):
+        beside = f"in-your-browser/{path.name}"
+        files.append(File.generated(config, beside, abs_src_path=str(path)))
+    return files
+
+
+def in_browser() -> str:
+    """What a visitor uses, or that this build lacks it."""
+    if any(IN_BROWSER.glob("*.wasm")):
+        return (REPOSITORY / "docs" / "in-your-browser.html").read_text("utf-8")
+    return (
+        "!!! note\n    This build of the site has no runtime and no network, so nothing runs here. "
+        "`make docs` fetches the runtime from the npm registry and says why if it cannot."
+    )
 
 
 # Presets -----------------------------------------------------------------------------------------
@@ -195,6 +219,7 @@ def table(rows: Sequence[Row], right: Iterable[str] = ()) -> str:
 
 
 PARTS: dict[str, Callable[[], str]] = {
+    "in your browser": in_browser,
     "presets": presets_table,
     "preset cards": preset_cards,
     "results": results,

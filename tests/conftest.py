@@ -71,6 +71,7 @@ BACKEND_FREE = (
     "test_errors.py",
     "test_files.py",
     "test_image_data_format.py",
+    "test_in_browser.py",
     "test_readme.py",
     "test_remote.py",
     "test_walls.py",

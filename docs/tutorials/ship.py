@@ -81,3 +81,4 @@ except Exception as error:
 #
 # The second command scores both on labelled images, side by side. [Take a network out of
 # Keras](../guides/export.md) has the table of formats, backends and precisions, and what is refused.
+# [In your browser](../in-your-browser.md) is a page that runs an exported preset on your own machine.

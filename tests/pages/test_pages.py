@@ -6,19 +6,12 @@ Chromium on the path (Debian's package `chromium`) with the extra `browser`.
 
 from __future__ import annotations
 
-import functools
-import http.server
-import shutil
-import threading
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-SITE = Path(__file__).resolve().parents[2] / "site"
-NAMES = ("chromium", "chromium-browser", "google-chrome")
-CHROMIUM = next(filter(None, map(shutil.which, NAMES)), None)
+from tests.pages.conftest import CHROMIUM, SITE, watched
+
 PAGES = sorted(path.relative_to(SITE).as_posix() for path in SITE.rglob("*.html"))
 SIZES = {"desk": (1300, 900), "phone": (390, 844)}
 # Overflow of the page itself: what scrolls inside itself has no part in it.
@@ -36,55 +29,20 @@ pytestmark = [
 ]
 
 
-class _Quiet(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, *args: Any) -> None:
-        """Says nothing."""
-
-
-@pytest.fixture(scope="module")
-def address() -> Iterator[str]:
-    handler = functools.partial(_Quiet, directory=str(SITE))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    api = pytest.importorskip("playwright.sync_api", reason="the extra `browser` is not installed")
-    quiet = ["--no-sandbox", "--disable-background-networking", "--disable-component-update"]
-    with api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=quiet)
-        yield browser
-        browser.close()
-
-
 @pytest.mark.parametrize("size", SIZES)
 def test_every_page_is_whole(browser: Any, address: str, size: str) -> None:
     width, height = SIZES[size]
     scheme = "dark" if size == "phone" else "light"
     page = browser.new_page(viewport={"width": width, "height": height}, color_scheme=scheme)
+    seen = watched(page, address)
     faults: list[str] = []
-    at = ""
-    page.on("console", lambda told: told.type == "error" and faults.append(f"{at}: {told.text}"))
-    page.on("pageerror", lambda error: faults.append(f"{at}: {error}"))
-    page.on(
-        "request",
-        lambda request: (
-            request.url.startswith((address, "data:", "blob:"))
-            or faults.append(f"{at}: asks {request.url}")
-        ),
-    )
-    page.on(
-        "response",
-        lambda answer: answer.status < 400 or faults.append(f"{at}: {answer.status} {answer.url}"),
-    )
     links: dict[str, str] = {}
     for at in PAGES:
         if at == "404.html":  # its links are those of a site at the root
             continue
         page.goto(f"{address}/{at}", wait_until="load")
+        faults += [f"{at}: {fault}" for fault in seen]
+        seen.clear()
         faults += [f"{at}: no picture at {source}" for source in page.evaluate(BROKEN)]
         faults += [f"{at}: not typeset: {source}" for source in page.evaluate(RAW)]
         too_wide = page.evaluate(OVERFLOW)
@@ -98,6 +56,7 @@ def test_every_page_is_whole(browser: Any, address: str, size: str) -> None:
         if link.startswith(address) and not _is_there(link.removeprefix(address))
     ]
     page.close()
+    faults += [f"after {at}: {fault}" for fault in seen]
     assert not faults, "\n".join(faults)
 
 
