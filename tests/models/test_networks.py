@@ -21,10 +21,11 @@ from tests.models.test_scrnet import network as scrnet
 from tests.models.test_sernet_former_parts import gated_backbone
 from tests.models.test_sernet_former_parts import network as sernet_former
 from tests.testers import (
+    PICTURE,
     assert_matches_golden,
     check_network,
-    check_reloaded,
     randomize_weights,
+    reload_in_new_process,
     tiny_fornet,
 )
 
@@ -154,12 +155,29 @@ def test_every_argument_has_another_value_somewhere():
         assert names == {key for switch in switches for key in switch}, name
 
 
-def test_networks(tmp_path: Path):
-    """The tester over all networks, their files opened in one new process."""
-    saved = {}
-    for build in NETWORKS.values():
-        saved |= check_network(build, tmp_path)
-    check_reloaded(saved, tmp_path)
+@pytest.mark.parametrize("name", NETWORKS)
+def test_networks(name: str, tmp_path: Path):
+    """The tester over all networks."""
+    check_network(NETWORKS[name], tmp_path)
+
+
+@pytest.mark.backend_free
+def test_networks_come_back_in_a_new_process(tmp_path: Path):
+    """That imports the package alone, with the same outputs to the bit."""
+    expected = {}
+    for name, build in NETWORKS.items():
+        for policy in ("float32", POLICY):
+            model = build(dtype=policy)
+            randomize_weights(model)
+            model.compile()
+            path = tmp_path / f"{name}_{policy}.keras"
+            model.save(path)
+            expected[path] = tiny.outputs(model, PICTURE)
+    found = reload_in_new_process(list(expected), PICTURE, tmp_path)
+    for (path, values), outputs in zip(expected.items(), found, strict=True):
+        assert set(outputs) == set(values)
+        for name, value in values.items():
+            np.testing.assert_array_equal(outputs[name], value, err_msg=f"{path.stem}: {name}")
 
 
 @pytest.mark.backend_free
