@@ -5,10 +5,6 @@ from __future__ import annotations
 import importlib.util
 import itertools
 import json
-import os
-import subprocess
-import sys
-import textwrap
 import time
 
 import keras
@@ -17,7 +13,6 @@ import pytest
 
 from keras_focusseg import data
 from keras_focusseg.data.feeds.plan import Plan
-from tests.conftest import REPOSITORY
 from tests.data.conftest import ArraySource, train_pair
 
 HAS_TENSORFLOW = importlib.util.find_spec("tensorflow") is not None
@@ -628,41 +623,3 @@ def test_wrong_arguments(source, options, message):
 def test_empty_source():
     with pytest.raises(data.DataError, match="is empty"):
         data.batches(numbered(0), 1)
-
-
-def run_python(code: str, backend: str) -> str:
-    environment = os.environ | {"KERAS_BACKEND": backend, "PYTHONPATH": str(REPOSITORY)}
-    done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(code)],
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
-@pytest.mark.each_backend
-@pytest.mark.skipif(keras.backend.backend() == "tensorflow", reason="tests life without it")
-def test_fit_without_tensorflow():
-    """Importing the package does not load it, and `fit` does not miss it."""
-    code = """
-        import sys
-        import keras_focusseg.data, keras_focusseg.label_spaces
-        assert "keras" in sys.modules and "tensorflow" not in sys.modules
-        import keras
-        from keras_focusseg import data
-        from tests.data.conftest import ArraySource, train_pair, without_tensorflow
-        without_tensorflow()
-        source = ArraySource(6, train_pair)
-        augment = data.Augment(crop_size=(16, 20))
-        batches = data.batches(source, 2, augment, shuffle=True)
-        assert isinstance(batches, keras.utils.PyDataset)
-        model = keras.Sequential([keras.Input((16, 20, 3)), keras.layers.Conv2D(11, 1)])
-        loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True, ignore_class=255)
-        model.compile("adam", loss)
-        model.fit(batches, validation_data=batches, epochs=2, verbose=0)
-        print(batches.epoch)
-    """
-    assert int(run_python(code, keras.backend.backend())) > 0

@@ -20,7 +20,7 @@ from keras_focusseg import data
 from keras_focusseg.data.transforms import Compose, Flip, KerasAugment, augmentation
 from keras_focusseg.data.transforms.layer_proof import painted
 from tests.data.conftest import ArraySource, train_pair
-from tests.data.feeds.test_batches import FEEDS, assert_equal, epoch, run_python
+from tests.data.feeds.test_batches import FEEDS, assert_equal, epoch
 
 needs_tensorflow = pytest.mark.skipif(
     importlib.util.find_spec("tensorflow") is None, reason="needs TensorFlow"
@@ -305,29 +305,3 @@ def test_in_the_config_of_a_policy_and_in_a_pickle():
         assert again.to_config() == augment.to_config()
         assert isinstance(again.steps[1], KerasAugment)
         assert_equal(apply(again, range(2)), expected)
-
-
-@pytest.mark.each_backend
-@pytest.mark.skipif(keras.backend.backend() == "tensorflow", reason="tests life without it")
-def test_without_tensorflow():
-    """The backend computes, step by step, and keeps the same promises."""
-    code = """
-        from tests.data.conftest import without_tensorflow
-        without_tensorflow()
-        import sys, keras, numpy as np
-        from keras_focusseg.data import KerasAugment
-        from tests.data.transforms import test_keras_layers as here
-        names = ["keras.layers.RandomTranslation"]
-        if keras.backend.backend() != "jax":  # where every operation compiles
-            names += ["keras.layers.RandomRotation", "keras.layers.RandomZoom"]
-        for name in names:
-            augment = KerasAugment([keras.layers.RandomFlip(), here.accepted(name)])
-            results = here.apply(augment, range(4))
-            for image, mask in results:
-                assert set(np.unique(mask)) <= set(np.unique(here.MASK)) | {255}
-                here.assert_aligned(image, mask)
-            here.assert_equal(results, here.apply(augment, reversed(range(4)))[::-1])
-            assert len({image.tobytes() for image, _ in results}) > 1
-        assert "tensorflow" not in sys.modules
-    """
-    run_python(code, keras.backend.backend())
