@@ -113,11 +113,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(skip)
 
 
-@pytest.hookimpl(trylast=True)
-def pytest_collection_finish() -> None:
-    """What was imported stays for good: collecting garbage need not look through it each time."""
+def free_garbage() -> None:
+    """Frees what nobody holds; no later collection looks through what is left, which stays."""
     gc.collect()
     gc.freeze()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_finish() -> None:
+    free_garbage()  # all modules of the tests, and what they import, are there
 
 
 @pytest.fixture
@@ -145,7 +149,7 @@ def memory_given_back() -> Iterator[None]:
         import jax
 
         jax.clear_caches()
-    gc.collect()
+    free_garbage()
 
 
 @pytest.fixture(autouse=True)

@@ -74,7 +74,7 @@ def parameters_by_hand(name: str) -> int:
 
 @pytest.fixture
 def kernels_start_at_zero(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Large networks build faster."""
+    """Networks build faster: on JAX each shape of random kernel compiles anew."""
     for module in (builder, large_kernel):
         monkeypatch.setattr(module, "normal_by_fan_out", keras.initializers.Zeros)
 
@@ -149,6 +149,7 @@ def test_receptive_field_of_the_attention(kind: str, last: str, span: int) -> No
     assert response.sum() == 25 * spread
 
 
+@pytest.mark.usefixtures("kernels_start_at_zero")
 @pytest.mark.each_backend
 @kinds
 def test_branches_are_dropped_sample_by_sample_in_training_only(kind: str) -> None:

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-
 import keras
 import numpy as np
 import pytest
@@ -404,31 +400,3 @@ def test_wrong_input_is_refused():
     # The values of a tensor are not known while a graph is traced: NaN says it.
     blended = keras.ops.convert_to_tensor(masks.astype("float32") + 0.5)
     assert np.isnan(number(LOSS(blended, embedding, logits, seed=0)))
-
-
-TWO_REPLICAS = """
-import numpy as np, tensorflow as tf
-cpu = tf.config.list_physical_devices("CPU")[0]
-tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-from keras_focusseg import losses
-rng = np.random.default_rng(0)
-masks = rng.integers(0, 2, (1, 8, 8)).astype("int32")
-embedding = rng.normal(size=(1, 8, 8, 4)).astype("float32")
-embedding /= np.linalg.norm(embedding, axis=-1, keepdims=True)
-logits = rng.normal(size=(1, 8, 8, 2)).astype("float32")
-loss = losses.PixelContrast(max_views=5)
-strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
-values = strategy.run(tf.function(lambda: loss(masks, embedding, logits, seed=0))).values
-alone = float(loss(masks, embedding, logits, seed=0))
-assert alone > 0.1
-np.testing.assert_allclose([float(value) for value in values], [alone / 2] * 2, rtol=1e-4)
-"""
-
-
-@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="tf.distribute is TensorFlow's")
-def test_two_replicas_add_up_to_the_mean() -> None:
-    """As Keras scales every loss, so that the terms of SCRNet keep their proportion."""
-    environment = {**os.environ, "KERAS_BACKEND": "tensorflow"}
-    command = [sys.executable, "-c", TWO_REPLICAS]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment)
-    assert done.returncode == 0, done.stderr

@@ -41,7 +41,7 @@ def test_overfits_drawings_and_repeats_itself():
 @pytest.mark.each_backend
 def test_the_contrastive_term_is_zero_during_warm_up():
     """Item 16: steps of training count, validation does not; the same weights before and after."""
-    model = network(contrast_warmup=3)
+    model = network(contrast_warmup=3, context="none", upsampling="bilinear")
     model.compile(keras.optimizers.SGD(0.0))
     images, masks = tiny.images(32, 64, batch=1), tiny.masks(32, 64, batch=1)
     logs = [model.train_on_batch(images, masks, return_dict=True) for _ in range(5)]

@@ -202,6 +202,7 @@ def mirrored(folder: str) -> None:
         batches = tf.data.Dataset.from_tensor_slices(scenes(8)).batch(4)
         model.fit(batches, verbose=0)
         np.savez(Path(folder) / f"function_{name}.npz", **changes("weight", model, start))
+    check_contrast(strategy)
     train(f"{folder}/two", "mirrored", dies=0)
 
 
@@ -228,6 +229,24 @@ def check_small_batches(model: Any, iou: Any) -> None:
         assert "fewer images than the 2 replicas: leave out" in str(error)
     else:
         raise AssertionError("trained on a batch of one image")
+
+
+def check_contrast(strategy: Any) -> None:
+    """Replicas add up to the mean, as Keras scales every loss: SCRNet's terms keep their share."""
+    import tensorflow as tf
+
+    from keras_focusseg import losses
+
+    rng = np.random.default_rng(0)
+    masks = rng.integers(0, 2, (1, 8, 8)).astype("int32")
+    embedding = rng.normal(size=(1, 8, 8, 4)).astype("float32")
+    embedding /= np.linalg.norm(embedding, axis=-1, keepdims=True)
+    logits = rng.normal(size=(1, 8, 8, 2)).astype("float32")
+    loss = losses.PixelContrast(max_views=5)
+    values = strategy.run(tf.function(lambda: loss(masks, embedding, logits, seed=0))).values
+    alone = float(loss(masks, embedding, logits, seed=0))
+    assert alone > 0.1
+    np.testing.assert_allclose([float(value) for value in values], [alone / 2] * 2, rtol=1e-4)
 
 
 def recipe() -> Any:

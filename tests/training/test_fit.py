@@ -124,6 +124,8 @@ NETWORKS = {
         "filters": 8,
         "context_filters": 8,
         "embedding_filters": 8,
+        "context": "none",
+        "upsampling": "bilinear",
         "contrast_warmup": 1,
         "max_samples": 16,
         "max_views": 5,

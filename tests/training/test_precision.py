@@ -43,7 +43,11 @@ def exact() -> list[float]:
     return losses("float32")
 
 
-@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+@pytest.mark.parametrize(
+    "policy",
+    # Every network takes a step under bfloat16 on each backend; float16 needs a scaled loss.
+    [pytest.param("mixed_bfloat16", marks=pytest.mark.backend_free), "mixed_float16"],
+)
 def test_the_curve_is_that_of_float32(policy: str, exact: list[float]):
     found = losses(policy)
     assert exact[-1] < 0.85 * exact[0]
