@@ -6,8 +6,11 @@ there. Nothing is imported from the library, so that a page shows what the files
 
 from __future__ import annotations
 
+import ast
 import csv
+import functools
 import json
+import re
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,8 +18,11 @@ from typing import Any
 from mkdocs.structure.files import File
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-CATALOG = REPOSITORY / "keras_focusseg" / "presets" / "catalog"
+PACKAGE = REPOSITORY / "keras_focusseg"
+CATALOG = PACKAGE / "presets" / "catalog"
 RESULTS = REPOSITORY / "benchmarks" / "results"
+# A name in code, with or without arguments, that is no link yet.
+MENTION = re.compile(r"(?<!\[)`(?P<name>[a-z_]+\.\w+)(\([^`\n]*\))?`(?!\])")
 LISTS = ("api/", "results.md", "changelog.md", "coming-from/")
 IN_BROWSER = REPOSITORY / ".cache" / "in-browser"  # where tools/in_browser.py writes
 
@@ -34,7 +40,46 @@ def on_page_markdown(markdown: str, page: Any, **kwargs: Any) -> str:
         place = f"<!-- made here: {name} -->"
         if place in markdown:
             markdown = markdown.replace(place, make())
-    return markdown
+    return markdown if page.file.src_uri.startswith("api/") else with_links(markdown)
+
+
+# Links to the API -----------------------------------------------------------------------------
+
+
+def with_links(markdown: str) -> str:
+    """The first mention of each public name, such as `data.batches`, as a link to its page."""
+    linked: set[str] = set(re.findall(r"\]\[keras_focusseg\.([\w.]+)\]", markdown))
+
+    def link(mention: re.Match[str]) -> str:
+        name = mention["name"]
+        if name in linked or name not in api_names():
+            return mention[0]
+        linked.add(name)
+        return f"[{mention[0]}][{reference(name)}]"
+
+    # Blocks of code and headings stay as they are.
+    parts = re.split(r"(^ *```.*?^ *```$|^#.*?$)", markdown, flags=re.MULTILINE | re.DOTALL)
+    return "".join(
+        part if number % 2 else MENTION.sub(link, part) for number, part in enumerate(parts)
+    )
+
+
+def reference(name: str) -> str:
+    """What the API pages call a name; a function may have a file of the same name."""
+    room, own = name.split(".")
+    return f"keras_focusseg.{name}" + f".{own}" * (PACKAGE / room / f"{own}.py").exists()
+
+
+@functools.cache
+def api_names() -> frozenset[str]:
+    """What the rooms with an API page export, as `room.name`."""
+    found = set()
+    for room in (path.stem for path in (REPOSITORY / "docs" / "api").glob("*.md")):
+        init = (PACKAGE / room / "__init__.py").read_text("utf-8")
+        for node in ast.parse(init).body:
+            if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__":
+                found |= {f"{room}.{name}" for name in ast.literal_eval(node.value)}
+    return frozenset(found)
 
 
 # In your browser ---------------------------------------------------------------------------------

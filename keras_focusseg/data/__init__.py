@@ -46,6 +46,7 @@ from keras_focusseg.data.transforms import (
 from keras_focusseg.errors import DataError
 
 steps = transforms  # its name until 0.1; goes with 0.3
+recognise = recognize  # its name until 0.1; goes with 0.3
 
 __all__ = [
     "ADE20K",

@@ -74,7 +74,7 @@ class PresetRecord:
             values = read_json(path)
         except ValueError as error:
             raise ValueError(f"{path} is not a preset record: {error}") from error
-        if isinstance(values, dict) and "licence" in values:  # so called before 0.1.0
+        if isinstance(values, dict) and "licence" in values:  # its name until 0.1; goes with 0.3
             values["license"] = values.pop("licence")
         _check_record(values, path)
         return cls(**{**values, "scores": tuple(values.get("scores", ()))})

@@ -271,6 +271,9 @@ class TestOpenSource:
 
 
 class TestRecognize:
+    def test_by_its_old_name(self) -> None:
+        assert data.recognise is data.recognize
+
     MAKERS = {
         "cityscapes": layouts.make_cityscapes,
         "bdd100k": layouts.make_bdd100k,

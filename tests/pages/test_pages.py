@@ -6,6 +6,7 @@ Chromium on the path (Debian's package `chromium`) with the extra `browser`.
 
 from __future__ import annotations
 
+import importlib
 from typing import Any
 
 import pytest
@@ -68,6 +69,21 @@ def _is_there(link: str) -> bool:
         return False
     # Material's own anchors of code lines and headings are made by its scripts.
     return not anchor or anchor.startswith("__") or f'id="{anchor}"' in file.read_text("utf-8")
+
+
+def test_the_api_pages_have_what_the_rooms_export() -> None:
+    missing = []
+    for page in (SITE / "api").glob("*/index.html"):
+        room = importlib.import_module(f"keras_focusseg.{page.parent.name}")
+        text, name = page.read_text("utf-8"), room.__name__
+        missing += [
+            f"{name}.{one}"
+            for one in room.__all__
+            if callable(getattr(room, one))
+            and f'id="{name}.{one}"' not in text
+            and f'id="{name}.{one}.{one}"' not in text
+        ]
+    assert not missing
 
 
 def test_formulas_scroll_inside_themselves(browser: Any, address: str) -> None:
