@@ -32,6 +32,8 @@ OF_BACKEND: dict[str, tuple[str, ...]] = {
 # A process that waits longer for the others gives up. Must exceed what one process does alone:
 # compile, write a checkpoint.
 TIMEOUT_SECONDS = 600
+# On JAX: after so long without a sign of life a process counts as dead, and the others end.
+HEARTBEAT_SECONDS = 30
 
 
 @dataclasses.dataclass(frozen=True)
@@ -327,7 +329,16 @@ def _data_parallel() -> Distribution:
     if "KERAS_DISTRIBUTION_NUM_PROCESSES" in os.environ and not jax.distributed.is_initialized():
         # Without effect on accelerators; CPUs have no collectives between processes otherwise.
         jax.config.update("jax_cpu_collectives_implementation", "gloo")
-        keras.distribution.initialize()
+        initialize = jax.distributed.initialize
+        # Keras 3.15 has no argument for it, and JAX takes 100 seconds: so long a process whose
+        # neighbor died would wait for it at its own end.
+        jax.distributed.initialize = functools.partial(
+            initialize, heartbeat_timeout_seconds=HEARTBEAT_SECONDS
+        )
+        try:
+            keras.distribution.initialize()
+        finally:
+            jax.distributed.initialize = initialize
     engine = keras.distribution.DataParallel(devices=_jax_devices(), auto_shard_dataset=False)
     return Distribution(
         "data_parallel", jax.device_count(), jax.process_count(), jax.process_index(), engine

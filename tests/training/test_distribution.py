@@ -131,6 +131,22 @@ def test_what_trains_another_network_is_refused(monkeypatch: pytest.MonkeyPatch)
         model.make_train_function()
 
 
+@only("jax")
+def test_a_process_does_not_wait_long_for_one_that_died(monkeypatch: pytest.MonkeyPatch):
+    """JAX would let it wait for 100 seconds, after it has said why it stops."""
+    import jax
+
+    seen = {}
+    monkeypatch.setattr(jax.distributed, "initialize", lambda **options: seen.update(options))
+    monkeypatch.setattr(jax.config, "update", lambda *_: None)
+    job = {"JOB_ADDRESSES": "host0:1234,host1:1234", "NUM_PROCESSES": "2", "PROCESS_ID": "1"}
+    for name, value in job.items():
+        monkeypatch.setenv(f"KERAS_DISTRIBUTION_{name}", value)
+    training.distribution("data_parallel")
+    assert (seen["coordinator_address"], seen["process_id"]) == ("host0:1234", 1)
+    assert seen["heartbeat_timeout_seconds"] <= 60
+
+
 @only("torch")
 def test_a_rank_does_not_train_alone(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("RANK", "1")
