@@ -1,4 +1,4 @@
-"""One dialect in all rooms: Google's sections, complete, with capitals and single backticks.
+"""One dialect: Google's sections, complete; capitals, single backticks, "reads" and not "read".
 
 Read from the sources. `cli` is left out: there docstrings are what `--help` prints.
 """
@@ -14,6 +14,19 @@ from typing import NamedTuple
 PACKAGE = Path(__file__).resolve().parent.parent / "keras_focusseg"
 SECTIONS = ("Args", "Attributes", "Returns", "Yields", "Raises", "Example")
 HEADING = re.compile(r"^([A-Z]\w+):$", re.MULTILINE)
+ORDERS = (
+    "Build",
+    "Count",
+    "Draw",
+    "Load",
+    "Make",
+    "Note",
+    "Open",
+    "Read",
+    "Return",
+    "Set",
+    "Write",
+)
 ENTRY = re.compile(r"^    (\*{0,2}\w+): (.)", re.MULTILINE)
 
 
@@ -120,6 +133,8 @@ def faults(part: Documented) -> Iterator[str]:
     documented = [name for name, _ in entries.get("Args", [])]
     if not part.doc.split("\n")[0].endswith("."):
         yield "its first line is no sentence"
+    if part.doc.split()[0] in ORDERS:
+        yield f"says {part.doc.split()[0]!r}, as an order; elsewhere it is {part.doc.split()[0]}s"
     if list(found) != [name for name in SECTIONS if name in found]:
         yield f"its sections are {', '.join(found)}; known, in this order: {', '.join(SECTIONS)}"
     if "``" in part.doc.replace("```", ""):

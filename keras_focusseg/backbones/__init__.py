@@ -68,7 +68,7 @@ _CONSTRUCTORS: dict[str, Callable[..., Backbone]] = {
 
 
 def names() -> list[str]:
-    """Return the names that `build` takes."""
+    """Returns the names that `build` takes."""
     return list(_CONSTRUCTORS)
 
 
@@ -79,7 +79,7 @@ def build(
     calibration_images: CalibrationImages = None,
     **options: Any,
 ) -> Backbone:
-    """Build a backbone by name, with random weights or with those of a checkpoint.
+    """Builds a backbone by name, with random weights or with those of a checkpoint.
 
     Args:
         name: One of `names()`.
@@ -104,7 +104,7 @@ def build(
 def as_pyramid(
     backbone: str | keras.Model, weights: str | None = None, **options: Any
 ) -> keras.Model:
-    """Return the encoder that a network's `backbone=` argument means.
+    """Returns the encoder that a network's `backbone=` argument means.
 
     Args:
         backbone: One of `names()`, a built Keras model with outputs "P2" ... "P5", or a backbone
@@ -144,7 +144,7 @@ def load_weights(
     *,
     calibration_images: CalibrationImages = None,
 ) -> None:
-    """Load pretrained weights into a backbone; every weight is set, or it fails.
+    """Loads pretrained weights into a backbone; every weight is set, or it fails.
 
     Args:
         model: A backbone of this package, changed in place.

@@ -76,7 +76,7 @@ class Backbone(keras.Model):
         return {level: self.output[level].shape[-1] for level in PYRAMID_LEVELS}
 
     def get_config(self) -> dict[str, Any]:
-        """Return the constructor's arguments."""
+        """Returns the constructor's arguments."""
         own = {argument: getattr(self, argument) for argument in self._own_arguments}
         return {
             **{name: list(v) if isinstance(v, tuple) else v for name, v in own.items()},
@@ -147,7 +147,7 @@ class StrideBudget:
         self.dilation = 1
 
     def take(self, stride: int) -> tuple[int, int]:
-        """Return (stride, dilation) for the next layer, which asks for `stride`."""
+        """Returns (stride, dilation) for the next layer, which asks for `stride`."""
         dilation = self.dilation
         if self.stride * stride > self.output_stride:
             self.dilation *= stride
@@ -157,7 +157,7 @@ class StrideBudget:
 
 
 def check_pyramid(backbone: keras.Model) -> keras.Model:
-    """Return a Keras model that has a feature pyramid, refuse any other.
+    """Returns a Keras model that has a feature pyramid, refuses any other.
 
     Raises:
         ValueError: If it is not a built model whose outputs are a dict with P2, P3, P4 and P5.

@@ -74,12 +74,12 @@ class BridgedBackbone(keras.Model):
         self.trainable = trainable
 
     def get_config(self) -> dict[str, Any]:
-        """Return the constructor's arguments."""
+        """Returns the constructor's arguments."""
         return {**self._config, "trainable": self.trainable}
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> BridgedBackbone:
-        """Build the backbone inside, then this model around it.
+        """Builds the backbone inside, then this model around it.
 
         Raises:
             ImportError: The package of the backbone inside is not installed.
@@ -107,7 +107,7 @@ def from_keras_hub(
     offset: Factor | None = IMAGENET_OFFSET,
     name: str | None = None,
 ) -> BridgedBackbone:
-    """Make a KerasHub `FeaturePyramidBackbone` an encoder for images in 0..255.
+    """Makes a KerasHub `FeaturePyramidBackbone` an encoder for images in 0..255.
 
     KerasHub keeps the preprocessing outside its backbones; here it goes in. `backbone=` of every
     network takes such a backbone without this function as well, with the defaults below.
@@ -144,7 +144,7 @@ def from_keras_cv(
     offset: Factor | None = None,
     name: str | None = None,
 ) -> BridgedBackbone:
-    """Make a keras-cv backbone with a pyramid an encoder for images in 0..255.
+    """Makes a keras-cv backbone with a pyramid an encoder for images in 0..255.
 
     `backbone=` of every network takes such a backbone without this function as well, with the
     defaults below.
@@ -178,7 +178,7 @@ def from_keras_cv(
 
 
 def check_any_size(bridge: BridgedBackbone) -> BridgedBackbone:
-    """Return the bridge if it takes images of any size, as our networks do.
+    """Returns the bridge if it takes images of any size, as our networks do.
 
     Raises:
         ValueError: If its height or width is fixed.

@@ -27,7 +27,7 @@ _SAFE_TORCH = (2, 6)
 
 
 def fetch(source: str | os.PathLike[str]) -> Path:
-    """Return the local path of a checkpoint, downloading it if it is on the Hugging Face Hub.
+    """Returns the local path of a checkpoint, downloading it if it is on the Hugging Face Hub.
 
     Args:
         source: A path, or `hf://owner/repo[/file][@revision]`. The file defaults to
@@ -81,7 +81,7 @@ def _fetch_from_hub(source: str) -> Path:
 
 
 def read_state_dict(path: str | os.PathLike[str], at_least_bytes: int = 1) -> dict[str, np.ndarray]:
-    """Read a checkpoint as {key: array} without running any code it may hold.
+    """Reads a checkpoint as {key: array} without running any code it may hold.
 
     Args:
         path: A `.safetensors` file, or a state dict saved by PyTorch as `.pth`, `.pth.tar`,
@@ -181,7 +181,7 @@ def assign(
     left_aside: re.Pattern[str],
     where: str,
 ) -> None:
-    """Set every variable of `plan` from `state`, or raise and set none.
+    """Sets every variable of `plan` from `state`, or raises and sets none.
 
     Four-dimensional arrays are kernels and are turned from PyTorch's (out, in, h, w) to Keras's
     (h, w, in, out).

@@ -161,7 +161,7 @@ def _inverted_residual(
 def load_efficientnet_lite_checkpoint(
     model: EfficientNetLite, source: str | os.PathLike[str]
 ) -> None:
-    """Load a PyTorch checkpoint with the names of the public ImageNet weights.
+    """Loads a PyTorch checkpoint with the names of the public ImageNet weights.
 
     Args:
         model: Changed in place.
@@ -201,7 +201,7 @@ def _installed_weights(size: int) -> Path:
 
 
 def checkpoint_variables(model: EfficientNetLite) -> dict[str, keras.Variable]:
-    """Return {key in the public checkpoints: variable of the model}."""
+    """Returns {key in the public checkpoints: variable of the model}."""
     plan = {}
 
     def take(name: str, conv_key: str, norm_key: str) -> None:

@@ -28,7 +28,7 @@ def load_folded(
     left_aside: Collection[int] = (),
     batch_size: int = 8,
 ) -> None:
-    """Load convolutions with folded batch norm, and put the norms back.
+    """Loads convolutions with folded batch norm, and puts the norms back.
 
     A folded kernel's output has neither mean 0 nor variance 1, so a norm layer with neutral
     values would be right while frozen and destroy the network in training mode. Therefore the
@@ -81,7 +81,7 @@ def _read(
     pairs: Sequence[ConvNorm],
     left_aside: Collection[int],
 ) -> dict[ConvNorm, tuple[np.ndarray, np.ndarray]]:
-    """Read the file as {(conv name, norm name): (kernel, bias)}, every key accounted for."""
+    """Reads the file as {(conv name, norm name): (kernel, bias)}, every key accounted for."""
     with np.load(path, allow_pickle=False) as archive:
         arrays = {key: archive[key].astype("float32") for key in archive.files}
     by_position: dict[tuple[int, str], str] = {}

@@ -305,7 +305,7 @@ def _check_arguments(
 
 
 def load_checkpoint(model: LargeKernelBackbone, source: str | os.PathLike[str]) -> None:
-    """Load a checkpoint with the public names into a model of the same size.
+    """Loads a checkpoint with the public names into a model of the same size.
 
     Args:
         model: MSCAN or VAN. Changed in place.
@@ -335,7 +335,7 @@ def load_checkpoint(model: LargeKernelBackbone, source: str | os.PathLike[str]) 
 
 
 def checkpoint_variables(model: LargeKernelBackbone) -> dict[str, keras.Variable]:
-    """Return {key in the public checkpoints: variable of the model}."""
+    """Returns {key in the public checkpoints: variable of the model}."""
     plan = {}
     for name, key in model.checkpoint_keys.items():
         layer = model.get_layer(name)

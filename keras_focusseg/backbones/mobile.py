@@ -76,6 +76,6 @@ class ConvNorms(Builder):
 
 
 def round_channels(channels: float) -> int:
-    """Round to a multiple of 8, at least 8, and never more than 10 % below `channels`."""
+    """Rounds to a multiple of 8, at least 8, and never more than 10 % below `channels`."""
     rounded = max(8, int(channels + 4) // 8 * 8)
     return rounded + 8 if rounded < 0.9 * channels else rounded

@@ -232,7 +232,7 @@ def load_mobilenet_edgetpu_folded(
     calibration_images: np.ndarray,
     batch_size: int = 8,
 ) -> None:
-    """Load DeepLab's MobileNet-EdgeTPU with folded batch norm, and put the norms back.
+    """Loads DeepLab's MobileNet-EdgeTPU with folded batch norm, and puts the norms back.
 
     The file's last four convolutions are DeepLab's head and are left aside, and so are those
     behind the last that the model has.

@@ -194,7 +194,7 @@ def load_mobilenet_v2_folded(
     calibration_images: np.ndarray,
     batch_size: int = 8,
 ) -> None:
-    """Load convolutions with folded batch norm, and put the norms back, see `load_folded`.
+    """Loads convolutions with folded batch norm, and puts the norms back, see `load_folded`.
 
     Args:
         model: A MobileNetV2 of the file's width; any output stride. Changed in place.
@@ -224,7 +224,7 @@ def load_mobilenet_v2_folded(
 
 
 def copy_keras_applications_weights(model: MobileNetV2, source: keras.Model) -> None:
-    """Copy the weights of a `keras.applications.MobileNetV2` of the same width into `model`.
+    """Copies the weights of a `keras.applications.MobileNetV2` of the same width into `model`.
 
     Args:
         model: Changed in place.
@@ -257,7 +257,7 @@ def copy_keras_applications_weights(model: MobileNetV2, source: keras.Model) -> 
 
 
 def load_mobilenet_v2_keras(model: MobileNetV2, source: str | os.PathLike[str]) -> None:
-    """Load Keras Applications' ImageNet weights, downloaded or from a file.
+    """Loads Keras Applications' ImageNet weights, downloaded or from a file.
 
     Args:
         model: A MobileNetV2 of the weights' width. Changed in place.

@@ -70,7 +70,7 @@ class MSCAN(LargeKernelBackbone):
 
 
 def load_mscan_checkpoint(model: MSCAN, source: str | os.PathLike[str]) -> None:
-    """Load a SegNeXt checkpoint into an MSCAN of the same size.
+    """Loads a SegNeXt checkpoint into an MSCAN of the same size.
 
     Both sets of names are known, SegNeXt's own and mmsegmentation's. Every tensor of the encoder is
     used and every weight of the model is set, or nothing is changed. Left aside are the classifier

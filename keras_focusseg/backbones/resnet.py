@@ -202,7 +202,7 @@ class _Builder(Builder):
 
 
 def load_resnet_checkpoint(model: ResNet, source: str | os.PathLike[str]) -> None:
-    """Load a torchvision or timm checkpoint into a ResNet of the same depth.
+    """Loads a torchvision or timm checkpoint into a ResNet of the same depth.
 
     Every tensor of the checkpoint is used and every weight of the model is set, or nothing is
     changed. Left aside are the classifier (`fc.*`) and `*.num_batches_tracked`.
@@ -235,7 +235,7 @@ def load_resnet_checkpoint(model: ResNet, source: str | os.PathLike[str]) -> Non
 
 
 def torchvision_variables(model: ResNet) -> dict[str, keras.Variable]:
-    """Return {key in torchvision's state dict: variable of the model}.
+    """Returns {key in torchvision's state dict: variable of the model}.
 
     Example:
         >>> tuple(torchvision_variables(ResNet(18))["layer1.0.conv1.weight"].shape)

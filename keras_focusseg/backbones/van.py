@@ -67,7 +67,7 @@ class VAN(LargeKernelBackbone):
 
 
 def load_van_checkpoint(model: VAN, source: str | os.PathLike[str]) -> None:
-    """Load a VAN checkpoint, a classifier's or a segmentation network's, into a VAN of its size.
+    """Loads a VAN checkpoint, a classifier's or a segmentation network's, into a VAN of its size.
 
     Every tensor of the encoder is used and every weight of the model is set, or nothing is changed.
     Left aside are the classifier (`head.*`), a segmentation network's decoder

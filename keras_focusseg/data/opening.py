@@ -67,7 +67,7 @@ def source_names() -> list[str]:
 def open_source(
     name: str, root: str | Path | None = None, split: str = "train", **options: Any
 ) -> Source:
-    """Open a source by the name that recipes, presets and the command line use.
+    """Opens a source by the name that recipes, presets and the command line use.
 
     Args:
         name: One of `source_names()`: "ade20k", "bdd100k", "camvid", "camvid720", "cityscapes",

@@ -400,7 +400,7 @@ def _name(source: Source, index: int) -> str:
 
 
 def _check_same_classes(space: LabelSpace | None, source: Source) -> None:
-    """Refuse a source whose class k is another one than the network's; spelling may differ."""
+    """Refuses a source whose class k is another one than the network's; spelling may differ."""
     if space is None:
         return
     for number, (own, other) in enumerate(

@@ -214,7 +214,7 @@ def find_table(folders: Collection[Path]) -> Path | None:
 def write_class_dict(
     path: str | os.PathLike[str], classes: LabelSpace | Grouping, overwrite: bool = False
 ) -> Path:
-    """Write classes and colours as `class_dict.csv`, to be named in an editor.
+    """Writes classes and colours as `class_dict.csv`, to be named in an editor.
 
     Args:
         path: File to write, usually `class_dict.csv` beside the folders of images and masks.

@@ -22,7 +22,7 @@ _MAP_CLASSES = 64  # as many colours as have only 0, 64, 128 and 192 in them; Ca
 
 
 def name_colors(colors: Collection[Color]) -> Grouping:
-    """Name the colours that occur in masks.
+    """Names the colours that occur in masks.
 
     - If all are of the colour map that Pascal VOC, Labelme and others number their classes with
       (its first 21), the classes are "class_0", "class_1", ... by their number there, and VOC's

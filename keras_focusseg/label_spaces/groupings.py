@@ -47,7 +47,7 @@ class Grouping:
     def to_train_ids(
         self, colors: np.ndarray, where: str = "mask", max_stray: int = 0
     ) -> np.ndarray:
-        """Map the colours of a label image to train ids.
+        """Maps the colours of a label image to train ids.
 
         Args:
             colors: (H, W, 3) uint8, RGB.

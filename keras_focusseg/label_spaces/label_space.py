@@ -112,7 +112,7 @@ class LabelSpace:
         return palette
 
     def to_train_ids(self, raw: np.ndarray, where: str = "mask") -> np.ndarray:
-        """Map the numbers on disk to train ids.
+        """Maps the numbers on disk to train ids.
 
         Args:
             raw: Integers (H, W) (or any shape) as they stand in the file.
@@ -180,7 +180,7 @@ def from_names(
     ignore_name: str = "void",
     ignore_color: Sequence[int] = (0, 0, 0),
 ) -> LabelSpace:
-    """Describe the classes of your own data.
+    """Describes the classes of your own data.
 
     Args:
         names: Class names in train-id order.

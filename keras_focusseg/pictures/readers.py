@@ -38,7 +38,7 @@ _TIFF_WIDTH, _TIFF_HEIGHT, _TIFF_BITS = 256, 257, 258
 
 
 def read_image(path: str | Path) -> np.ndarray:
-    """Read a picture as RGB.
+    """Reads a picture as RGB.
 
     A photograph that carries an EXIF orientation is turned upright. Grey and palette pictures
     become RGB; an alpha channel is dropped if it is opaque throughout.
@@ -101,7 +101,7 @@ def lies_on_its_side(path: str | Path) -> bool:
 
 
 def read_mask(path: str | Path) -> np.ndarray:
-    """Read the ids that a mask file holds, as they stand on disk.
+    """Reads the ids that a mask file holds, as they stand on disk.
 
     Args:
         path: Single-channel file; in a palette file the palette index is the id.
@@ -118,7 +118,7 @@ def read_mask(path: str | Path) -> np.ndarray:
 
 
 def read_color_mask(path: str | Path) -> np.ndarray:
-    """Read a mask whose colours are the classes.
+    """Reads a mask whose colours are the classes.
 
     Args:
         path: Colour file, with or without a palette.

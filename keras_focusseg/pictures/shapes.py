@@ -39,7 +39,7 @@ class Region(NamedTuple):
         return int(self.filled.sum())
 
     def paint(self, mask: np.ndarray, value: int) -> None:
-        """Write a value into the pixels of a mask (H, W), in place."""
+        """Writes a value into the pixels of a mask (H, W), in place."""
         height, width = self.filled.shape
         window = mask[self.top : self.top + height, self.left : self.left + width]
         window[self.filled] = value

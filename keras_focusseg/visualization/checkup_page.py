@@ -74,7 +74,7 @@ td {{ font-variant-numeric: tabular-nums; }}
 
 
 def write(path: str | Path, report: Report) -> Path:
-    """Write the page: verdict, findings with pictures, classes and sizes of each split.
+    """Writes the page: verdict, findings with pictures, classes and sizes of each split.
 
     All is in the one file, and nothing is fetched from anywhere.
 

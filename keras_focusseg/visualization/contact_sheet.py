@@ -42,7 +42,7 @@ def contact_sheet(
     width: int = 1600,
     opacity: float = 0.6,
 ) -> Image.Image:
-    """Draw some samples of a source: each image, and beside it the image under its classes.
+    """Draws some samples of a source: each image, and beside it the image under its classes.
 
     Below each pair stands its name and its most frequent classes; below all, the colours of the
     classes with their share of the labelled pixels on the sheet. A sample that cannot be read has

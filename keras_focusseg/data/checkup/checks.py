@@ -34,7 +34,7 @@ def check(
     workers: int | None = None,
     **options: Any,
 ) -> Report:
-    """Read every sample of a dataset and report all that is wrong or odd about it.
+    """Reads every sample of a dataset and reports all that is wrong or odd about it.
 
     Nothing stops the checkup but what makes it impossible: each sample is tried, whatever the one
     before it did. Besides broken files it finds what no single file shows: files without partner,
@@ -147,7 +147,7 @@ def check_sources(
 def open_leniently(
     name: str, root: str | Path | None, split: str, options: Mapping[str, Any]
 ) -> Source:
-    """Open a split to look at it: files without partner are left out, and listed in `unpaired`.
+    """Opens a split to look at it: files without partner are left out, and listed in `unpaired`.
 
     Args:
         name: See `check`.

@@ -64,7 +64,7 @@ class Look:
 
 
 def look(source: Source, index: int) -> Look:
-    """Read one sample and note all that is wrong or odd about it; never raises."""
+    """Reads one sample and notes all that is wrong or odd about it; never raises."""
     seen = Look(index)
     image = mask = None
     files: tuple[Path, ...] = ()

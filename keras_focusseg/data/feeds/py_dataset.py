@@ -92,7 +92,7 @@ class PyDatasetFeed(keras.utils.PyDataset):
         self.on_epoch_end()
 
     def on_epoch_begin(self) -> None:
-        """Start the current pass at its first batch."""
+        """Starts the current pass at its first batch."""
         with self._lock:
             self._positions.clear()
 

@@ -34,12 +34,12 @@ _MAX_JSON = 256 << 20  # bytes; a million samples take about a tenth
 
 
 def read_json(path: Path, root: Path) -> dict[str, Any]:
-    """Read one of the JSON files of a prepared dataset that lies in the resolved root."""
+    """Reads one of the JSON files of a prepared dataset that lies in the resolved root."""
     return json_files.read_json(inside(path, root), _MAX_JSON, fix=AGAIN)
 
 
 def write_sums(folder: Path) -> None:
-    """Write `SHA256SUMS`, for every other file in the folder; folders in it do not count."""
+    """Writes `SHA256SUMS`, for every other file in the folder; folders in it do not count."""
     files = sorted(p for p in folder.iterdir() if p.is_file() and p.name != SUMS)
     write_text(folder / SUMS, "".join(f"{sha256(path)}  {path.name}\n" for path in files))
 

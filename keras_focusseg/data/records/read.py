@@ -109,7 +109,7 @@ class Records(Source):
         return len(self._names)
 
     def load(self, index: int) -> Sample:
-        """Read sample `index`: image (H, W, 3) uint8, mask (H, W) uint8, name."""
+        """Reads sample `index`: image (H, W, 3) uint8, mask (H, W) uint8, name."""
         record, place = self._record(index)
         image, mask = image_from_bytes(record["image"], place), self._mask(record, place)
         if mask.shape != image.shape[:2]:
@@ -119,7 +119,7 @@ class Records(Source):
         return Sample(image, mask, self._names[index])
 
     def load_mask(self, index: int) -> np.ndarray:
-        """Read the mask of sample `index` alone: (H, W) uint8; its image is not decoded."""
+        """Reads the mask of sample `index` alone: (H, W) uint8; its image is not decoded."""
         return self._mask(*self._record(index))
 
     def sample_name(self, index: int) -> str:

@@ -73,7 +73,7 @@ class Source(abc.ABC):
 
     @abc.abstractmethod
     def load(self, index: int) -> Sample:
-        """Read one sample.
+        """Reads one sample.
 
         Args:
             index: 0..len-1.
@@ -86,7 +86,7 @@ class Source(abc.ABC):
         """
 
     def load_mask(self, index: int) -> np.ndarray:
-        """Read the mask of one sample alone, for what looks at classes only.
+        """Reads the mask of one sample alone, for what looks at classes only.
 
         Args:
             index: 0..len-1.

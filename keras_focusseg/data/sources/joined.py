@@ -56,13 +56,13 @@ class Joined(Source):
         return self._ends[-1]
 
     def load(self, index: int) -> Sample:
-        """Read sample `index`: image, mask and name."""
+        """Reads sample `index`: image, mask and name."""
         source, inner = self._place(index)
         image, mask, name = source.load(inner)
         return Sample(image, mask, self._named(source, name))
 
     def load_mask(self, index: int) -> np.ndarray:
-        """Read the mask of sample `index` alone."""
+        """Reads the mask of sample `index` alone."""
         source, inner = self._place(index)
         return source.load_mask(inner)
 
@@ -91,7 +91,7 @@ class Joined(Source):
 def open_joined(
     opener: Callable[..., Source], root: str | Path, split: str = "train", **options: Any
 ) -> Source:
-    """Open one split with `opener`, or several that "+" joins, such as "train+val".
+    """Opens one split with `opener`, or several that "+" joins, such as "train+val".
 
     Raises:
         DataError: A split is named twice.

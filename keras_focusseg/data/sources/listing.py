@@ -116,7 +116,7 @@ def text_lines(list_file: Path) -> list[tuple[int, str]]:
 
 
 def _add(found: dict[str, Path], name: str, entry: os.DirEntry[str], root: Path) -> None:
-    """Note a file by the composed form of its name, which must be free."""
+    """Notes a file by the composed form of its name, which must be free."""
     path, name = Path(entry.path), composed(name)
     if name in found:
         raise DataError(

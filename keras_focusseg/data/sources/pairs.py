@@ -38,13 +38,13 @@ class PairSource(Source):
         return len(self.pairs)
 
     def load(self, index: int) -> Sample:
-        """Read pair `index`: image (H, W, 3) uint8, mask (H, W) uint8, name."""
+        """Reads pair `index`: image (H, W, 3) uint8, mask (H, W) uint8, name."""
         name, image_path, mask_path = self.pairs[index]
         image, mask = read_pair(image_path, mask_path, self.encoding, self.max_stray_of(name))
         return Sample(image, mask, name)
 
     def load_mask(self, index: int) -> np.ndarray:
-        """Read the mask of pair `index` alone: (H, W) uint8."""
+        """Reads the mask of pair `index` alone: (H, W) uint8."""
         name, _, mask_path = self.pairs[index]
         return read_labels(mask_path, self.encoding, self.max_stray_of(name))
 
@@ -67,7 +67,7 @@ def read_pair(
     encoding: LabelSpace | Grouping,
     max_stray: int | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Read an image and its mask, and hold them against each other and what the mask may hold.
+    """Reads an image and its mask, and holds them against each other and what the mask may hold.
 
     Args:
         image_path: Picture, see `read_image`.
@@ -104,7 +104,7 @@ def read_pair(
 def read_labels(
     path: str | Path, encoding: LabelSpace | Grouping, max_stray: int | None = None
 ) -> np.ndarray:
-    """Read a mask as train ids, (H, W) uint8; arguments and errors as `read_pair`."""
+    """Reads a mask as train ids, (H, W) uint8; arguments and errors as `read_pair`."""
     place = Place(Path(path))
     if not isinstance(encoding, Grouping):
         return train_ids(readers.read_mask(path), encoding, place)

@@ -121,7 +121,7 @@ class Step(Configured):
 
     @abc.abstractmethod
     def run(self, canvas: Canvas, rng: np.random.Generator) -> None:
-        """Draw what to do, and note it.
+        """Draws what to do, and notes it.
 
         Args:
             canvas: What to change.
@@ -169,7 +169,7 @@ class Function(Step):
         return getattr(self.function, "crop_size", None)
 
     def run(self, canvas: Canvas, rng: np.random.Generator) -> None:
-        """Let the function change what is there."""
+        """Lets the function change what is there."""
         canvas.put(*self.function(*canvas.arrays(), rng))
 
 
@@ -240,7 +240,7 @@ def require(step: object, condition: bool, name: str, expected: str) -> None:
 def require_number(
     step: object, name: str, low: float, high: float | None = None, unit: str = ""
 ) -> None:
-    """Stop if a field of a step is not a number low..high, or low and more if `high` is None."""
+    """Stops if a field of a step is not a number low..high, or low and more if `high` is None."""
     value = getattr(step, name)
     is_inside = is_number(value) and value >= low and (high is None or value <= high)
     limits = f"{low:g} or more" if high is None else f"{low:g}..{high:g}"
@@ -248,7 +248,7 @@ def require_number(
 
 
 def require_probability(step: object) -> None:
-    """Stop if `probability` is not one."""
+    """Stops if `probability` is not one."""
     require_number(step, "probability", 0, 1)
 
 
@@ -259,7 +259,7 @@ def is_number(value: Any) -> bool:
 
 
 def as_tuple(step: object, name: str) -> None:
-    """Turn a field that JSON gave as a list into a tuple."""
+    """Turns a field that JSON gave as a list into a tuple."""
     value = getattr(step, name)
     if isinstance(value, Sequence) and not isinstance(value, str):
         object.__setattr__(step, name, tuple(value))

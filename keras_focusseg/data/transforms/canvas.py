@@ -52,7 +52,7 @@ class Canvas:
         return self._view.size
 
     def move(self, matrix: np.ndarray, size: tuple[int, int] | None = None) -> None:
-        """Note a change of geometry.
+        """Notes a change of geometry.
 
         Args:
             matrix: (2, 3), from a point (x, y) of the result to the point that it shows of what
@@ -62,7 +62,7 @@ class Canvas:
         self._note(self._view.then(matrix, size or self.size))
 
     def edit(self, change: warp.Edit) -> None:
-        """Note a change of colour.
+        """Notes a change of colour.
 
         Args:
             change: From an RGB `PIL.Image` to another of the same size.
@@ -91,7 +91,7 @@ class Canvas:
     def try_moves(
         self, draw: Callable[[], np.ndarray], size: tuple[int, int], max_class_share: float | None
     ) -> None:
-        """Note a change of geometry that no class fills too much of.
+        """Notes a change of geometry that no class fills too much of.
 
         Args:
             draw: Gives a matrix as `move` takes it, another one with each call.
@@ -120,7 +120,7 @@ def _largest_share(mask: np.ndarray) -> float:
 
 
 def _check_pair(image: np.ndarray, mask: np.ndarray) -> None:
-    """Stop if these are not an image and its mask."""
+    """Stops if these are not an image and its mask."""
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[-1] != 3:
         raise ValueError(f"image must be uint8 (H, W, 3), got {image.dtype} {image.shape}.")
     if mask.dtype != np.uint8 or mask.shape != image.shape[:2]:

@@ -57,7 +57,7 @@ class ColorJitter(Step):
         require_probability(self)
 
     def run(self, canvas: Canvas, rng: np.random.Generator) -> None:
-        """Note the change."""
+        """Notes the change."""
         limits = np.array([self.brightness, self.contrast, self.saturation, self.hue])
         if rng.random() < self.probability and limits.any():
             brightness, contrast, saturation, hue = (rng.uniform(-1, 1, 4) * limits).tolist()
@@ -89,7 +89,7 @@ class Grayscale(Step):
         require_probability(self)
 
     def run(self, canvas: Canvas, rng: np.random.Generator) -> None:
-        """Note the change."""
+        """Notes the change."""
         if rng.random() < self.probability:
             canvas.edit(lambda image: image.convert("L").convert("RGB"))
 
@@ -124,7 +124,7 @@ class Blur(Step):
         require_probability(self)
 
     def run(self, canvas: Canvas, rng: np.random.Generator) -> None:
-        """Note the blur."""
+        """Notes the blur."""
         if rng.random() < self.probability:
             canvas.edit(partial(blur, sigma=float(rng.uniform(0, self.sigma))))
 

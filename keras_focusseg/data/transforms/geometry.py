@@ -83,7 +83,7 @@ class ScaleCrop(Step):
         return self.size
 
     def run(self, canvas: Canvas, rng: np.random.Generator) -> None:
-        """Note the crop."""
+        """Notes the crop."""
         pixels = None
         if canvas.target is not None:
             pixels = np.flatnonzero(canvas.mask() == canvas.target)
@@ -92,7 +92,7 @@ class ScaleCrop(Step):
     def _crop(
         self, canvas: Canvas, rng: np.random.Generator, pixels: np.ndarray | None, jitter: float
     ) -> None:
-        """Note a crop, around one of the pixels if there are any."""
+        """Notes a crop, around one of the pixels if there are any."""
         height, width = canvas.size
         base = 1.0
         if self.base_size is not None:
@@ -146,7 +146,7 @@ class ClassUniformCrop(ScaleCrop):
         require_number(self, "jitter", 0, 1)
 
     def run(self, canvas: Canvas, rng: np.random.Generator) -> None:
-        """Note the crop."""
+        """Notes the crop."""
         mask = canvas.mask()
         shown = np.flatnonzero(np.bincount(mask.ravel(), minlength=256)[:IGNORE])
         pixels = None
@@ -186,7 +186,7 @@ class Flip(Step):
         require(self, isinstance(self.vertical, bool), "vertical", "true or false")
 
     def run(self, canvas: Canvas, rng: np.random.Generator) -> None:
-        """Note the flip."""
+        """Notes the flip."""
         if rng.random() < self.probability:
             signs = (1.0, -1.0) if self.vertical else (-1.0, 1.0)
             canvas.move(about_center(np.diag(signs), canvas.size))
@@ -220,7 +220,7 @@ class Rotate(Step):
         require_probability(self)
 
     def run(self, canvas: Canvas, rng: np.random.Generator) -> None:
-        """Note the rotation."""
+        """Notes the rotation."""
         if rng.random() < self.probability:
             turn(canvas, rng.uniform(-self.degrees, self.degrees))
 
@@ -253,7 +253,7 @@ class Shear(Step):
         require_probability(self)
 
     def run(self, canvas: Canvas, rng: np.random.Generator) -> None:
-        """Note the slant."""
+        """Notes the slant."""
         if rng.random() < self.probability:
             across, down = np.tan(np.radians(rng.uniform(-self.degrees, self.degrees, 2)))
             # One after the other, so that the map can always be turned back.
@@ -295,7 +295,7 @@ class Translate(Step):
         require(self, is_count and self.pixels >= 0, "pixels", "a whole number, 0 or more")
 
     def run(self, canvas: Canvas, rng: np.random.Generator) -> None:
-        """Note the shift."""
+        """Notes the shift."""
         if rng.random() < self.probability:
             shares = rng.uniform(-self.share, self.share, 2)
             pixels = rng.integers(-self.pixels, self.pixels, 2, endpoint=True)
@@ -304,7 +304,7 @@ class Translate(Step):
 
 
 def turn(canvas: Canvas, degrees: float) -> None:
-    """Turn what is on a canvas about its middle, positive angles counter-clockwise."""
+    """Turns what is on a canvas about its middle, positive angles counter-clockwise."""
     cos, sin = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
     canvas.move(about_center(np.array([[cos, -sin], [sin, cos]]), canvas.size))
 

@@ -77,7 +77,7 @@ class KerasAugment(Step):
         return self._crop_size
 
     def run(self, canvas: Canvas, rng: np.random.Generator) -> None:
-        """Apply the layers to what is there."""
+        """Applies the layers to what is there."""
         image, mask = canvas.arrays()
         for run in self._runs:
             image, mask = run(image, mask, int(rng.integers(2**63 - 1)))

@@ -180,7 +180,7 @@ def revived(value: Any) -> Any:
 
 
 def _replace_samplers(layer: keras.Layer, generator: Any) -> None:
-    """Let keras-cv's factors come from the generator: theirs come from an unrepeatable state."""
+    """Lets keras-cv's factors come from the generator: theirs come from an unrepeatable state."""
     layers = _all_layers(layer)
     if not any(type(part).__module__.startswith("keras_cv.") for part in layers):
         return

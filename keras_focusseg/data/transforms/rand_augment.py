@@ -113,7 +113,7 @@ class RandAugment(Step):
         require(self, known, "ops", f"names among {', '.join(_OPERATIONS)}")
 
     def run(self, canvas: Canvas, rng: np.random.Generator) -> None:
-        """Note the operations."""
+        """Notes the operations."""
         for number in rng.integers(len(self.ops), size=self.num_ops):
             sign = 1.0 if rng.random() < 0.5 else -1.0
             _OPERATIONS[self.ops[number]](canvas, self.magnitude / _LEVELS, sign)

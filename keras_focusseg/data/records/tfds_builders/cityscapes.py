@@ -77,13 +77,13 @@ class TFDSCityscapes(Source):
         return len(self._records)
 
     def load(self, index: int) -> Sample:
-        """Read sample `index`: image (H, W, 3) uint8, mask (H, W) uint8, name."""
+        """Reads sample `index`: image (H, W, 3) uint8, mask (H, W) uint8, name."""
         record, where = self._record(index)
         image = image_from_bytes(record["image_left"], where)
         return Sample(image, self._mask(record, where), record["image_id"].decode())
 
     def load_mask(self, index: int) -> np.ndarray:
-        """Read the mask of sample `index` alone: (H, W) uint8."""
+        """Reads the mask of sample `index` alone: (H, W) uint8."""
         return self._mask(*self._record(index))
 
     def _record(self, index: int) -> tuple[dict[str, Any], Place]:

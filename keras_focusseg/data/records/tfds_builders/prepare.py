@@ -66,7 +66,7 @@ def prepare(
     progress: Callable[[int, int], None] | None = None,
     workers: int | None = None,
 ) -> Prepared:
-    """Write sources as one dataset of TensorFlow Datasets, with checksums and an index.
+    """Writes sources as one dataset of TensorFlow Datasets, with checksums and an index.
 
     What is written lies in `OUT/NAME/1.0.0`: shards, `dataset_info.json`, `features.json`,
     `metadata.json` with classes, colours, names and notes, `focusseg.json` and `SHA256SUMS`. It is

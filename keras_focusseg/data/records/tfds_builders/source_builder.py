@@ -153,7 +153,7 @@ class SourceBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  #
             count()
 
     def download_and_prepare(self, **kwargs: Any) -> None:
-        """Write the records, if they are not there; see `tfds.core.DatasetBuilder`.
+        """Writes the records, if they are not there; see `tfds.core.DatasetBuilder`.
 
         Args:
             **kwargs: Those of TensorFlow Datasets, `download_config` and `file_format` among
@@ -172,7 +172,7 @@ class SourceBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  #
 
 
 def finish(builder: Any, folder: Path) -> None:
-    """Write `focusseg.json` and `SHA256SUMS` beside the records that a builder has written."""
+    """Writes `focusseg.json` and `SHA256SUMS` beside the records that a builder has written."""
     sizes = {
         path.name: path.stat().st_size
         for path in sorted(folder.iterdir())

@@ -39,7 +39,7 @@ class MaskContent(NamedTuple):
 
 
 def mask_content(path: str | Path) -> MaskContent:
-    """Count the numbers or colours in a mask file; remembered until the file changes."""
+    """Counts the numbers or colours in a mask file; remembered until the file changes."""
     try:
         status = os.stat(path)
     except OSError:  # the reader says what is wrong

@@ -312,7 +312,7 @@ def _refuse_mixed(
 def _refuse_two_levels(
     masks: Sequence[Path], probes: Sequence[MaskContent], space: LabelSpace
 ) -> None:
-    """Refuse black and white masks whose white would be ignored, so that no object is left."""
+    """Refuses black and white masks whose white would be ignored, so that no object is left."""
     suspected = {0, IGNORE}
     if (
         space.num_classes > 1

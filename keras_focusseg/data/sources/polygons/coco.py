@@ -181,14 +181,14 @@ class COCO(Source):
         return len(self._pictures)
 
     def load(self, index: int) -> Sample:
-        """Read image `index` and paint its mask: (H, W, 3) uint8, (H, W) uint8, name."""
+        """Reads image `index` and paints its mask: (H, W, 3) uint8, (H, W) uint8, name."""
         picture = self._pictures[index]
         image = readers.read_image(picture.path)
         mask = self._paint(picture, (image.shape[0], image.shape[1]))
         return Sample(image, mask, picture.name)
 
     def load_mask(self, index: int) -> np.ndarray:
-        """Paint mask `index` alone: (H, W) uint8; of the image only the size is read."""
+        """Paints mask `index` alone: (H, W) uint8; of the image only the size is read."""
         picture = self._pictures[index]
         return self._paint(picture, readers.image_size(picture.path))
 

@@ -152,7 +152,7 @@ class Labelme(Source):
         return len(self._entries)
 
     def load(self, index: int) -> Sample:
-        """Read image `index` and paint its mask: (H, W, 3) uint8, (H, W) uint8, name."""
+        """Reads image `index` and paints its mask: (H, W, 3) uint8, (H, W) uint8, name."""
         entry = self._entries[index]
         content = _content(entry.json)
         image = readers.read_image(entry.image) if entry.image else _image_in(entry.json, content)
@@ -160,7 +160,7 @@ class Labelme(Source):
         return Sample(image, mask, entry.name)
 
     def load_mask(self, index: int) -> np.ndarray:
-        """Paint mask `index` alone: (H, W) uint8; of the image only the size is read."""
+        """Paints mask `index` alone: (H, W) uint8; of the image only the size is read."""
         entry = self._entries[index]
         content = _content(entry.json)
         return self._paint(entry, content, _size(entry, content))
@@ -218,7 +218,7 @@ class Labelme(Source):
         return found
 
     def _judge(self, entry: _Entry, content: Mapping[str, Any]) -> None:
-        """Refuse shapes that could not be painted, or note them."""
+        """Refuses shapes that could not be painted, or notes them."""
         size: tuple[int, int] | None = None
         for number, shape in enumerate(content["shapes"]):
             place = Place(entry.json, f"shape {number}")

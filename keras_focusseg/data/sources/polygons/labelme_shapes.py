@@ -29,7 +29,7 @@ Points = Sequence[tuple[float, float]]
 
 
 def judge(shape: Mapping[str, Any], size: tuple[int, int], place: Place) -> None:
-    """Refuse a shape that could not be painted into an image (H, W), without painting it."""
+    """Refuses a shape that could not be painted into an image (H, W), without painting it."""
     kind, points = _kind_and_points(shape, place)
     if kind == "mask":
         _mask(shape, points, size, place)

@@ -31,7 +31,7 @@ def space_of(names: Sequence[str], name: str, background: bool) -> LabelSpace:
 def refuse_other_size(
     image: Path, json: Path, size: tuple[int, int], said: tuple[int, int]
 ) -> None:
-    """Refuse annotations that say another size (H, W) than the image has."""
+    """Refuses annotations that say another size (H, W) than the image has."""
     if size == said:
         return
     across = size == said[::-1] and lies_on_its_side(image)
