@@ -1,12 +1,18 @@
 """What `fit` with averaged weights and our callbacks adds to a bare loop over the compiled step.
 
     KERAS_BACKEND=tensorflow python benchmarks/train_step.py
+    KERAS_BACKEND=torch python benchmarks/train_step.py --network SCRNet --size 96 128
 
 Measured in turns in one process: the compiled step of plain AdamW called in a loop; `fit` of the
 same; `fit` of AdamW with `ema=0.999`, under the callbacks of `training.train` that act in the steps
-of a run. The network is the compact FoR-Net of the shipped presets. Machines differ and are shared:
-the ratios say more than the seconds, and those of the processor's time, of all threads, more than
-those of the clock's. Adds rows to `benchmarks/results/train_step.csv`.
+of a run; the loop again, of a network compiled without the counts of mean IoU. The networks are
+those of presets on MobileNetV2. Machines differ and are shared: the ratios, medians of those of
+each round to the loop in it, say more than the seconds, and those of the processor's time, of all
+threads, more than those of the clock's. `spread` is the range of the rounds' processor ratios but
+for the lowest and the highest. `peak_mb` is what the process held at most, less what it held before
+the first network was built; the cases share it.
+
+Writes its rows into `benchmarks/results/train_step.csv`, in place of those of the same case.
 """
 
 from __future__ import annotations
@@ -15,6 +21,7 @@ import argparse
 import csv
 import itertools
 import os
+import resource
 import time
 from pathlib import Path
 from typing import Any
@@ -25,8 +32,13 @@ import numpy as np
 from keras_focusseg import optimizers, presets, training
 
 RESULTS = Path(__file__).resolve().parent / "results" / "train_step.csv"
-COLUMNS = ("version", "backend", "case", "height", "width", "batch")
-MEASURES = ("ms", "ratio", "processor_ms", "processor_ratio", "cores")
+CASE = ("version", "backend", "network", "case", "height", "width", "batch")
+MEASURES = ("ms", "ratio", "processor_ms", "processor_ratio", "spread", "peak_mb", "cores")
+PRESETS = {
+    "FoRNet": "fornet_mobilenet_v2_synthetic_streets",
+    "SCRNet": "scrnet_mobilenet_v2_camvid",
+    "SERNetFormer": "sernet_former_mobilenet_v2_camvid",
+}
 
 
 def clocks() -> np.ndarray:
@@ -46,11 +58,11 @@ class EpochTime(keras.callbacks.Callback):
         self.seconds = clocks() - self.start
 
 
-def network(ema: float) -> Any:
-    """The compact FoR-Net, compiled as `training.train` does."""
-    model = presets.load("fornet_mobilenet_v2_synthetic_streets", load_weights=False)
-    options = {"ema": ema} if ema else {}
-    model.compile(optimizers.AdamW(2e-4, weight_decay=0.05, global_clipnorm=1.0, **options))
+def network(preset: str, ema: float = 0.0, metrics: Any = "auto") -> Any:
+    """A network compiled as `training.train` does."""
+    model = presets.load(preset, load_weights=False)
+    optimizer = optimizers.AdamW(2e-4, weight_decay=0.05, global_clipnorm=1.0, ema=ema)
+    model.compile(optimizer, metrics=metrics)
     return model
 
 
@@ -66,6 +78,11 @@ def fit(model: Any, images: np.ndarray, masks: np.ndarray, batch: int, ours: boo
     model.fit(images, masks, batch_size=batch, shuffle=False, verbose=0, callbacks=[*extra, clock])
     spent: np.ndarray = clock.seconds / (len(images) // batch)
     return spent
+
+
+def peak_bytes() -> int:
+    """The most memory that this process has held."""
+    return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 def bare(model: Any, images: np.ndarray, masks: np.ndarray, batch: int) -> np.ndarray:
@@ -101,6 +118,7 @@ def main() -> None:
     """Measures in turns and adds the medians to the results."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--version", default="present", help="name of what is measured")
+    parser.add_argument("--network", choices=PRESETS, default="FoRNet")
     parser.add_argument("--size", type=int, nargs=2, default=(64, 96), help="height and width")
     parser.add_argument("--batch", type=int, default=4)
     parser.add_argument("--steps", type=int, default=20)
@@ -110,30 +128,48 @@ def main() -> None:
     count = given.batch * given.steps
     images = rng.integers(0, 256, (count, *given.size, 3)).astype("uint8")
     masks = rng.integers(0, 11, (count, *given.size)).astype("int32")
-    plain, averaged = network(0.0), network(0.999)
+    before = peak_bytes()
+    preset = PRESETS[given.network]
+    plain, averaged = network(preset), network(preset, ema=0.999)
+    uncounted = network(preset, metrics=[])
     cases = {
         "bare loop": lambda: bare(plain, images, masks, given.batch),
         "fit": lambda: fit(plain, images, masks, given.batch, ours=False),
         "fit, averages and callbacks": lambda: fit(averaged, images, masks, given.batch, ours=True),
+        "bare loop without counts": lambda: bare(uncounted, images, masks, given.batch),
     }
-    for case in reversed(cases.values()):  # compiles; the bare loop calls what `fit` compiled
-        case()
+    for model in (plain, averaged, uncounted):  # compiles; the loops call what `fit` compiled
+        fit(model, images, masks, given.batch, ours=model is averaged)
+    bare(plain, images, masks, given.batch)
     seconds: dict[str, list[np.ndarray]] = {name: [] for name in cases}
     for number, (name, case) in itertools.product(range(given.rounds), cases.items()):
         seconds[name].append(case())
         print(f"round {number + 1}: {name} {1e3 * seconds[name][-1]} ms", flush=True)
-    new = not RESULTS.is_file()
-    with open(RESULTS, "a", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        if new:
-            writer.writerow([*COLUMNS, *MEASURES])
-        for name, values in seconds.items():
-            row = [given.version, keras.backend.backend(), name, *given.size, given.batch]
-            ms = 1e3 * np.median(values, axis=0)
-            ratios = np.median(np.divide(values, seconds["bare loop"]), axis=0)
-            for one, ratio in zip(ms, ratios, strict=True):
-                row += [f"{one:.1f}", f"{ratio:.3f}"]
-            writer.writerow([*row, os.cpu_count()])
+    peak = peak_bytes() - before
+    rows = list(csv.DictReader(RESULTS.open())) if RESULTS.is_file() else []
+    for name, values in seconds.items():
+        case = (given.version, keras.backend.backend(), given.network, name)
+        row = dict(zip(CASE, map(str, (*case, *given.size, given.batch)), strict=True))
+        ratios = np.divide(values, seconds["bare loop"])
+        middle = np.sort(ratios[:, 1])[1:-1]
+        row["spread"] = f"{middle[0]:.3f} to {middle[-1]:.3f}"
+        for column, ms, ratio in zip(
+            ("", "processor_"),
+            1e3 * np.median(values, axis=0),
+            np.median(ratios, axis=0),
+            strict=True,
+        ):
+            row[f"{column}ms"], row[f"{column}ratio"] = f"{ms:.1f}", f"{ratio:.3f}"
+        row |= {"peak_mb": f"{peak / 1e6:.0f}", "cores": str(os.cpu_count())}
+        same = [each for each in rows if [each[c] for c in CASE] == [row[c] for c in CASE]]
+        if same:
+            same[0].update(row)
+        else:
+            rows.append(row)
+    with open(RESULTS, "w", newline="") as file:
+        writer = csv.DictWriter(file, [*CASE, *MEASURES], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
     print(RESULTS.read_text())
 
 
