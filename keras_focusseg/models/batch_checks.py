@@ -157,7 +157,7 @@ def check_masks(masks: np.ndarray, num_classes: int, ignore_class: int | None) -
         Which warnings it gave: `"unknown"`, `"halves"`.
 
     Raises:
-        ValueError: Values are no whole numbers, or pixels are labeled, none of them with a class.
+        ValueError: Values are no whole numbers, or pixels are labelled, none of them with a class.
     """
     if masks.ndim != 3 and (masks.ndim != 4 or masks.shape[-1] != 1):
         return set()
@@ -195,7 +195,7 @@ def check_masks(masks: np.ndarray, num_classes: int, ignore_class: int | None) -
 def known_labels(
     masks: np.ndarray, num_classes: int, ignore_class: int | None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Where pixels are labeled, and where with a class, both of the shape of the masks."""
+    """Where pixels are labelled, and where with a class, both of the shape of the masks."""
     labeled = masks != ignore_class if ignore_class is not None else np.ones(masks.shape, bool)
     return labeled, labeled & (masks >= 0) & (masks < num_classes)
 
