@@ -165,10 +165,13 @@ def assert_matches_golden(name: str, outputs: Arrays, tolerance: float = 1e-4) -
 def reload_in_new_process(
     model_paths: list[Path], images: np.ndarray, folder: Path
 ) -> list[Arrays]:
-    """Loads several `.keras` files in one fresh interpreter; the outputs of each."""
+    """Loads several `.keras` files in one fresh interpreter; the outputs of each.
+
+    Nothing of the package is touched after Keras has come: it registers its classes at once.
+    """
     np.save(folder / "images.npy", images)
     script = (
-        "import sys, numpy as np, keras, keras_focusseg\n"
+        "import sys, numpy as np, keras_focusseg, keras\n"
         "images = np.load(sys.argv[1])\n"
         "for path in sys.argv[2:]:\n"
         "    model = keras.saving.load_model(path)\n"

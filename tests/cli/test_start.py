@@ -1,4 +1,4 @@
-"""How the program starts: quickly and silently; and the library, with all that Keras must find."""
+"""How the program starts: quickly and silently."""
 
 from __future__ import annotations
 
@@ -76,17 +76,6 @@ def test_a_program_of_that_name_still_finds_everything(program: Path) -> None:
     )
     done = run(program)
     assert done.stdout == "module 'keras_focusseg' has no attribute 'nothing'\n", done.stderr
-
-
-def test_the_library_registers_its_classes_at_once() -> None:
-    # In this order: nothing of the library is touched after Keras has come.
-    done = run(
-        "-c",
-        "import keras_focusseg, keras\n"
-        "find = keras.saving.get_registered_object\n"
-        "print(*(find(f'keras_focusseg>{name}') is not None for name in ('FoRNet', 'SCRNet')))",
-    )
-    assert done.stdout == "True True\n", done.stderr
 
 
 def test_a_missing_backend_is_one_sentence(program: Path, tmp_path: Path) -> None:
