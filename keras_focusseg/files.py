@@ -29,6 +29,9 @@ MARK = "written by focusseg"
 TEMPORARY = ".writing-"
 """What the names of temporary files and folders start with."""
 
+_NEAR = 4096
+_VIDEOS = (".mp4", ".mkv")  # those that the program writes
+
 
 @contextlib.contextmanager
 def written(path: str | Path) -> Iterator[Path]:
@@ -179,6 +182,25 @@ def sha256(path: str | Path) -> str:
     """SHA-256 of a file, in hexadecimal."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def is_result(path: str | Path) -> bool:
+    """Whether the program wrote a file, by its mark; an empty file is nobody's.
+
+    The mark stands near the beginning, and in videos near the end.
+    """
+    try:
+        with open(path, "rb") as file:
+            start = file.read(_NEAR)
+            file.seek(max(0, os.path.getsize(path) - _NEAR))
+            end = file.read(_NEAR)
+    except OSError:
+        return False
+    return (
+        not start
+        or MARK.encode() in start
+        or (Path(path).suffix in _VIDEOS and MARK.encode() in end)
+    )
 
 
 def check_file(path: str | Path) -> None:

@@ -13,7 +13,6 @@ from rich.progress import Progress, TaskID
 from rich.table import Table
 
 from keras_focusseg import files
-from keras_focusseg.cli import outputs
 
 # A seed of its own: these scenes are neither in the training nor in the validation split.
 DEMO_SEED = 2026
@@ -79,7 +78,7 @@ def _check_folder(out: Path, overwrite: bool) -> None:
     files.check_folder(out)
     page = out / "index.html"
     if not overwrite and out.is_dir() and any(out.iterdir()):
-        if not (page.is_file() and outputs.is_result(page)):
+        if not (page.is_file() and files.is_result(page)):
             raise ValueError(
                 f"{out} holds files, and is no gallery of focusseg. Name another --out, or give "
                 "--overwrite to write among them."

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from keras_focusseg import files
 from keras_focusseg.cli import evaluate, outputs
 
 
@@ -73,7 +74,7 @@ def export(
             calibration = evaluate.open_source(preset, dataset, data_root, calibration_split, None)
     if not verify:
         about = path.with_name(f"{path.name}.json")
-        if path.exists() and not overwrite and not outputs.is_result(about):
+        if path.exists() and not overwrite and not files.is_result(about):
             raise ValueError(
                 f"{path} is there already, and is no result of focusseg. Name another file, or "
                 "give --overwrite to replace it."

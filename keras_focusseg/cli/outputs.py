@@ -10,11 +10,6 @@ from typing import Any
 from keras_focusseg import files
 from keras_focusseg.files import MARK
 
-VIDEOS = (".mp4", ".mkv")
-"""Suffixes of the videos that the program writes."""
-
-_NEAR = 4096
-
 
 def size(text: str) -> tuple[int, int]:
     """Height and width of "HEIGHTxWIDTH".
@@ -41,26 +36,11 @@ def check_output(path: Path | None, overwrite: bool) -> None:
     if path is None:
         return
     files.check_file(path)
-    if path.is_file() and not overwrite and not is_result(path):
+    if path.is_file() and not overwrite and not files.is_result(path):
         raise ValueError(
             f"{path} is there already, and is no result of focusseg. Name another file, or give "
             "--overwrite to replace it."
         )
-
-
-def is_result(path: Path) -> bool:
-    """Whether the program wrote a file, by its mark; an empty file is nobody's.
-
-    The mark stands near the beginning, and in videos near the end.
-    """
-    try:
-        with open(path, "rb") as file:
-            start = file.read(_NEAR)
-            file.seek(max(0, path.stat().st_size - _NEAR))
-            end = file.read(_NEAR)
-    except OSError:
-        return False
-    return not start or MARK.encode() in start or (path.suffix in VIDEOS and MARK.encode() in end)
 
 
 def write_json(path: Path, values: Mapping[str, Any]) -> None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import sys
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.console import Console
@@ -16,8 +16,8 @@ from rich.progress import Progress
 from keras_focusseg import files
 from keras_focusseg.cli import outputs
 
-RUN = "segment.json"
-"""Name of the file of a run's settings, in its folder."""
+if TYPE_CHECKING:
+    from keras_focusseg.inference.folder_run import FolderRun
 
 
 def segment(
@@ -25,7 +25,8 @@ def segment(
         list[str],
         typer.Argument(
             help="Pictures, folders of pictures, patterns such as 'trip/**/*.jpg', videos, cameras "
-            "such as /dev/video0; - for a list of them on the standard input, one a line.",
+            "such as /dev/video0 (Linux), avfoundation:0 (macOS), dshow:video=NAME (Windows); - "
+            "for a list of them on the standard input, one a line.",
             show_default=False,
         ),
     ],
@@ -75,7 +76,9 @@ def segment(
     smoothing: Annotated[
         float, typer.Option(help="Videos: weight of the frames before, 0..1; 0 for none.")
     ] = 0.0,
-    frames: Annotated[int | None, typer.Option(help="Videos: end after so many frames.")] = None,
+    frames: Annotated[
+        int | None, typer.Option(help="Videos, cameras: end after so many frames.")
+    ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Leave out pictures whose results are there.")
     ] = False,
@@ -112,65 +115,57 @@ def segment(
         )
     files.check_folder(output)
     from keras_focusseg import inference, presets
-    from keras_focusseg.inference.results import result_names
+    from keras_focusseg.inference.cameras import is_camera
+    from keras_focusseg.inference.folder_run import SETTINGS, FolderRun, is_done, told
 
     procedure = inference.Procedure(**settings, batch_size=batch_size)
-    result_names("", kinds)
+    run = FolderRun(
+        output, preset, precision, procedure, kinds, _ids(ids), opacity, pad_to_multiple
+    )
+    run.places(output)  # refuses unknown kinds
     paths = _pictures(images)
     videos = {path: _video_results(path, output) for path in paths if _is_video(path)}
     paths = [path for path in paths if path not in videos]
-    _check_results(paths, output, kinds, overwrite)
+    weights = presets.record(preset).weights or {}
+    record = {"preset": preset, "weights": weights.get("sha256"), "precision": precision}
+    record |= {**settings, "write": list(kinds), "ids": ids, "opacity": opacity}
+    record |= {"smoothing": smoothing, "frames": frames, "pad_to_multiple": pad_to_multiple}
+    asked = len(paths) + len(videos)
+    _check_names(paths, run)
+    outputs.check_output(output / SETTINGS, overwrite)
+    if resume:
+        _check_same_run(output / SETTINGS, record)
+        paths = [path for path in paths if not is_done(path, run.places(path))]
+        videos = {
+            path: places
+            for path, places in videos.items()
+            if is_camera(path) or not is_done(path, places)
+        }
+    _check_results(paths, run, overwrite)
     for path, places in videos.items():
         _check_video(path, places, overwrite)
-    weights = presets.record(preset).weights or {}
-    run = {"preset": preset, "weights": weights.get("sha256"), "precision": precision}
-    run |= {**settings, "write": list(kinds), "ids": ids, "opacity": opacity}
-    run |= {"smoothing": smoothing, "frames": frames, "pad_to_multiple": pad_to_multiple}
-    asked = len(paths) + len(videos)
     if resume:
-        _check_same_run(output, run)
-        paths = [
-            path
-            for path in paths
-            if not _is_done(path, [output / name for name in result_names(path.stem, kinds)])
-        ]
-        videos = {path: places for path, places in videos.items() if not _is_done(path, places)}
         print(f"{asked - len(paths) - len(videos)} of {asked} pictures are done already.")
         if not paths and not videos:
             return
-    model = presets.load(preset, dtype=precision)
-    left_out: list[str] = []
-    by_name = {path.name: path for path in paths}
 
-    def leave_out(name: str, error: Exception) -> None:
-        left_out.append(str(by_name[name]))
-        print(f"focusseg: left out: {error}", file=sys.stderr)
+    @functools.cache
+    def begin() -> None:
+        """Writes the settings, before the first result."""
+        if not (resume and (output / SETTINGS).exists()):
+            output.mkdir(parents=True, exist_ok=True)
+            files.write_json(output / SETTINGS, {"origin": files.MARK, **record})
 
-    written = 0
+    model = run.load()
     with Progress(console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("pictures", total=len(paths))
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", ".* cut into windows")  # told beside each picture
-            found = inference.segment(
-                model,
-                paths,
-                on_error=leave_out,
-                **settings,
-                batch_size=batch_size,
-                probabilities="probabilities" in kinds,
-                pad_to_multiple=pad_to_multiple,
-            )
-            for result in found:
-                if not written:
-                    _write_run(output, run)
-                written += len(
-                    inference.write_results(result, output, kinds, ids=_ids(ids), opacity=opacity)
-                )
-                print(_line(by_name[result.name], result))
-                progress.update(task, completed=written // len(kinds) + len(left_out))
-    if videos:
-        _write_run(output, run)
+        tally = _Tally(progress, len(paths))
+        for path, result in run.segmented(model, paths, tally.left_out):
+            begin()
+            run.write(result)
+            tally.written(told(path, result))
+    written, left_out = tally.count * len(kinds), tally.broken
     for path, places in videos.items():
+        begin()
         options = {"procedure": procedure, "smoothing": smoothing, "max_frames": frames}
         try:
             faults = _segment_video(model, path, places, {**options, "opacity": opacity})
@@ -183,10 +178,30 @@ def segment(
         left_out += [str(path)] if faults else []
     print(f"Written: {written} files in {output}")
     if left_out:
-        told = f"{len(left_out)} of {len(paths) + len(videos)} pictures left out"
-        print(f"{told}{' or cut short' if videos else ''}:", file=sys.stderr)
+        what = f"{len(left_out)} of {len(paths) + len(videos)} pictures left out"
+        print(f"{what}{' or cut short' if videos else ''}:", file=sys.stderr)
         print("\n".join(f"  {name}" for name in left_out), file=sys.stderr)
         raise typer.Exit(1)
+
+
+class _Tally:
+    """Counts and tells what becomes of each picture."""
+
+    def __init__(self, progress: Progress, total: int) -> None:
+        task = progress.add_task("pictures", total=total)
+        self._advance = functools.partial(progress.advance, task)
+        self.count = 0
+        self.broken: list[str] = []
+
+    def written(self, line: str) -> None:
+        self.count += 1
+        print(line)
+        self._advance()
+
+    def left_out(self, path: Path, why: Exception) -> None:
+        self.broken.append(str(path))
+        print(f"focusseg: left out: {why}", file=sys.stderr)
+        self._advance()
 
 
 def parsed_window(text: str) -> Any:
@@ -221,116 +236,107 @@ def _ids(text: str) -> Literal["train", "dataset"]:
     return "dataset" if text == "dataset" else "train"
 
 
-def _line(path: Path, result: Any) -> str:
-    """What is said of a picture: its largest classes, and its windows."""
-    shares = list(result.shares().items())[:4]
-    text = ", ".join(f"{name} {100 * share:.0f} %" for name, share in shares)
-    windows = " (in windows of {}x{})".format(*result.window) if result.window else ""
-    return f"{path}: {text}{windows}"
-
-
 def _pictures(images: list[str]) -> list[Path]:
     """The pictures that were named, and those in folders that are no results of ours."""
+    from keras_focusseg.inference.cameras import is_camera
     from keras_focusseg.inference.inputs import find_pictures
     from keras_focusseg.label_spaces.text import as_on_disk
 
-    if images == ["-"]:
+    listed = images == ["-"]
+    if listed:
         images = [line for line in sys.stdin.read().splitlines() if line.strip()]
         if not images:
             raise ValueError("The standard input names no picture; it needs one path a line.")
     paths: list[Path] = []
     for image in images:
+        if is_camera(image):
+            paths.append(Path(image))
+            continue
         found = find_pictures(image)
         if found[0] != as_on_disk(image):  # a folder, or a pattern
-            own = [p for p in found if "_" in p.stem or p.name == "legend.png"]
-            own = [p for p in own if outputs.is_result(p)]
+            own = {p for p in found if "_" in p.stem or p.name == "legend.png"}
+            own = {p for p in own if files.is_result(p)}
             if own:
                 print(f"{image}: {len(own)} results of an earlier run are left out.")
-            found = [p for p in found if p not in set(own)]
+            found = [p for p in found if p not in own]
             if not found:
                 raise ValueError(f"{image} holds no picture but results of an earlier run.")
-        elif not found[0].exists():
+        elif not listed and not found[0].exists():  # of a list, the others are segmented
             raise ValueError(f"There is no picture {image}.")
         paths += found
     return paths
 
 
-def _check_results(
-    paths: Sequence[Path], output: Path, kinds: tuple[str, ...], overwrite: bool
-) -> None:
-    """Refuses to write over a picture of this run, another result of it, or a foreign file."""
-    from keras_focusseg.inference.results import LEGEND, result_names
+def _check_names(paths: Sequence[Path], run: FolderRun) -> None:
+    """Refuses to write over a picture of this run, or over another result of it."""
+    from keras_focusseg.inference.results import LEGEND
 
     inputs = {path.resolve() for path in paths}
     seen: dict[str, Path] = {}
-    outputs.check_output(output / RUN, overwrite)
-    shared = [LEGEND] if "overlay" in kinds else []
+    shared = [run.output / LEGEND] if "overlay" in run.kinds else []
     for path in paths:
-        names = result_names(path.stem, kinds)
+        places = run.places(path)
         if path.stem in seen:
             raise ValueError(
-                f"{seen[path.stem]} and {path} would both be written as {names[0]}; "
+                f"{seen[path.stem]} and {path} would both be written as {places[0].name}; "
                 "segment them into different --output folders."
             )
         seen[path.stem] = path
-        for place in (output / name for name in (*names, *shared)):
+        for place in (*places, *shared):
             if place.resolve() in inputs:
                 raise ValueError(
                     f"The result of {path} would be written over {place}, which is to be segmented "
                     "too. Name another --output."
                 )
-            outputs.check_output(place, overwrite)
         shared = []
 
 
-def _check_same_run(output: Path, run: dict[str, Any]) -> None:
+def _check_results(paths: Sequence[Path], run: FolderRun, overwrite: bool) -> None:
+    """Refuses to write over somebody else's files."""
+    from keras_focusseg.inference.results import LEGEND
+
+    places = [place for path in paths for place in run.places(path)]
+    if places and "overlay" in run.kinds:
+        places.append(run.output / LEGEND)
+    for place in places:
+        outputs.check_output(place, overwrite)
+
+
+def _check_same_run(settings: Path, run: dict[str, Any]) -> None:
     """Refuses to go on with other settings: the results of a folder are of one kind."""
-    if not (output / RUN).exists():
+    if not settings.exists():
         return
-    before = files.read_json(output / RUN)
+    before = files.read_json(settings)
     now = {name: list(x) if isinstance(x, tuple) else x for name, x in run.items()}
     for name, value in now.items():
         if before.get(name) != value:
             raise ValueError(
-                f"{output} was segmented with {name} {before.get(name)!r}, now it is {value!r}: go "
-                "on with the same, or name another --output."
+                f"{settings.parent} was segmented with {name} {before.get(name)!r}, now it is "
+                f"{value!r}: go on with the same, or name another --output."
             )
-
-
-def _write_run(output: Path, run: dict[str, Any]) -> None:
-    output.mkdir(parents=True, exist_ok=True)
-    files.write_json(output / RUN, {"origin": files.MARK, **run})
-
-
-def _is_done(path: Path, places: Sequence[Path]) -> bool:
-    """Whether all results are there, by their marks, and no older than what they were made of."""
-    return all(
-        place.is_file()
-        and place.stat().st_size > 0
-        and outputs.is_result(place)
-        and place.stat().st_mtime >= path.stat().st_mtime
-        for place in places
-    )
 
 
 # Videos --------------------------------------------------------------------------------------
 
 
 def _is_video(path: Path) -> bool:
-    from keras_focusseg.inference.video import SUFFIXES, is_camera
+    from keras_focusseg.inference.cameras import is_camera
+    from keras_focusseg.inference.video import SUFFIXES
 
     return path.suffix.lower() in SUFFIXES or is_camera(path)
 
 
 def _video_results(path: Path, output: Path) -> list[Path]:
     """The video and the figures that are written for a video, if it can be opened."""
+    from keras_focusseg.inference.cameras import result_stem
     from keras_focusseg.inference.video import result_suffix
 
     try:
         suffix = result_suffix(path)
     except ValueError:  # told when its turn comes
         suffix = ".mp4"
-    return [output / f"{path.stem}_overlay{suffix}", output / f"{path.stem}_video.json"]
+    stem = result_stem(path)
+    return [output / f"{stem}_overlay{suffix}", output / f"{stem}_video.json"]
 
 
 def _check_video(path: Path, places: Sequence[Path], overwrite: bool) -> None:

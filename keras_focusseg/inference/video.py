@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,6 +12,12 @@ import numpy as np
 
 from keras_focusseg import files
 from keras_focusseg.errors import DataError
+from keras_focusseg.inference.cameras import (
+    is_camera,
+    live_packets,
+    noted_interrupt,
+    open_camera,
+)
 from keras_focusseg.inference.procedure import Procedure
 from keras_focusseg.inference.segment import known_classes
 from keras_focusseg.label_spaces import LabelSpace
@@ -22,7 +29,6 @@ SUFFIXES = (".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi")
 STILL = 8
 """Levels of 255 by which no channel of a pixel may differ from the frame before if it is still."""
 _SOUND_OF_MP4 = ("aac", "ac3", "alac", "eac3", "mp3", "opus")
-_CAMERA = "/dev/video"  # Video4Linux
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,13 +55,10 @@ class VideoReport:
     faults: tuple[str, ...]
 
 
-def is_camera(path: str | Path) -> bool:
-    """Whether a path is that of a camera as Linux names them."""
-    return str(path).startswith(_CAMERA)
-
-
 def result_suffix(video: str | Path) -> str:
     """The container for it: ".mp4", or ".mkv" for a video whose sound track cannot lie in MP4."""
+    if is_camera(video):  # which somebody else may open at most once
+        return ".mp4"
     with _opened(video) as container:
         sounds = container.streams.audio
         known = not sounds or sounds[0].codec_context.name in _SOUND_OF_MP4
@@ -76,20 +79,24 @@ def segment_video(
 ) -> VideoReport:
     """Writes a video with the classes of every frame laid over it, in H.264.
 
+    A camera goes on until `max_frames` or the first Ctrl-C, and the video is whole; after Ctrl-C on
+    a file there is none.
+
     The times of the frames and the first sound track are copied. Frames that were filmed upside
     down or on their side are turned upright; odd sides get one more row or column, as H.264 wants
     them even. What is damaged in the file is left out and told; what could be read is written.
 
     Args:
         model: A network of this library.
-        video: Video file, or a camera such as `/dev/video0`.
+        video: Video file, or a camera: `/dev/video0` on Linux, `avfoundation:0` on macOS,
+            `dshow:video=NAME` on Windows.
         output: File to write, `.mp4` or `.mkv`.
         label_space: Names and colours; by default those of the network.
         procedure: How each frame is segmented.
         smoothing: Weight of the frames before: the probabilities shown are `smoothing` times those
             shown before plus `1 - smoothing` times the frame's own. 0 is none; below 1.
         opacity: Strength of the colours, 0..1.
-        max_frames: Ends after so many frames; a camera does not end by itself.
+        max_frames: Ends after so many frames.
         on_frame: Called with the number of frames done.
 
     Returns:
@@ -110,14 +117,20 @@ def segment_video(
         raise ValueError(f"smoothing must be 0 or more and below 1, got {smoothing}.")
     space = known_classes(model, label_space)
     shown = _Shown(model, procedure or Procedure(), smoothing)
-    with _opened(video) as source, files.written(output) as temporary:
-        reader = _Reader(source, Path(video), max_frames)
+    live = is_camera(video)
+    with contextlib.ExitStack() as stack:
+        interrupted = stack.enter_context(noted_interrupt()) if live else lambda: False
+        source = stack.enter_context(_opened(video))
+        temporary = stack.enter_context(files.written(output))
+        reader = _Reader(source, Path(video), max_frames, live)
         with _Writer(temporary, source, reader) as writer:
             for image, frame in reader:
                 labels = shown.add(image)
                 writer.add(np.asarray(overlay(image, labels, space, opacity)), frame)
                 if on_frame is not None:
                     on_frame(shown.frames)
+                if interrupted():
+                    break
         if not shown.frames:
             why = "; ".join(reader.faults) or "it is empty"
             raise _unreadable(video, f"not one frame could be read: {why}")
@@ -166,7 +179,7 @@ class _Shown:
 class _Reader:
     """The frames of an opened video, upright, and on the way the packets of its sound."""
 
-    def __init__(self, container: Any, path: Path, max_frames: int | None) -> None:
+    def __init__(self, container: Any, path: Path, max_frames: int | None, live: bool) -> None:
         if not container.streams.video:
             raise _unreadable(path, "it has no picture track")
         self.stream = container.streams.video[0]
@@ -174,11 +187,14 @@ class _Reader:
         self.sound = container.streams.audio[0] if container.streams.audio else None
         self.on_sound: Callable[[Any], None] = lambda packet: None
         self.faults: list[str] = []
-        self._container, self._max_frames = container, max_frames
+        self._container, self._max_frames, self._live = container, max_frames, live
 
     def __iter__(self) -> Iterator[tuple[np.ndarray, Any]]:
-        count = 0
+        count = start = 0
         for frame in self._frames():
+            if self._live:  # the clock of a camera may run since the machine was started
+                start = start if count else frame.pts
+                frame.pts -= start
             yield _upright(frame), frame
             count += 1
             if count == self._max_frames:
@@ -192,6 +208,8 @@ class _Reader:
 
         streams = [stream for stream in (self.stream, self.sound) if stream is not None]
         packets = self._container.demux(streams)
+        if self._live:
+            packets = live_packets(self._container, streams)
         while True:
             try:
                 packet = next(packets)
@@ -273,14 +291,18 @@ def _opened(video: str | Path) -> Any:
         from av.error import FFmpegError
     except ImportError as error:
         raise ImportError("Videos need PyAV: pip install 'keras-focusseg[video]'.") from error
+    what = "camera" if is_camera(video) else "video"
     try:
-        return av.open(str(video), format="v4l2" if is_camera(video) else None)
-    except (FFmpegError, OSError) as error:
-        raise _unreadable(video, f"the video cannot be opened ({error})") from error
+        return open_camera(video) if is_camera(video) else av.open(str(video))
+    except (FFmpegError, OSError, ValueError) as error:  # ValueError: no such device here
+        raise _unreadable(video, f"the {what} cannot be opened ({error})") from error
 
 
 def _unreadable(video: str | Path, found: str) -> DataError:
-    return DataError(found, kind="broken video", file=video, fix="Restore it from its source.")
+    fix = "Restore it from its source."
+    if is_camera(video):
+        fix = "See that it is there and that no other program uses it."
+    return DataError(found, kind="broken video", file=video, fix=fix)
 
 
 def _upright(frame: Any) -> np.ndarray:

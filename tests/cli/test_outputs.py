@@ -149,6 +149,19 @@ def test_a_run_goes_on_where_it_stopped(
     assert other.returncode == 2 and "was segmented with flip True, now it is False" in other.stderr
 
 
+def test_a_run_does_not_go_on_with_results_of_other_settings(
+    run: Run, preset: Path, tmp_path: Path
+) -> None:
+    for name in ("a.png", "b.png"):
+        picture(tmp_path / "in" / name)
+    out = tmp_path / "out"
+    words = ("--preset", preset, "--output", out, "--write", "areas")
+    assert run("segment", tmp_path / "in", *words, "--flip").returncode == 0
+    assert run("segment", tmp_path / "in" / "a.png", *words).returncode == 0  # and is stopped
+    done = run("segment", tmp_path / "in", *words, "--resume")
+    assert "1 of 2 pictures are done already" in done.stdout and "b.png: " in done.stdout
+
+
 def test_videos_are_written_with_their_figures(run: Run, preset: Path, tmp_path: Path) -> None:
     pytest.importorskip("av")
     film(tmp_path / "in" / "drive.mp4", frames=3)
@@ -161,7 +174,7 @@ def test_videos_are_written_with_their_figures(run: Run, preset: Path, tmp_path:
     assert "1 of 2 pictures left out or cut short:" in done.stderr
     assert "drive.mp4: 3 frames, 12.50 a second, sound aac; " in done.stdout
     assert names(out) == ["drive_overlay.mp4", "drive_video.json", "segment.json"]
-    assert all(outputs.is_result(path) for path in out.iterdir())
+    assert all(files.is_result(path) for path in out.iterdir())
     assert "1 of 2 pictures are done" in run(*words, "--resume").stdout
     (out / "drive_overlay.mp4").write_text("mine")
     assert "drive_overlay.mp4 is there already" in run(*words).stderr
@@ -175,6 +188,10 @@ def test_a_list_on_the_standard_input(
     done = run("segment", "-", "--preset", preset, "--output", tmp_path / "out", "--write", "areas")
     assert done.returncode == 0, done.stderr
     assert names(tmp_path / "out") == ["a_areas.json", "b c_areas.json", "segment.json"]
+    monkeypatch.setattr("sys.stdin", io.StringIO(f"{tmp_path}/gone.png\n{paths[0]}\n"))
+    done = run("segment", "-", "--preset", preset, "--output", tmp_path / "out", "--write", "areas")
+    assert done.returncode == 1 and "gone.png: the image does not exist" in done.stderr
+    assert "a.png: " in done.stdout
     monkeypatch.setattr("sys.stdin", io.StringIO(""))
     assert "names no picture" in run("segment", "-", "--preset", preset).stderr
 
@@ -248,5 +265,5 @@ def test_a_gallery_is_not_put_among_other_files(run: Run, tmp_path: Path) -> Non
 def test_marks(tmp_path: Path) -> None:
     files.write_json(tmp_path / "a.json", {"origin": outputs.MARK})
     (tmp_path / "b.json").write_text(" " * 5000 + outputs.MARK)
-    assert outputs.is_result(tmp_path / "a.json") and not outputs.is_result(tmp_path / "b.json")
-    assert not outputs.is_result(tmp_path / "absent")
+    assert files.is_result(tmp_path / "a.json") and not files.is_result(tmp_path / "b.json")
+    assert not files.is_result(tmp_path / "absent")

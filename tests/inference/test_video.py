@@ -1,12 +1,16 @@
 """Videos keep their times and their sound; flicker is counted; what is damaged is told."""
 
+import os
+import signal
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from keras_focusseg import data, files, label_spaces
-from keras_focusseg.inference import segment_video, video
+from keras_focusseg.inference import cameras, segment_video, video
 from keras_focusseg.inference.procedure import ClassMap, Procedure
 from tests.inference.films import RATE, film
 
@@ -102,3 +106,53 @@ def test_odd_frames_and_other_sounds(tmp_path: Path) -> None:
     assert segment_video(Bright(), path, tmp_path / "out.mp4").sound == ""
     with av.open(str(tmp_path / "out.mkv")) as container:
         assert (container.streams.video[0].height, container.streams.video[0].width) == (18, 34)
+
+
+LIVE = "lavfi:testsrc=size=64x48:rate=10"  # draws pictures without end
+
+
+def test_a_camera_ends_by_ctrl_c_or_by_a_number_of_frames(tmp_path: Path) -> None:
+    def stop(at: int, number: int = 1) -> Callable[[int], None]:
+        def on_frame(done: int) -> None:
+            for _ in range(number if done == at else 0):
+                os.kill(os.getpid(), signal.SIGINT)
+
+        return on_frame
+
+    before, out = signal.getsignal(signal.SIGINT), tmp_path / "a.mp4"
+    report = segment_video(Bright(), LIVE, out, on_frame=stop(7))
+    assert (report.frames, report.rate, report.faults) == (7, 10, ())
+    assert times(out) == pytest.approx([i / 10 for i in range(7)])
+    assert segment_video(Bright(), LIVE, out, max_frames=3).frames == 3
+    with pytest.raises(KeyboardInterrupt):  # a second one does not wait
+        segment_video(Bright(), LIVE, tmp_path / "b.mp4", on_frame=stop(2, number=2))
+    with pytest.raises(KeyboardInterrupt):  # a file is left as it was
+        segment_video(Bright(), film(tmp_path / "c.mp4"), tmp_path / "b.mp4", on_frame=stop(2))
+    assert not (tmp_path / "b.mp4").exists()
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_a_camera_that_has_no_frame_yet_and_one_that_is_not_there(tmp_path: Path) -> None:
+    class Slow:
+        """Raises before every packet, as cameras of Macs do."""
+
+        def __init__(self) -> None:
+            self.left, self.ready = [1, 2], False
+
+        def demux(self, streams: list[Any]) -> Iterator[int]:
+            self.ready = not self.ready
+            while self.left:
+                if not self.ready:
+                    raise BlockingIOError
+                self.ready = False
+                yield self.left.pop(0)
+
+    assert list(cameras.live_packets(Slow(), [])) == [1, 2]
+    for name in ("/dev/video99", "lavfi:no_such_filter"):
+        with pytest.raises(data.DataError, match=f"{name}: the camera cannot be opened .*See that"):
+            segment_video(Bright(), name, tmp_path / "a.mp4")
+    assert [cameras.result_stem(Path(name)) for name in ("/dev/video0", LIVE, "a.b.mp4")] == [
+        "video0",
+        "lavfi_testsrc_size_64x48_rate_10",
+        "a.b",
+    ]
