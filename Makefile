@@ -44,7 +44,7 @@ comma := ,
 DESCRIPTION := pyproject.toml constraints-test.txt
 
 .NOTPARALLEL:
-.PHONY: help demo test lint format docs tutorials bridges clean distclean ci
+.PHONY: help demo test recipes lint format docs tutorials bridges clean distclean ci
 
 help: ## list these verbs
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
@@ -69,6 +69,16 @@ test: $(VENV)/.test-installed ## run the suite on each backend (BACKENDS="torch 
 	done; \
 	printf '\n=== summary\n'; printf '%s\n' "$${summary[@]}"; exit $$status
 
+recipes: $(VENV)/.test-installed ## dry-run every recipe on the backends after the first, which make test has
+	@status=0; \
+	for backend in $(wordlist 2,9,$(BACKENDS)); do \
+	    printf '\n=== %s\n' "$$backend"; \
+	    KERAS_BACKEND=$$backend OMP_NUM_THREADS=1 TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=1 \
+	        $(VENV)/bin/python -m pytest -n $(WORKERS) tests/training/test_dry_run.py::test_dry_run || \
+	        status=1; \
+	done; \
+	exit $$status
+
 lint: $(VENV)/.lint-installed ## check formatting, style and types
 	@status=0; \
 	for check in 'ruff format --check .' 'ruff check .' mypy; do \
@@ -89,7 +99,7 @@ docs: tutorials ## build the documentation into site/, a warning is an error, an
 tutorials: $(VENV)/.docs-installed ## run the tutorials that changed; writes their pages and notebooks
 	$(VENV)/bin/python tools/tutorials.py
 
-ci: ## everything that .ci/run checks: lint, test, docs
+ci: ## everything that .ci/run checks: lint, test, recipes, docs
 	.ci/run
 
 # In an environment of its own: KerasHub brings the full `tensorflow` wheel.
