@@ -346,6 +346,30 @@ def set_metric_counts(model: keras.Model, counts: Sequence[np.ndarray]) -> None:
     strategy.run(assign)
 
 
+def largest_of_processes(number: int, strategy: Any = None) -> int:
+    """The largest of the numbers of the processes that train together; all have to call it.
+
+    Args:
+        number: That of this process.
+        strategy: The `tf.distribute` strategy that joins the processes of TensorFlow.
+    """
+    backend = keras.backend.backend()
+    if backend == "torch":
+        import torch
+        import torch.distributed
+
+        largest = torch.tensor(number, device="cuda" if torch.cuda.is_available() else "cpu")
+        torch.distributed.all_reduce(largest, torch.distributed.ReduceOp.MAX)
+        return int(largest)
+    if backend == "jax":
+        from jax.experimental import multihost_utils
+
+        return int(multihost_utils.process_allgather(np.array([number])).max())
+    import tensorflow as tf
+
+    return int(tf.reduce_max(strategy.gather(strategy.run(lambda: tf.constant([number])), axis=0)))
+
+
 def _is_first_rank() -> bool:
     import torch.distributed
 

@@ -62,7 +62,7 @@ def train(
     `tensorboard/`, `checkpoints/` (the last two), and `best/`, a folder that `presets.load` takes.
 
     A run that was killed goes on from its last checkpoint, and ends with the weights and the log
-    of one that was not. SIGTERM and Ctrl-C let it save one first, where one process trains.
+    of one that was not. SIGTERM and Ctrl-C let it save one first.
 
     Args:
         recipe: What to do.
@@ -121,10 +121,8 @@ def train(
     if not spread.is_chief:
         verbose = 0
     signals = Signals()
-    # Several processes would have to stop at the same step: there a signal ends them as always.
-    caught = signals.caught() if spread.processes == 1 else contextlib.nullcontext()
     # The first of several processes writes; the others read what it resumes from.
-    with caught, locked(run_folder) if spread.is_chief else contextlib.nullcontext():
+    with signals.caught(), locked(run_folder) if spread.is_chief else contextlib.nullcontext():
         check_run_folder(recipe, run_folder, resume)  # another run may have ended since
         where = (data_root, run_folder, limit)
         watched = (verbose, report, log_to)

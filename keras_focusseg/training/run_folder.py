@@ -16,7 +16,7 @@ import numpy as np
 from keras import ops
 
 from keras_focusseg import files
-from keras_focusseg._replicas import metric_counts, set_metric_counts
+from keras_focusseg._replicas import largest_of_processes, metric_counts, set_metric_counts
 from keras_focusseg.training.checkpoints import (
     COUNTS,
     GENERATORS,
@@ -39,6 +39,9 @@ from keras_focusseg.training.distribution import (
     set_generator_states,
 )
 from keras_focusseg.training.stopping import Signals, TrainingStopped
+
+ASK_EVERY = 5
+"""Batches after which several processes ask each other for a signal: it makes their hosts wait."""
 
 
 class RunFolder(keras.callbacks.Callback):
@@ -88,6 +91,7 @@ class RunFolder(keras.callbacks.Callback):
         self._counts: list[np.ndarray] | None = None  # of the metrics, where an epoch goes on
         self.validates = False  # whether a validation is under way
         self._cut = False  # whether the present validation was broken off
+        self._asked = 0  # how often this epoch or validation was looked for a signal
         self._writer: Any = None
 
     @property
@@ -107,7 +111,7 @@ class RunFolder(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Notes the epoch; the first after `restore` gets what no variable of the model holds."""
-        self.epoch, self._cut = epoch, False
+        self.epoch, self._cut, self._asked = epoch, False, 0
         if self._saved.step in (0, self.params["steps"]):
             self._set_generators()
         if self._counts is not None:
@@ -118,7 +122,7 @@ class RunFolder(keras.callbacks.Callback):
         """Saves after `batch` steps of the epoch if a checkpoint is due or the run has to stop."""
         self._set_generators()  # not before: PyTorch's loader draws when an epoch begins
         here = Position(self.epoch, batch)
-        stops = self.signals.received is not None
+        stops = self._has_to_stop()
         if here != self._saved and (stops or self.save_every.is_due(self._steps_until(here))):
             counts = metric_counts(self.model)  # read by all processes together
             if all(np.isfinite(count).all() for count in counts):  # else `StopOnNaN` ends the run
@@ -128,14 +132,13 @@ class RunFolder(keras.callbacks.Callback):
 
     def on_test_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Notes what the steps of the epoch have counted, before the validation counts."""
-        self.validates = True
-        if self.spread.processes == 1:  # several do not stop inside an epoch
-            self._counts = metric_counts(self.model)
-            self._before_test = generator_states()
+        self.validates, self._asked = True, 0
+        self._counts = metric_counts(self.model)
+        self._before_test = generator_states()
 
     def on_test_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         """Breaks off the validation if the run has to stop."""
-        if self.signals.received is not None and not self._cut:
+        if not self._cut and self._has_to_stop():
             self._cut = self.model.stop_evaluating = True
 
     def on_test_end(self, logs: dict[str, Any] | None = None) -> None:
@@ -253,7 +256,24 @@ class RunFolder(keras.callbacks.Callback):
         """Steps of the run up to there."""
         return position.epoch * int(self.params["steps"]) + position.step
 
+    def _has_to_stop(self) -> bool:
+        """Whether a signal ends the run here, in all processes, whichever of them got it."""
+        if self.spread.processes > 1:
+            self._asked += 1
+            if self._asked % ASK_EVERY != 1:
+                return False
+            self._ask_all()
+        return self.signals.received is not None
+
+    def _ask_all(self) -> None:
+        """Takes over a signal that another process got; all have to ask at the same step."""
+        if self.spread.processes > 1:
+            number = largest_of_processes(self.signals.received or 0, self.spread.engine)
+            self.signals.received = number or None
+
     def _stop(self) -> NoReturn:
+        # Nobody leaves before the first has written: what started the processes may end them then.
+        self._ask_all()
         assert self.signals.received is not None  # the caller looked
         step = f"step {self._saved.step} of epoch" if self._saved.step else "the start of epoch"
         raise TrainingStopped(

@@ -6,8 +6,12 @@ import contextlib
 import os
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from typing import Any
+
+RELAYED_SECONDS = 1.0
+"""A second Ctrl-C within them is taken for the first one, passed on."""
 
 
 class TrainingStopped(KeyboardInterrupt):
@@ -36,7 +40,7 @@ class Signals:
 
     def __init__(self) -> None:
         self.received: int | None = None
-        self._wait = False
+        self._wait, self._since = False, 0.0
 
     @contextlib.contextmanager
     def caught(self) -> Iterator[None]:
@@ -67,7 +71,10 @@ class Signals:
                 number, "outside of the training steps; the last checkpoint, if any, stays."
             )
         if self.received is not None:
-            raise TrainingStopped(number, "a second time; the last checkpoint, if any, stays.")
-        self.received = number
+            # What is sent to a whole group comes again from the process that started this one.
+            if number == signal.SIGINT and time.monotonic() - self._since > RELAYED_SECONDS:
+                raise TrainingStopped(number, "a second time; the last checkpoint, if any, stays.")
+            return
+        self.received, self._since = number, time.monotonic()
         if number == signal.SIGINT:  # not by print, which a handler may have interrupted
             os.write(2, b"\nSaving a checkpoint after this step. Ctrl-C again stops at once.\n")

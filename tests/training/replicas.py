@@ -6,6 +6,7 @@ A child is started as `python -m tests.training.replicas FUNCTION ARGUMENTS`; it
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import warnings
@@ -284,6 +285,30 @@ def train(folder: str, strategy: str, dies: int | None = None) -> None:
     )
 
 
+def stopped(folder: str, strategy: str, by: int) -> None:
+    """Trains the recipe until one process gets SIGTERM, in the first validation: all stop."""
+    from keras_focusseg import training
+
+    begin = training.RunFolder.on_test_begin
+
+    def send(self: Any, logs: Any = None) -> None:
+        begin(self, logs)
+        if self.spread.process == by:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    training.RunFolder.on_test_begin = send
+    try:
+        training.train(recipe(), run_folder=folder, verbose=0, strategy=strategy)
+    except training.TrainingStopped as stop:
+        assert "Stopped by SIGTERM at step 2 of epoch 1, which is saved in" in str(stop), stop
+        assert stop.exit_code == 143
+    else:
+        raise AssertionError("was not stopped")
+    training.RunFolder.on_test_begin = begin
+    (checkpoint,) = (Path(folder) / "checkpoints").iterdir()
+    assert checkpoint.name == "epoch_0000_step_000002"
+
+
 def accumulating() -> Any:
     """AdamW that takes a step every second batch, with averages and clipping."""
     from keras_focusseg import optimizers
@@ -293,7 +318,7 @@ def accumulating() -> Any:
 
 def ranks(folder: str) -> None:
     """The small network on one of two ranks, each with its half of every batch; then the recipe,
-    until the second is killed.
+    until the second gets SIGTERM, and again until it is killed.
     """
     from keras_focusseg import training
 
@@ -308,6 +333,7 @@ def ranks(folder: str) -> None:
             model.fit(*scenes(4), batch_size=4, verbose=0)  # nobody shared the images out
         assert "All 2 ranks got the same first batch" in str(caught[0].message), caught
     np.savez(Path(folder) / f"rank{spread.process}.npz", **found)
+    stopped(f"{folder}/two", "ranks", by=1)
     train(f"{folder}/two", "ranks", dies=1)
 
 

@@ -215,8 +215,10 @@ def test_data_parallel(one_device: Path, tmp_path: Path):
 
 
 @only("torch")
-def test_ranks_of_which_one_dies_and_on_with_one(one_device: Path, tmp_path: Path):
-    """The other rank says so within a minute; the run goes on after the last finished epoch."""
+def test_ranks_of_which_one_is_stopped_then_dies_and_on_with_one(one_device: Path, tmp_path: Path):
+    """A signal to one stops both, saved. Where one dies, the other says so within a minute; the run
+    goes on after the last finished epoch.
+    """
     port = str(free_port())
     job = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
     first, second = (
