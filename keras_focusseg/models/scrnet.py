@@ -246,6 +246,7 @@ class SCRNet(Segmenter):
             fine = backbones.pyramid_stride(encoder, "P2")
             z = conv2d(embedding_filters, name="embedding_conv")(p)
             z = UnitVectors(dtype="float32", name="unit_vectors")(z)
+            z = StepCount(dtype="float32", name="contrast_steps")(z)
             outputs["coarse_logits"] = CropLike(fine, dtype="float32", name="coarse_logits")(
                 y, images
             )
@@ -272,17 +273,12 @@ class SCRNet(Segmenter):
                 max_views=max_views,
             )
             self.fine_stride = fine
-            # Weights of the model, so that checkpoints hold them and JAX' trainer carries them:
-            # the optimizer's own counter is not at hand inside a loss there.
-            self.steps = self.add_weight(
-                name="steps",
-                shape=(),
-                dtype="int32",
-                initializer="zeros",
-                trainable=False,
-                aggregation="only_first_replica",
-            )
             self.anchor_seed = keras.random.SeedGenerator(name="anchor_seed")
+
+    @property
+    def steps(self) -> keras.Variable:
+        """Steps that it was trained for; there where the contrastive loss is."""
+        return self.get_layer("contrast_steps").steps
 
     def loss_terms(self, y: Any, y_pred: Mapping[str, Any], sample_weight: Any = None) -> dict:
         """Cross-entropy of the logits, and the contrastive loss of the embedding after warm-up.
@@ -346,3 +342,27 @@ class UnitVectors(keras.layers.Layer):
         square = ops.sum(ops.square(x), axis=-1, keepdims=True)
         directed = square > SHORTEST**2
         return x * ops.where(directed, ops.rsqrt(ops.where(directed, square, 1.0)), 0.0)
+
+
+@keras.saving.register_keras_serializable(package="keras_focusseg")
+class StepCount(keras.layers.Layer):
+    """Hands on what it is given, and holds the number of steps that the network was trained for.
+
+    A weight of a layer in the graph, so that checkpoints hold it, JAX' trainer carries it and a
+    clone of the network has it: the optimizer's own counter is not at hand inside a loss on JAX.
+    """
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.steps = self.add_weight(
+            name="steps",
+            shape=(),
+            dtype="int32",
+            initializer="zeros",
+            trainable=False,
+            aggregation="only_first_replica",
+        )
+
+    def call(self, x: Any) -> Any:
+        """The same."""
+        return x

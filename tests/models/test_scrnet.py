@@ -186,6 +186,16 @@ def test_mixed_precision(mixed_precision: str):
         assert seen[name].dtype == "float32"
 
 
+def test_a_clone_takes_all_weights():
+    """The counter of the warm-up is one of them."""
+    model = network(contrast_warmup=2)
+    clone = keras.models.clone_model(model)
+    clone.set_weights(model.get_weights())
+    images = tiny.images(32, 64)
+    expected = model.predict(images, verbose=0)
+    np.testing.assert_allclose(clone.predict(images, verbose=0)["logits"], expected, atol=1e-6)
+
+
 def test_a_saved_network_goes_on_counting_steps(tmp_path: Path):
     """Item 22: the warm-up of the contrastive term ends where it would have."""
     model = network(contrast_warmup=2)
