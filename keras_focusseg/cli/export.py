@@ -33,6 +33,9 @@ def export(
             help="What `focusseg inspect` shows that the file gives too; repeat for more."
         ),
     ] = None,
+    sparse: Annotated[
+        bool, typer.Option("--sparse", help="FoR-Net's branches on the chosen cells alone.")
+    ] = False,
     output: Annotated[
         Path | None, typer.Option(help="File to write; by default the preset's name.")
     ] = None,
@@ -80,6 +83,9 @@ def export(
                 "give --overwrite to replace it."
             )
     model = presets.load(preset, dtype="float32")
+    if sparse:
+        outputs.check_fornet(model, preset, "--sparse is")
+        model.sparse_inference()
     if verify:
         print(exports.verify(model, path, source))
         return
@@ -95,6 +101,6 @@ def export(
         source=source,
         calibration=calibration,
         calibration_count=calibration_count,
-        notes={"origin": outputs.MARK, "preset": presets.record(preset).name},
+        notes={"origin": outputs.MARK, "preset": presets.record(preset).name, "sparse": sparse},
     )
     print(written)

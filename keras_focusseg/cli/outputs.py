@@ -23,6 +23,30 @@ def size(text: str) -> tuple[int, int]:
     return int(sides[1]), int(sides[2])
 
 
+def numbers(text: str, option: str, example: str) -> tuple[float, ...]:
+    """Numbers with commas between them.
+
+    Raises:
+        ValueError: One is no number.
+    """
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError:
+        raise ValueError(f"{option} must be numbers, such as {example}; got {text!r}.") from None
+
+
+def check_fornet(network: Any, preset: str, what: str) -> None:
+    """Refuses an option that only FoR-Net has.
+
+    Raises:
+        ValueError: The network is another one.
+    """
+    from keras_focusseg import models
+
+    if not isinstance(network, models.FoRNet):
+        raise ValueError(f"{what} for FoR-Net; {preset} is {type(network).__name__}.")
+
+
 def check_output(path: Path | None, overwrite: bool) -> None:
     """Refuses a file that cannot be written, or would replace what this program did not write.
 

@@ -30,6 +30,10 @@ def profile(
     sparse: Annotated[
         bool, typer.Option("--sparse", help="FoR-Net's branches on the chosen cells alone.")
     ] = False,
+    ratios: Annotated[
+        str | None,
+        typer.Option(help="Share of the cells of each branch of FoR-Net, such as 0.1,0.1,0.2,0.2."),
+    ] = None,
     runs: Annotated[int, typer.Option(help="Timed forward passes, after warm-up.")] = 10,
     no_latency: Annotated[
         bool, typer.Option("--no-latency", help="Count only, without running the network.")
@@ -62,10 +66,13 @@ def profile(
             outputs.write_json(output, {"seconds": took, "runs": runs, "bytes": size_on_disk})
         return
     network: Any = preset
-    if sparse:
+    if sparse or ratios is not None:
         network = presets.load(preset, load_weights=False, dtype=precision)
-        if not isinstance(network, models.FoRNet):
-            raise ValueError(f"--sparse is for FoR-Net; {preset} is {type(network).__name__}.")
+        outputs.check_fornet(network, preset, "--sparse and --ratios are")
+    if ratios is not None:
+        shares = {"ratios": outputs.numbers(ratios, "--ratios", "0.1,0.1,0.2,0.2")}
+        network = models.FoRNet.from_config({**network.get_config(), **shares})
+    if sparse:
         network.sparse_inference()
     costs = inference.profile(
         network,

@@ -226,10 +226,7 @@ def parsed_scales(text: str) -> tuple[float, ...]:
     Raises:
         ValueError: One is no number.
     """
-    try:
-        return tuple(float(part) for part in text.split(","))
-    except ValueError:
-        raise ValueError(f"--scales must be numbers, such as 0.75,1,1.25; got {text!r}.") from None
+    return outputs.numbers(text, "--scales", "0.75,1,1.25")
 
 
 def _ids(text: str) -> Literal["train", "dataset"]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any
@@ -171,9 +172,10 @@ class SelectedConvNormAct(keras.layers.Layer):
     """A `ConvNormAct` of maps that are zero but in the highest-ranked cells, at their cost alone.
 
     Gives what `ConvNormAct` gives for the masked maps. The chosen cells are gathered and multiplied
-    by the whole kernel in one product, (K, C) by (C, k * k * filters); each of the k * k results of
-    a cell is then added to the neighbour that it belongs to. The products fall with K; the sums
-    cost memory traffic that a dense convolution does not have.
+    by one tap of the kernel after the other, (K, C) by (C, filters); each cell of the result then
+    takes the product of the neighbour that the tap reads, or nothing where that was not chosen. The
+    products fall with K; what the cells take costs memory traffic that a dense convolution does not
+    have.
 
     Args:
         dense: The layer whose weights it uses; built.
@@ -188,30 +190,26 @@ class SelectedConvNormAct(keras.layers.Layer):
     def call(self, x: Any, cells: Any) -> Any:
         """Maps (B, H, W, C) and `RankedCells` (B, H * W) to (B, H, W, filters)."""
         batch, height, width, channels = ops.shape(x)
-        side, rate, filters = self.dense.kernel_size, self.dense.dilation_rate, self.dense.filters
+        side, rate = self.dense.kernel_size, self.dense.dilation_rate
         total = height * width
-        chosen = cells[:, : top_k_count(self.ratio, total)]  # (B, K)
-        first = ops.expand_dims(ops.arange(batch, dtype="int32") * total, -1)  # (B, 1)
-        values = ops.take(
-            ops.reshape(x, (-1, channels)), ops.reshape(chosen + first, (-1,)), axis=0
-        )
-        kernel = ops.cast(self.dense.conv.kernel, x.dtype)  # (k, k, C, filters)
-        kernel = ops.reshape(ops.transpose(kernel, (2, 0, 1, 3)), (channels, -1))
-        products = ops.reshape(ops.matmul(values, kernel), (-1, filters))  # (B K k k, filters)
+        count = top_k_count(self.ratio, total)  # K
+        image = ops.expand_dims(ops.arange(batch, dtype="int32"), -1)  # (B, 1)
+        chosen = ops.reshape(cells[:, :count] + image * total, (-1,))
+        values = ops.take(ops.reshape(x, (-1, channels)), chosen, axis=0)
+        values = ops.pad(values, ((1, 0), (0, 0)))  # (1 + B K, C), row 0 for what is not chosen
 
-        # Tap (i, j) of a cell's kernel reaches the neighbour that far up and left of it.
-        taps = [(side // 2 - i) * rate for i in range(side)]
-        rows = ops.expand_dims(chosen // width, -1) + ops.convert_to_tensor(taps, "int32")
-        columns = ops.expand_dims(chosen % width, -1) + ops.convert_to_tensor(taps, "int32")
-        inside = ops.logical_and(
-            ops.expand_dims((rows >= 0) & (rows < height), -1),
-            ops.expand_dims((columns >= 0) & (columns < width), -2),
-        )  # (B, K, k, k)
-        targets = ops.expand_dims(rows, -1) * width + ops.expand_dims(columns, -2)
-        targets = targets + ops.reshape(first, (-1, 1, 1, 1))
-        targets = ops.where(inside, targets, batch * total)  # one more row for what falls outside
-        y = ops.segment_sum(products, ops.reshape(targets, (-1,)), num_segments=batch * total + 1)
-        y = ops.reshape(y[: batch * total], (batch, height, width, filters))
+        # Which row each cell's values are in; around the map there is nothing, as in "same" padding.
+        rank = ops.cast(ops.argsort(cells, axis=1), "int32")  # (B, H * W), 0 is the best
+        row = ops.where(rank < count, 1 + image * count + rank, 0)
+        reach = side // 2 * rate
+        row = ops.reshape(row, (batch, height, width))
+        row = ops.pad(row, ((0, 0), (reach, reach), (reach, reach)))
+        kernel = ops.cast(self.dense.conv.kernel, x.dtype)  # (k, k, C, filters)
+        y: Any = 0.0  # (B, H, W, filters)
+        for i, j in itertools.product(range(side), repeat=2):
+            top, left = i * rate, j * rate
+            reads = row[:, top : top + height, left : left + width]
+            y = y + ops.take(ops.matmul(values, kernel[i, j]), reads, axis=0)
         return self.dense.activation(self.dense.norm(y, training=False))
 
     def compute_output_spec(self, x: Any, cells: Any) -> Any:

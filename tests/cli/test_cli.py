@@ -121,8 +121,10 @@ def test_profile_prints_and_writes_the_same_figures(
     assert "tiny" in done.stdout and "median of 1 runs" in done.stdout
     counted = run("profile", preset, "--size", "64x96", "--no-latency")
     assert counted.returncode == 0 and "latency" not in counted.stdout
-    fewer = run("profile", preset, "--size", "64x96", "--no-latency", "--sparse")
+    chosen = ("--sparse", "--ratios", "0.1", "--output", tmp_path / "chosen.json")
+    fewer = run("profile", preset, "--size", "64x96", "--no-latency", *chosen)
     assert fewer.returncode == 0, fewer.stderr
+    assert json.loads((tmp_path / "chosen.json").read_text())["macs"] < costs["macs"]
     wrong = run("profile", preset, "--size", "64")
     assert wrong.returncode == 2 and "--size must be HEIGHTxWIDTH" in wrong.stderr
 

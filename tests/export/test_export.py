@@ -119,6 +119,18 @@ def test_labels_of_uint8_images(model: Any, tmp_path: Path, format: str) -> None
     assert seconds > 0 and size == written.bytes
 
 
+def test_chosen_cells_alone_leave_keras(model: Any, tmp_path: Path) -> None:
+    needs("onnx")
+    path = tmp_path / "chosen.onnx"
+    model.sparse_inference()
+    try:
+        export.export(model, path, "onnx", SIZE)
+    finally:
+        model.sparse_inference(False)
+    largest = export.verify(model, path).largest_difference  # beside the dense form
+    assert largest is not None and largest < 1e-4
+
+
 class Striped(Source):
     """Two labelled pictures of stripes."""
 
