@@ -5,7 +5,8 @@
 `ConvNormAct` of masked maps beside `SelectedConvNormAct`, on the maps of the compact networks at
 360x480 and of ResNet-101 at 512x1024, compiled as `predict` runs them. Both are measured in turns
 in one process, wall and processor time: the ratio says more than the milliseconds. Replaces the
-rows of this backend in `benchmarks/results/sparse_topk.csv`.
+rows of this backend in `benchmarks/results/sparse_topk.csv`. Rows of the form "segments" are of an
+earlier one, which summed the products by `segment_sum`.
 """
 
 from __future__ import annotations
@@ -29,8 +30,10 @@ BRANCHES = ((1, 0.1), (3, 0.2), (5, 0.3), (7, 0.4))
 OTHER_RATIOS = (0.1, 0.2, 0.6)  # of the 7x7
 ROUNDS = 3
 RESULTS = Path(__file__).resolve().parent / "results" / "sparse_topk.csv"
+FORM = "gathers"
 COLUMNS = [
     "backend",
+    "form",
     "cells",
     "channels",
     "kernel",
@@ -89,12 +92,12 @@ def main() -> None:
         for kernel, ratio in (*BRANCHES, *((7, ratio) for ratio in OTHER_RATIOS)):
             rate = dilation if kernel == 7 else 1
             measured = measure((height, width, channels), kernel, rate, ratio)
-            rows.append([backend, f"{height}x{width}", channels, kernel, ratio, *measured])
+            rows.append([backend, FORM, f"{height}x{width}", channels, kernel, ratio, *measured])
             print(*rows[-1], flush=True)
     old = []
     if RESULTS.exists():
         with open(RESULTS, newline="", encoding="utf-8") as file:
-            old = [row for row in list(csv.reader(file))[1:] if row[0] != backend]
+            old = [row for row in list(csv.reader(file))[1:] if row[:2] != [backend, FORM]]
     with files.written(RESULTS) as temporary:
         with open(temporary, "w", newline="", encoding="utf-8") as file:
             csv.writer(file, lineterminator="\n").writerows([COLUMNS, *sorted(old + rows, key=str)])

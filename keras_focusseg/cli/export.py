@@ -84,6 +84,8 @@ def export(
             )
     model = presets.load(preset, dtype="float32")
     if sparse:
+        if signal:
+            raise ValueError("A file with --signal holds the dense form: leave --sparse out.")
         outputs.check_fornet(model, preset, "--sparse is")
         model.sparse_inference()
     if verify:

@@ -173,7 +173,7 @@ class SelectedConvNormAct(keras.layers.Layer):
 
     Gives what `ConvNormAct` gives for the masked maps. The chosen cells are gathered and multiplied
     by one tap of the kernel after the other, (K, C) by (C, filters); each cell of the result then
-    takes the product of the neighbour that the tap reads, or nothing where that was not chosen. The
+    takes the product of the neighbor that the tap reads, or nothing where that was not chosen. The
     products fall with K; what the cells take costs memory traffic that a dense convolution does not
     have.
 
@@ -198,7 +198,7 @@ class SelectedConvNormAct(keras.layers.Layer):
         values = ops.take(ops.reshape(x, (-1, channels)), chosen, axis=0)
         values = ops.pad(values, ((1, 0), (0, 0)))  # (1 + B K, C), row 0 for what is not chosen
 
-        # Which row each cell's values are in; around the map there is nothing, as in "same" padding.
+        # The row that holds each cell; around the map there is nothing, as in "same" padding.
         rank = ops.cast(ops.argsort(cells, axis=1), "int32")  # (B, H * W), 0 is the best
         row = ops.where(rank < count, 1 + image * count + rank, 0)
         reach = side // 2 * rate
