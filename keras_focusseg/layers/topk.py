@@ -173,7 +173,7 @@ class SelectedConvNormAct(keras.layers.Layer):
 
     Gives what `ConvNormAct` gives for the masked maps. The chosen cells are gathered and multiplied
     by one tap of the kernel after the other, (K, C) by (C, filters); each cell of the result then
-    takes the product of the neighbor that the tap reads, or nothing where that was not chosen. The
+    takes the product of the neighbour that the tap reads, or nothing where that was not chosen. The
     products fall with K; what the cells take costs memory traffic that a dense convolution does not
     have.
 
