@@ -6,7 +6,7 @@
 # machines is told, and called not run.
 
 # %% tags=["install"]
-# %pip install -q "keras-focusseg[tensorflow-cpu]"
+# %pip install -q "keras-focusseg[tensorflow]"
 
 # %% [markdown]
 # ## Two devices

@@ -5,7 +5,7 @@
 # CPU; nothing but the package is downloaded, since presets and the street renderer come with it.
 
 # %% tags=["install"]
-# %pip install -q "keras-focusseg[tensorflow-cpu]"
+# %pip install -q "keras-focusseg[tensorflow]"
 
 # %% [markdown]
 # ## A picture

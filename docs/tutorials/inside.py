@@ -6,7 +6,7 @@
 # Their signals can be drawn, and their parts can be switched off. This page does both.
 
 # %% tags=["install"]
-# %pip install -q "keras-focusseg[tensorflow-cpu]"
+# %pip install -q "keras-focusseg[tensorflow]"
 
 # %%
 from IPython.display import display

@@ -6,7 +6,7 @@
 # that promises too much.
 
 # %% tags=["install"]
-# %pip install -q "keras-focusseg[tensorflow-cpu,viz]"
+# %pip install -q "keras-focusseg[tensorflow,viz]"
 
 # %%
 import numpy as np

@@ -5,7 +5,7 @@
 # preset, score, segment. The folder is drawn here, so that the page can be run; put yours in its place.
 
 # %% tags=["install"]
-# %pip install -q "keras-focusseg[tensorflow-cpu]"
+# %pip install -q "keras-focusseg[tensorflow]"
 
 # %% [markdown]
 # ## A folder of pictures and masks

@@ -6,7 +6,7 @@
 # `fit` with mean IoU, saving, presets, `segment`, `inspect`, evaluation.
 
 # %% tags=["install"]
-# %pip install -q "keras-focusseg[tensorflow-cpu]"
+# %pip install -q "keras-focusseg[tensorflow]"
 
 # %% [markdown]
 # ## The network

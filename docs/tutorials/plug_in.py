@@ -6,7 +6,7 @@
 # and a metric of your own, callbacks, TensorFlow Datasets.
 
 # %% tags=["install"]
-# %pip install -q "keras-focusseg[tensorflow-cpu]"
+# %pip install -q "keras-focusseg[tensorflow]"
 
 # %%
 import keras

@@ -6,7 +6,7 @@
 # way.
 
 # %% tags=["install"]
-# %pip install -q "keras-focusseg[tensorflow-cpu,export]"
+# %pip install -q "keras-focusseg[tensorflow,export]"
 
 # %%
 from keras_focusseg import data, export, presets

@@ -6,7 +6,7 @@
 # drawn streets of CamVid's eleven classes, small and short, so that it runs in a minute.
 
 # %% tags=["install"]
-# %pip install -q "keras-focusseg[tensorflow-cpu,viz]"
+# %pip install -q "keras-focusseg[tensorflow,viz]"
 
 # %% [markdown]
 # ## The recipe
