@@ -44,7 +44,7 @@ comma := ,
 DESCRIPTION := pyproject.toml constraints-test.txt
 
 .NOTPARALLEL:
-.PHONY: help demo test recipes lint format docs tutorials bridges clean distclean ci
+.PHONY: help demo test recipes lint format docs tutorials bridges ray clean distclean ci
 
 help: ## list these verbs
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
@@ -106,12 +106,16 @@ ci: ## everything that .ci/run checks: lint, test, docs
 bridges: $(VENV)-bridges/.installed ## run the tests of KerasHub and keras-cv backbones, in .venv-bridges
 	KERAS_BACKEND=tensorflow $(VENV)-bridges/bin/python -m pytest $(ARGS) tests/backbones/test_bridges.py
 
+# In an environment of its own: Ray and what it brings are large, and start slowly.
+ray: $(VENV)-ray/.installed ## run the tests of segmenting on a Ray cluster, in .venv-ray
+	KERAS_BACKEND=torch $(VENV)-ray/bin/python -m pytest $(ARGS) tests/cli/test_shards.py
+
 clean: ## remove what was built or cached; keeps .venv and runs/
 	rm -rf build dist site demo *.egg-info .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -not -path './$(VENV)/*' -prune -exec rm -rf {} +
 
 distclean: clean ## clean, and remove .venv too
-	rm -rf $(VENV) $(VENV)-bridges
+	rm -rf $(VENV) $(VENV)-bridges $(VENV)-ray
 
 $(VENV)/.demo-installed: $(DESCRIPTION)
 	$(call install,tensorflow-cpu)
@@ -123,6 +127,12 @@ $(VENV)-bridges/.installed: pyproject.toml
 	$(PYTHON) -m venv --clear $(VENV)-bridges
 	$(VENV)-bridges/bin/python -m pip install --quiet $(PIP_ARGS) --constraint constraints-test.txt \
 	    --editable '.[tensorflow,hub,cv]' pytest
+	touch $@
+
+$(VENV)-ray/.installed: pyproject.toml
+	$(PYTHON) -m venv --clear $(VENV)-ray
+	$(VENV)-ray/bin/python -m pip install --quiet $(PIP_ARGS) --constraint constraints-test.txt \
+	    --editable '.[torch,ray]' pytest
 	touch $@
 
 $(VENV)/.lint-installed: $(DESCRIPTION)

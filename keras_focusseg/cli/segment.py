@@ -79,6 +79,18 @@ def segment(
     frames: Annotated[
         int | None, typer.Option(help="Videos, cameras: end after so many frames.")
     ] = None,
+    engine: Annotated[
+        str, typer.Option(help="local: this process; ray: the workers of a Ray cluster.")
+    ] = "local",
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            help="ray: processes that segment; as many as there is room for if not given."
+        ),
+    ] = None,
+    worker_cpus: Annotated[float, typer.Option(help="ray: processors for each worker.")] = 1,
+    worker_gpus: Annotated[float, typer.Option(help="ray: GPUs for each worker.")] = 0,
+    shard_size: Annotated[int, typer.Option(help="ray: pictures a shard.")] = 256,
     resume: Annotated[
         bool, typer.Option("--resume", help="Leave out pictures whose results are there.")
     ] = False,
@@ -113,6 +125,12 @@ def segment(
             f"--smoothing must be 0 or more and below 1, --frames 1 or more; got {smoothing} and "
             f"{frames}."
         )
+    shards: dict[str, Any] = {"workers": workers, "shard_size": shard_size}
+    shards |= {"worker_cpus": worker_cpus, "worker_gpus": worker_gpus}
+    if engine not in ("local", "ray"):
+        raise ValueError(f"--engine must be local or ray, got {engine!r}.")
+    if engine == "local" and workers is not None:
+        raise ValueError("--workers goes with --engine ray; one process segments without it.")
     files.check_folder(output)
     from keras_focusseg import inference, presets
     from keras_focusseg.inference.cameras import is_camera
@@ -125,6 +143,11 @@ def segment(
     run.places(output)  # refuses unknown kinds
     paths = _pictures(images)
     videos = {path: _video_results(path, output) for path in paths if _is_video(path)}
+    if videos and engine == "ray":
+        raise ValueError(
+            f"--engine ray takes pictures alone, and {next(iter(videos))} is a video or a camera: "
+            "segment it with --engine local."
+        )
     paths = [path for path in paths if path not in videos]
     weights = presets.record(preset).weights or {}
     record = {"preset": preset, "weights": weights.get("sha256"), "precision": precision}
@@ -135,7 +158,12 @@ def segment(
     outputs.check_output(output / SETTINGS, overwrite)
     if resume:
         _check_same_run(output / SETTINGS, record)
-        paths = [path for path in paths if not is_done(path, run.places(path))]
+        if engine == "ray":
+            from keras_focusseg.inference.shards import remaining
+
+            paths = remaining(run, paths)
+        else:
+            paths = [path for path in paths if not is_done(path, run.places(path))]
         videos = {
             path: places
             for path, places in videos.items()
@@ -156,13 +184,17 @@ def segment(
             output.mkdir(parents=True, exist_ok=True)
             files.write_json(output / SETTINGS, {"origin": files.MARK, **record})
 
-    model = run.load()
+    model = None if engine == "ray" else run.load()
     with Progress(console=Console(stderr=True), transient=True) as progress:
         tally = _Tally(progress, len(paths))
-        for path, result in run.segmented(model, paths, tally.left_out):
+        if model is None:
             begin()
-            run.write(result)
-            tally.written(told(path, result))
+            _segment_shards(run, paths, tally, {**shards, "resume": resume})
+        else:
+            for path, result in run.segmented(model, paths, tally.left_out):
+                begin()
+                run.write(result)
+                tally.written(told(path, result))
     written, left_out = tally.count * len(kinds), tally.broken
     for path, places in videos.items():
         begin()
@@ -198,10 +230,22 @@ class _Tally:
         print(line)
         self._advance()
 
-    def left_out(self, path: Path, why: Exception) -> None:
+    def left_out(self, path: str | Path, why: Exception | str) -> None:
         self.broken.append(str(path))
         print(f"focusseg: left out: {why}", file=sys.stderr)
         self._advance()
+
+
+def _segment_shards(
+    run: FolderRun, paths: list[Path], tally: _Tally, options: dict[str, Any]
+) -> None:
+    from keras_focusseg.inference.shards import segment_shards
+
+    for shard in segment_shards(run, paths, **options):
+        for line in shard.written.values():
+            tally.written(line)
+        for path, why in shard.left_out.items():
+            tally.left_out(path, why)
 
 
 def parsed_window(text: str) -> Any:

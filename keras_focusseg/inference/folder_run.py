@@ -1,4 +1,4 @@
-"""What becomes of each picture of a run: how it is segmented, and what is written of it."""
+"""What becomes of each picture of a run, in one process or on the workers of a cluster."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SETTINGS = "segment.json"
 
 @dataclasses.dataclass(frozen=True)
 class FolderRun:
-    """How pictures are segmented and what is written of each.
+    """How pictures are segmented and what is written of each: values that can go to a worker.
 
     Args:
         output: Folder to write into.

@@ -68,6 +68,8 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("segment a.png --overlap 1", "overlap must be 0 or more and below 1"),
         ("segment a.png --scales 1,x", "--scales must be numbers"),
         ("segment a.png --scales 0", "scales must be one or more numbers above 0"),
+        ("segment a.png --engine spark", "--engine must be local or ray, got 'spark'."),
+        ("segment a.png --workers 2", "--workers goes with --engine ray"),
         ("segment a.png --batch-size 0", "batch_size must be 1 or more"),
         ("segment a.png --smoothing 1", "--smoothing must be 0 or more and below 1"),
         ("segment two/*.gif", "No picture is called two/*.gif"),
