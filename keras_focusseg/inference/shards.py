@@ -174,7 +174,7 @@ def remaining(run: FolderRun, paths: Sequence[Path]) -> list[Path]:
     if not folder.is_dir() or not settings.is_file():
         return list(paths)
     since = settings.stat().st_mtime
-    for place in sorted(folder.glob("[!.]*.jsonl")):  # a lost worker may leave half a file, hidden
+    for place in _lists(folder):
         when = place.stat().st_mtime
         if when >= since:
             finished |= dict.fromkeys(Shard.from_bytes(place.read_bytes()).written, when)
@@ -275,8 +275,17 @@ def _absolute(preset: str) -> str:
 
 def _new_folder(folder: Path, resume: bool) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    for place in () if resume else list(folder.glob("*.jsonl")):
+    for place in () if resume else _lists(folder):
         place.unlink()
+
+
+def _lists(folder: Path) -> list[Path]:
+    """The lists in a folder that workers wrote, whole: a lost one may leave half a file, hidden."""
+    return [
+        place
+        for place in sorted(folder.glob("[!.]*.jsonl"))
+        if files.is_result(place) and place.stat().st_size
+    ]
 
 
 def _shards(paths: Sequence[Path], size: int) -> Iterator[bytes]:

@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 
 from keras_focusseg import files, label_spaces, models, presets
+from keras_focusseg.inference import shards
 from keras_focusseg.inference.folder_run import SETTINGS, FolderRun
 from keras_focusseg.inference.shards import FOLDER, Shard, remaining
 from tests.cli.conftest import Done
@@ -53,11 +54,15 @@ def test_a_list_says_what_is_done(tmp_path: Path) -> None:
     manifest.write_bytes(shard.to_bytes())
     assert files.is_result(manifest)
     (run.output / FOLDER / f"{files.TEMPORARY}1.jsonl").write_text('{"half')  # by a lost worker
+    foreign = run.output / FOLDER / "notes.jsonl"
+    foreign.write_text('{"whose": "mine"}')
     assert remaining(run, paths) == paths[:1]
     run.places(paths[1])[0].unlink()  # a result has gone
     late = time.time() + 10
     os.utime(paths[2], (late, late))  # a picture has changed
     assert remaining(run, paths) == paths[:3]
+    shards._new_folder(run.output / FOLDER, resume=False)
+    assert foreign.exists() and not manifest.exists()
     os.utime(run.output / SETTINGS, (late, late))  # another run has begun
     assert remaining(run, paths) == paths
 
