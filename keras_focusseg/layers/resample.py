@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -132,7 +133,7 @@ def sample_bilinear(x: Any, coordinates: Any, padding: str = "border") -> Any:
     if padding not in ("border", "zeros"):
         raise ValueError(f"padding must be 'border' or 'zeros', got {padding!r}.")
     x, coordinates = ops.convert_to_tensor(x), ops.cast(coordinates, "float32")
-    batch, height, width, channels = ops.shape(x)
+    height, width = ops.shape(x)[1:3]
     margin = 0.0 if padding == "border" else 1.0  # one ring outside decides all that lies there
     last_column, last_row = ops.cast(width - 1, "float32"), ops.cast(height - 1, "float32")
     column = ops.clip(coordinates[..., 0], -margin, last_column + margin)  # (B, h, w)
@@ -140,8 +141,7 @@ def sample_bilinear(x: Any, coordinates: Any, padding: str = "border") -> Any:
     left, top = ops.floor(column), ops.floor(row)
     along, down = column - left, row - top  # (B, h, w), in [0, 1)
 
-    flat = ops.reshape(x, (-1, channels))  # (B H W, C)
-    first = ops.reshape(ops.arange(batch, dtype="int32") * (height * width), (-1, 1, 1))
+    read = _reader(x)
 
     def corner(column: Any, row: Any, weight: Any) -> Any:
         inside = (column >= 0) & (column <= last_column) & (row >= 0) & (row <= last_row)
@@ -149,7 +149,7 @@ def sample_bilinear(x: Any, coordinates: Any, padding: str = "border") -> Any:
             weight = weight * ops.cast(inside, "float32")
         column = ops.cast(ops.clip(column, 0.0, last_column), "int32")
         row = ops.cast(ops.clip(row, 0.0, last_row), "int32")
-        values = ops.take(flat, first + row * width + column, axis=0)  # (B, h, w, C)
+        values = read(row * width + column)  # (B, h, w, C)
         return ops.cast(values, "float32") * ops.expand_dims(weight, -1)
 
     result = corner(left, top, (1.0 - along) * (1.0 - down))
@@ -157,6 +157,23 @@ def sample_bilinear(x: Any, coordinates: Any, padding: str = "border") -> Any:
     result = result + corner(left, top + 1.0, (1.0 - along) * down)
     result = result + corner(left + 1.0, top + 1.0, along * down)
     return ops.cast(result, x.dtype)
+
+
+def _reader(x: Any) -> Callable[[Any], Any]:
+    """What reads cells (B, h, w), counted along the rows, of maps (B, H, W, C): (B, h, w, C)."""
+    batch, height, width, channels = ops.shape(x)
+    if keras.backend.backend() == "jax":
+        # Map by map: of all as one, devices that share a batch would send each other whole maps.
+        maps = ops.reshape(x, (batch, -1, channels))
+
+        def read(cells: Any) -> Any:
+            found = ops.take_along_axis(maps, ops.reshape(cells, (batch, -1, 1)), axis=1)
+            return ops.reshape(found, (*ops.shape(cells), channels))
+
+        return read
+    flat = ops.reshape(x, (-1, channels))  # (B H W, C)
+    first = ops.reshape(ops.arange(batch, dtype="int32") * (height * width), (-1, 1, 1))
+    return lambda cells: ops.take(flat, first + cells, axis=0)
 
 
 def pixel_grid(like: Any) -> Any:

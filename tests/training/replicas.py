@@ -344,6 +344,29 @@ def one_process(folder: str) -> None:
     np.savez(Path(folder) / "one.npz", **fitted(model, steps=4))
 
 
+def check_that_maps_stay_where_they_are() -> None:
+    """Reading maps at positions sends none of them to another device, nor its gradient."""
+    import jax
+    import keras
+    from keras import ops
+
+    from keras_focusseg import layers
+
+    mesh = keras.distribution.distribution().device_mesh
+    parts = jax.sharding.PartitionSpec(mesh.axis_names[0])
+    parts = jax.sharding.NamedSharding(mesh.backend_mesh, parts)
+    x, positions = (
+        jax.device_put(np.ones((4, 6, 6, channels), "float32"), parts) for channels in (3, 2)
+    )
+
+    def total(x: Any, positions: Any) -> Any:
+        return ops.sum(ops.square(layers.sample_bilinear(x, positions)))
+
+    step = jax.jit(jax.grad(total, argnums=(0, 1)), out_shardings=(parts, parts))
+    program = step.lower(x, positions).compile().as_text()
+    assert "all-" not in program and "collective" not in program, program
+
+
 def data_parallel(folder: str) -> None:
     """The small network on as many devices as JAX sees, as one trains who knows Keras alone."""
     import keras
@@ -354,6 +377,7 @@ def data_parallel(folder: str) -> None:
     spread = training.distribution("auto")
     assert (spread.kind, spread.replicas) == ("data_parallel", 4), spread
     keras.distribution.set_distribution(keras.distribution.DataParallel())
+    check_that_maps_stay_where_they_are()
     model = small()
     model.compile(accumulating())
     np.savez(Path(folder) / "parallel.npz", **fitted(model, steps=4))
