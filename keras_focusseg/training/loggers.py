@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -19,7 +21,7 @@ def logger(name: str, recipe: Recipe, folder: Path) -> keras.callbacks.Callback:
     """A callback that tells a service the figures of each epoch.
 
     Where they go, and under whose name, is said by the service's own environment variables, such
-    as `WANDB_MODE=offline` or `MLFLOW_TRACKING_URI`.
+    as `WANDB_MODE=offline` or `MLFLOW_TRACKING_URI=sqlite:///mlflow.db`.
 
     Args:
         name: `"wandb"` (Weights & Biases) or `"mlflow"`.
@@ -27,15 +29,18 @@ def logger(name: str, recipe: Recipe, folder: Path) -> keras.callbacks.Callback:
         folder: The run's folder.
 
     Raises:
-        ValueError: The name is unknown, or the package is not installed.
+        ValueError: The name is unknown, the package is not installed, or the service refuses.
     """
     service = _service(name)
+    config = recipe.to_config()
     if name == "wandb":
-        service.init(project=PROJECT, name=recipe.name, config=recipe.to_config(), dir=str(folder))
+        with _refusal("Weights & Biases", service.Error, "WANDB_MODE=offline"):
+            service.init(project=PROJECT, name=recipe.name, config=config, dir=str(folder))
         return _imported("wandb.integration.keras").WandbMetricsLogger()
-    service.set_experiment(PROJECT)
-    service.start_run(run_name=recipe.name)
-    service.log_dict(recipe.to_config(), "recipe.json")
+    with _refusal("MLflow", service.MlflowException, "MLFLOW_TRACKING_URI=sqlite:///mlflow.db"):
+        service.set_experiment(PROJECT)
+        service.start_run(run_name=recipe.name)
+        service.log_dict(config, "recipe.json")
     return _imported("mlflow.keras").MlflowCallback()
 
 
@@ -52,6 +57,19 @@ def check_logger(name: str) -> None:
         ValueError: As for `logger`.
     """
     _service(name)
+
+
+@contextlib.contextmanager
+def _refusal(service: str, error: type[Exception], example: str) -> Iterator[None]:
+    """Says in one sentence that a service takes no run, with the first sentence of its reason."""
+    try:
+        yield
+    except error as refused:
+        reason = " ".join(str(refused).split()).split(". ")[0].rstrip(".")
+        raise ValueError(
+            f"{service} takes no run ({reason}): say by its environment variables where the "
+            f"figures go, for example {example}, or leave out --log-to."
+        ) from refused
 
 
 def _service(name: str) -> Any:

@@ -40,6 +40,7 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Any]]:
     wandb, integration = ModuleType("wandb"), ModuleType("wandb.integration.keras")
     wandb.init = lambda **options: told.append(options)  # type: ignore[attr-defined]
     wandb.finish = lambda: told.append("finish")  # type: ignore[attr-defined]
+    wandb.Error = OSError  # type: ignore[attr-defined]
     integration.WandbMetricsLogger = Metrics  # type: ignore[attr-defined]
     modules = {"wandb": wandb, "wandb.integration.keras": integration}
     with pytest.MonkeyPatch.context() as patch:
@@ -113,6 +114,7 @@ def test_other_services(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     mlflow, callbacks = ModuleType("mlflow"), ModuleType("mlflow.keras")
     for name in ("set_experiment", "start_run", "log_dict", "end_run"):
         setattr(mlflow, name, lambda *a, _name=name, **k: told.append((_name, a, k)))
+    mlflow.MlflowException = OSError  # type: ignore[attr-defined]
     callbacks.MlflowCallback = Service  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "mlflow", mlflow)
     monkeypatch.setitem(sys.modules, "mlflow.keras", callbacks)
@@ -120,6 +122,15 @@ def test_other_services(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     end("mlflow")
     assert [name for name, _, _ in told] == ["set_experiment", "start_run", "log_dict", "end_run"]
     assert told[1][2] == {"run_name": "watched"}
+
+    def refuse(name: str) -> None:
+        raise OSError("The filesystem backend (e.g., './mlruns') is closed. Use a database.")
+
+    monkeypatch.setattr(mlflow, "set_experiment", refuse)
+    with pytest.raises(
+        ValueError, match=r"MLflow takes no run \(The filesystem.* is closed\): .*sqlite:///mlflow"
+    ):
+        logger("mlflow", WATCHED, tmp_path)
     monkeypatch.setitem(sys.modules, "wandb", None)
     with pytest.raises(ValueError, match=r"needs the package wandb.*'keras-focusseg\[wandb\]'"):
         logger("wandb", WATCHED, tmp_path)
