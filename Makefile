@@ -60,7 +60,7 @@ test: $(VENV)/.test-installed ## run the suite on each backend (BACKENDS="torch 
 	    printf '\n=== %s\n' "$$backend"; \
 	    log=.cache/test-$$backend.log; result=passed; start=$$SECONDS; \
 	    KERAS_BACKEND=$$backend OMP_NUM_THREADS=1 TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=1 \
-	        $(VENV)/bin/python -m pytest -n $(WORKERS) --dist loadfile "$${chosen[@]}" $(ARGS) 2>&1 | tee "$$log" || \
+	        $(VENV)/bin/python -m pytest -n $(WORKERS) --dist loadfile --ignore tests/pages "$${chosen[@]}" $(ARGS) 2>&1 | tee "$$log" || \
 	        { [ $$? -eq 5 ] && [ -n "$$chosen" ] && result=none; } || { result=FAILED; status=1; }; \
 	    counts=$$(tail -n 1 "$$log" | sed -E 's/^=+ //; s/ =+$$//'); \
 	    chosen=(-m 'not backend_free'); \

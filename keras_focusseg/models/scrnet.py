@@ -246,7 +246,7 @@ class SCRNet(Segmenter):
             fine = backbones.pyramid_stride(encoder, "P2")
             z = conv2d(embedding_filters, name="embedding_conv")(p)
             z = UnitVectors(dtype="float32", name="unit_vectors")(z)
-            z = StepCount(dtype="float32", name="contrast_steps")(z)
+            z = StepCount(dtype="float32", name="embedding_steps")(z)
             outputs["coarse_logits"] = CropLike(fine, dtype="float32", name="coarse_logits")(
                 y, images
             )
@@ -278,7 +278,7 @@ class SCRNet(Segmenter):
     @property
     def steps(self) -> keras.Variable:
         """Steps that it was trained for; there where the contrastive loss is."""
-        return self.get_layer("contrast_steps").steps
+        return self.get_layer("embedding_steps").steps
 
     def loss_terms(self, y: Any, y_pred: Mapping[str, Any], sample_weight: Any = None) -> dict:
         """Cross-entropy of the logits, and the contrastive loss of the embedding after warm-up.
