@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -52,29 +51,13 @@ def choices() -> dict[str, dict[str, Any]]:
     }
 
 
-def without_sequence(root: Path, folder: Path) -> Path:
-    """Writes CamVid with the sequence in place of val; returns its folder."""
-    if folder.is_dir():
-        return folder
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with files.written_folder(folder) as temporary:
-        for split in ("train", "val"):
-            (temporary / split).mkdir()
-            (temporary / f"{split}annot").mkdir()
-        for image in sorted((root / "train").glob("*.png")):
-            split = "val" if image.name.startswith(SEQUENCE) else "train"
-            shutil.copy(image, temporary / split)
-            shutil.copy(root / "trainannot" / image.name, temporary / f"{split}annot")
-    return folder
-
-
-def run(name: str, recipe: training.Recipe, root: Path, held_out: Path, folder: Path) -> None:
+def run(name: str, recipe: training.Recipe, root: Path, folder: Path) -> None:
     """Trains by one choice, or goes on with it, and writes its figures to its folder."""
     resume = newest_checkpoint(folder) is not None
-    model = presets.load(training.train(recipe, held_out, folder, resume=resume))
+    model = presets.load(training.train(recipe, root, folder, resume=resume))
     row: dict[str, Any] = {"choice": name, "epochs": recipe.epochs, "seed": recipe.seed}
-    for where, place in (("val", root), (f"train {SEQUENCE}", held_out)):
-        source = data.open_source(recipe.dataset, place, "val")
+    held_out = data.CamVid(root, "train", sequences=(SEQUENCE,))
+    for where, source in (("val", data.CamVid(root, "val")), (f"train {SEQUENCE}", held_out)):
         scores = inference.evaluate(model, source).to_score()
         row[f"mean_iou {where}"] = scores["mean_iou"]
         row[f"boundary_f1 {where}"] = scores["boundary_f1"]
@@ -94,8 +77,8 @@ def main() -> None:
     arguments = parser.parse_args()
 
     runs = Path("runs") / "choices" / f"{arguments.epochs}_epochs"
-    held_out = without_sequence(arguments.data_root, Path("runs") / "choices" / "camvid")
     common = training.load_recipe(RECIPE).replace(
+        train_options={"exclude_sequences": (SEQUENCE,)},
         epochs=arguments.epochs,
         warmup_steps=arguments.epochs * 38 // 15,  # the share that the recipe warms up for
         validate_every=arguments.epochs,
@@ -106,7 +89,7 @@ def main() -> None:
             folder = runs / f"{name.replace(' ', '_')}_{seed}"
             if not (folder / "row.json").is_file():
                 recipe = common.replace(seed=seed, **choices()[name])
-                run(name, recipe, arguments.data_root, held_out, folder)
+                run(name, recipe, arguments.data_root, folder)
             rows = [files.read_json(path) for path in sorted(runs.glob("*/row.json"))]
             rows.sort(key=lambda row: (list(choices()).index(row["choice"]), row["seed"]))
             with files.written(RESULTS) as temporary, open(temporary, "w", newline="") as file:
