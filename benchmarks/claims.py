@@ -6,7 +6,9 @@
 
 `regions`: the share of all counted pixels that lie in the Top-K regions of each branch of FoR-Net,
 which is what any choice of as many cells would hold on average; the share of the boundary pixels
-(within 3 pixels of another class) and of the wrong pixels that lie there.
+(within 3 pixels of another class) and of the wrong pixels that lie there. Then the same for the
+regions that selectors with fresh weights choose on the same features, of the same boundary pixels
+and the same wrong pixels: what is left when that which the selector learned is taken away.
 
 `parts`: scores with a part of the trained network switched off when it is used: SRM replaced by
 bilinear upsampling in SCRNet, each switch of SERNet-Former. The rest was trained with that part, so
@@ -25,6 +27,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 from ablation import VARIANTS
 from rich.progress import track
@@ -33,6 +36,7 @@ from keras_focusseg import data, files, inference, metrics, presets
 
 RESULTS = Path(__file__).resolve().parent / "results"
 BAND = 3  # pixels
+FRESH = 5  # selectors that learned nothing
 
 
 def samples(source: data.Source, every: int, title: str) -> Iterator[data.Sample]:
@@ -41,27 +45,38 @@ def samples(source: data.Source, every: int, title: str) -> Iterator[data.Sample
         yield source.load(i)
 
 
+def fresh_selector(model: Any, seed: int) -> Any:
+    """Features of FoR-Net -> Top-K masks, as its selector makes them but with fresh weights."""
+    keras.utils.set_random_seed(seed)
+    trained = [model.get_layer(name) for name in ("selector", "selector_logits")]
+    layers = [type(layer).from_config(layer.get_config()) for layer in trained]
+    return keras.Sequential([*layers, model.get_layer("top_k")])
+
+
 def regions(model: Any, images: Iterable[data.Sample]) -> list[dict[str, Any]]:
-    """A row a branch of FoR-Net, smallest share of cells first."""
+    """A row for each selector and branch of FoR-Net, smallest share of cells first."""
+    fresh = [fresh_selector(model, seed) for seed in range(FRESH)]
     counts: Any = 0
     frames = 0
     for sample in images:
         seen = model.inspect(sample.image[None])
         height, width = sample.mask.shape
-        masks = seen["masks"][0] > 0.5
+        chosen_by = [seen["masks"], *(masks(seen["features"]) for masks in fresh)]
+        masks = np.concatenate([*map(keras.ops.convert_to_numpy, chosen_by)], axis=-1)[0] > 0.5
         stride = 2 ** int(np.ceil(np.log2(height / masks.shape[0])))
         chosen = masks.repeat(stride, 0).repeat(stride, 1)[:height, :width]
         counted = sample.mask < model.num_classes
         wrong = counted & (seen["logits"][0].argmax(-1) != sample.mask)
         kinds = [counted, counted & metrics.trimap(sample.mask, BAND), wrong]
-        counts = counts + np.array(
-            [[kind.sum(), *(kind[..., None] & chosen).sum((0, 1))] for kind in kinds]
-        )
+        counts = counts + np.array([[kind.sum(), *chosen[kind].sum(0)] for kind in kinds])
         frames += 1
     pixels, boundary, errors = counts[:, 1:] / counts[:, :1]
+    branches = len(pixels) // (1 + FRESH)
+    selectors = ["trained", *(f"fresh weights {seed}" for seed in range(FRESH))]
     return [
         {
-            "branch": k + 1,
+            "selector": selectors[k // branches],
+            "branch": k % branches + 1,
             "images": frames,
             "pixels_inside_percent": f"{100 * pixels[k]:.2f}",
             "boundary_pixels_inside_percent": f"{100 * boundary[k]:.2f}",
