@@ -19,7 +19,7 @@ import shutil
 import stat
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -212,10 +212,23 @@ def check_file(path: str | Path) -> None:
     Raises:
         ValueError: It is a folder, its name is too long, or its folder is a file or read-only.
     """
-    path = Path(path)
-    _check(path)
-    if path.is_dir():
-        raise ValueError(f"{path} is a folder; name a file to write.")
+    check_files([path])
+
+
+def check_files(paths: Iterable[str | Path]) -> None:
+    """Refuses paths as `check_file` does; each folder is tried once, however many lie in it.
+
+    Args:
+        paths: Files that are to be written.
+
+    Raises:
+        ValueError: No file could be written to one of them.
+    """
+    tried: set[Path] = set()
+    for path in map(Path, paths):
+        _check(path, tried)
+        if path.is_dir():
+            raise ValueError(f"{path} is a folder; name a file to write.")
 
 
 def check_folder(path: str | Path) -> None:
@@ -231,7 +244,7 @@ def check_folder(path: str | Path) -> None:
     with contextlib.suppress(OSError):  # told by what follows
         if path.is_file():
             raise ValueError(f"{path} is a file; name a folder to write into.")
-    _check(path / "file")
+    _check(path / "file", set())
 
 
 def check_space(folder: str | Path, needed: int, largest: int) -> None:
@@ -262,10 +275,16 @@ def check_space(folder: str | Path, needed: int, largest: int) -> None:
             )
 
 
-def _check(path: Path) -> None:
-    """Whether something can be made at the path: tried in the nearest folder that is there."""
+def _check(path: Path, tried: set[Path]) -> None:
+    """Whether something can be made at the path: tried in the nearest folder that is there.
+
+    A folder in which that worked is added to `tried`, and is not tried again.
+    """
     folder = path.parent
     try:
+        if folder in tried:
+            path.exists()  # raises where the name is too long
+            return
         while not folder.exists():
             folder = folder.parent
         for part in path.relative_to(folder).parts:
@@ -274,6 +293,7 @@ def _check(path: Path) -> None:
             raise ValueError(f"{path} cannot be written: {folder} is a file.")
         if not path.exists() or path.is_file():
             tempfile.TemporaryFile(dir=folder, prefix=TEMPORARY).close()
+            tried.add(path.parent)
     except OSError as error:
         raise ValueError(f"{path} cannot be written: {error.strerror}.") from error
 

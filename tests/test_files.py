@@ -7,7 +7,9 @@ import json
 import math
 import os
 import stat
+import tempfile
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import pytest
@@ -188,3 +190,26 @@ def test_places_that_cannot_be_written_are_told_before(
     monkeypatch.setattr("tempfile.TemporaryFile", read_only)
     with pytest.raises(ValueError, match="new cannot be written: Permission denied"):
         files.check_file(tmp_path / "new")
+
+
+def test_a_folder_of_many_files_is_tried_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "folder").mkdir()
+    tried: list[Path] = []
+    temporary_file = tempfile.TemporaryFile
+
+    def counted(dir: Path, prefix: str) -> IO[bytes]:
+        tried.append(dir)
+        return temporary_file(dir=dir, prefix=prefix)
+
+    monkeypatch.setattr("tempfile.TemporaryFile", counted)
+    many = [tmp_path / folder / f"{i}.png" for folder in ("folder", "new/deeper") for i in range(9)]
+    files.check_files(many)
+    assert tried == [tmp_path / "folder", tmp_path]
+    for wrong, message in (
+        ("folder", "folder is a folder; name a file"),
+        ("n" * 256, "File name too long"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            files.check_files([tmp_path / "first", tmp_path / wrong])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -57,14 +57,27 @@ def check_output(path: Path | None, overwrite: bool) -> None:
     Raises:
         ValueError: It is a folder, lies where nothing can be written, or is somebody else's.
     """
-    if path is None:
-        return
-    files.check_file(path)
-    if path.is_file() and not overwrite and not files.is_result(path):
-        raise ValueError(
-            f"{path} is there already, and is no result of focusseg. Name another file, or give "
-            "--overwrite to replace it."
-        )
+    if path is not None:
+        check_outputs([path], overwrite)
+
+
+def check_outputs(paths: Sequence[Path], overwrite: bool) -> None:
+    """Refuses files as `check_output` does; what holds for their folder is asked once.
+
+    Args:
+        paths: Files to write.
+        overwrite: Whether they may replace anything.
+
+    Raises:
+        ValueError: One is a folder, lies where nothing can be written, or is somebody else's.
+    """
+    files.check_files(paths)
+    for path in () if overwrite else paths:
+        if path.is_file() and not files.is_result(path):
+            raise ValueError(
+                f"{path} is there already, and is no result of focusseg. Name another file, or "
+                "give --overwrite to replace it."
+            )
 
 
 def write_json(path: Path, values: Mapping[str, Any]) -> None:

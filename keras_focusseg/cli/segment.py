@@ -339,8 +339,7 @@ def _check_results(paths: Sequence[Path], run: FolderRun, overwrite: bool) -> No
     places = [place for path in paths for place in run.places(path)]
     if places and "overlay" in run.kinds:
         places.append(run.output / LEGEND)
-    for place in places:
-        outputs.check_output(place, overwrite)
+    outputs.check_outputs(places, overwrite)
 
 
 def _check_same_run(settings: Path, run: dict[str, Any]) -> None:
@@ -386,7 +385,7 @@ def _check_video(path: Path, places: Sequence[Path], overwrite: bool) -> None:
             raise ValueError(
                 f"The result of {path} would be written over it; name another --output."
             )
-        outputs.check_output(place, overwrite)
+    outputs.check_outputs(places, overwrite)
 
 
 def _segment_video(
