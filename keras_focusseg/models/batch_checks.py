@@ -145,13 +145,19 @@ def fault_of_values(images: np.ndarray, name: str) -> tuple[str, bool]:
     return "", False
 
 
-def check_masks(masks: np.ndarray, num_classes: int, ignore_class: int | None) -> set[str]:
+IGNORED = "such pixels are ignored"
+
+
+def check_masks(
+    masks: np.ndarray, num_classes: int, ignore_class: int | None, unknown: str = IGNORED
+) -> set[str]:
     """Refuses masks that hold fractions or no class at all; warns of ids that are no class.
 
     Args:
         masks: Ids (B, H, W) or (B, H, W, 1); anything else is left to the loss.
         num_classes: Number of classes.
         ignore_class: Mask value that is not counted.
+        unknown: What the loss does with pixels of other ids.
 
     Returns:
         Which warnings it gave: `"unknown"`, `"halves"`.
@@ -178,8 +184,8 @@ def check_masks(masks: np.ndarray, num_classes: int, ignore_class: int | None) -
         told.add("unknown")
         warnings.warn(
             f"The first masks hold {first_ids(masks[labeled & ~known])} beside class ids "
-            f"0..{num_classes - 1}: such pixels are ignored. If they are classes, the network has "
-            "too few (num_classes=).",
+            f"0..{num_classes - 1}: {unknown}. If they are classes, the network has too few "
+            "(num_classes=).",
             stacklevel=4,
         )
     if ignore_class == 255 and not labeled.all() and labeled.any() and not masks[labeled].any():
@@ -206,13 +212,16 @@ def first_ids(values: np.ndarray) -> str:
     return f"{str(ids[:5])[1:-1]}{', ...' if len(ids) > 5 else ''}"
 
 
-def check_batch(batch: Batch, num_classes: int, ignore_class: int | None) -> set[str]:
+def check_batch(
+    batch: Batch, num_classes: int, ignore_class: int | None, unknown: str = IGNORED
+) -> set[str]:
     """Refuses a batch of images and masks that no training can be meant to see.
 
     Args:
         batch: Images, masks and sample weights, as `first_batch` gives them.
         num_classes: Number of classes.
         ignore_class: Mask value that is not counted.
+        unknown: See `check_masks`.
 
     Returns:
         Which warnings it gave, see `check_masks`.
@@ -233,7 +242,7 @@ def check_batch(batch: Batch, num_classes: int, ignore_class: int | None) -> set
         )
     if not hasattr(masks, "shape"):
         return set()
-    return check_masks(ops.convert_to_numpy(masks), num_classes, ignore_class)
+    return check_masks(ops.convert_to_numpy(masks), num_classes, ignore_class, unknown)
 
 
 def check_images(images: Any) -> None:

@@ -11,7 +11,9 @@ import numpy as np
 
 from keras_focusseg._replicas import check_divided, warn_of_equal_parts
 from keras_focusseg.data.feeds.passing import look_at, looked_at
+from keras_focusseg.losses.base import SegmentationLoss
 from keras_focusseg.models.batch_checks import (
+    IGNORED,
     Batch,
     check_batch,
     check_image_shape,
@@ -85,7 +87,9 @@ class FirstLook:
 
     def _check(self, batch: Batch) -> LaterBatches:
         classes, ignored = self.network.num_classes, self.network.ignore_class
-        return LaterBatches(classes, ignored, check_batch(batch, classes, ignored))
+        unknown = _unknown_ids(self.network.loss)
+        told = check_batch(batch, classes, ignored, unknown)
+        return LaterBatches(classes, ignored, told, unknown=unknown)
 
     def _expect_size(self, shape: Shape) -> None:
         """Gives back what was compiled for other sizes, as `predict` does.
@@ -109,3 +113,14 @@ class FirstLook:
                 force=True
             )
         self._ranks[kind] = ranks
+
+
+def _unknown_ids(loss: Any) -> str:
+    """What a compiled loss does with pixels whose id is no class; the paper's is `None`.
+
+    Keras' cross-entropy stops at them on TensorFlow, by an assertion.
+    """
+    if loss is None or isinstance(loss, SegmentationLoss):
+        return IGNORED
+    name = getattr(loss, "name", loss)
+    return f"{name} may stop at such pixels or count them, losses of keras_focusseg ignore them"

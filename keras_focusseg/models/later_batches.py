@@ -12,6 +12,7 @@ from keras import ops
 
 from keras_focusseg.data.feeds.passing import Look, grid
 from keras_focusseg.models.batch_checks import (
+    IGNORED,
     check_image_shape,
     fault_of_values,
     first_ids,
@@ -25,13 +26,14 @@ class LaterBatches:
     What can be no batch ends the run: a shape that no network takes, values that are not finite,
     whole numbers above 255, blended ids. Of what may be meant there is one warning, and no end in
     the middle of a long training: black pictures can look like those in 0..1, unknown ids are
-    ignored.
+    ignored by the losses here.
 
     Args:
         num_classes: Number of classes.
         ignore_class: Mask value that is not counted.
         told: Warnings that were given already, of the first batch.
         size: Height and width that all images must have, if they must.
+        unknown: What the loss does with pixels of unknown ids.
 
     Attributes:
         error: What ended the run.
@@ -43,11 +45,13 @@ class LaterBatches:
         ignore_class: int | None = None,
         told: set[str] | None = None,
         size: tuple[int, ...] | None = None,
+        unknown: str = IGNORED,
     ) -> None:
         self.num_classes = num_classes
         self.ignore_class = ignore_class
         self.told = told or set()
         self.size = size
+        self.unknown = unknown
         self.only_zero = True
         self.error: ValueError | None = None
 
@@ -116,7 +120,7 @@ class LaterBatches:
             self._tell(
                 "unknown",
                 f"The masks of a later batch hold {first_ids(ids[labeled & ~known])}, no class id "
-                f"0..{self.num_classes - 1}: such pixels are ignored.",
+                f"0..{self.num_classes - 1}: {self.unknown}.",
             )
         self.only_zero = self.only_zero and not ids[labeled].any()
         if self.ignore_class == 255 and self.only_zero and labeled.any() and not labeled.all():

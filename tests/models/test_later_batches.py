@@ -11,8 +11,9 @@ import keras
 import numpy as np
 import pytest
 
-from keras_focusseg import models
+from keras_focusseg import losses, models
 from keras_focusseg.models import predictors
+from keras_focusseg.models.first_look import FirstLook
 from keras_focusseg.models.mask_trainer import MaskTrainer
 from tests.models import tiny
 from tests.testers import tiny_fornet
@@ -101,6 +102,28 @@ def test_a_wrong_later_batch_is_told(model: models.FoRNet, form: str) -> None:
     with warnings.catch_warnings():
         warnings.filterwarnings("error", message=".*(masks|images)")
         model.evaluate(data([(images, masks), (images * 0, masks * 0 + 255)]), verbose=0)
+
+
+@pytest.mark.backend_free
+@pytest.mark.parametrize(
+    ("loss", "told"),
+    [
+        ("auto", "such pixels are ignored"),
+        (losses.Dice(), "such pixels are ignored"),
+        ("sparse_categorical_crossentropy", "sparse_categorical_crossentropy may stop at such"),
+    ],
+)
+def test_what_a_loss_does_with_unknown_ids_is_told(loss: Any, told: str) -> None:
+    model = tiny_fornet(4, kernel_sizes=(3,), dilation_rates=(1,), ratios=(0.3,))
+    model.compile("sgd", loss=loss)
+    images, masks = pair()
+    unknown = np.where(masks == 0, 77, 1)
+    look = FirstLook(model)
+    with pytest.warns(UserWarning, match=f"first masks hold 77 beside .*: {told}"):
+        look.at_batch("test", images, unknown, (), {})
+    look.at_batch("train", images, masks, (), {})
+    with pytest.warns(UserWarning, match=f"masks of a later batch hold 77, .*: {told}"):
+        look.at_batch("train", images, unknown, (), {})
 
 
 @pytest.mark.backend_free
