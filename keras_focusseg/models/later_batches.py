@@ -29,7 +29,7 @@ class LaterBatches:
     ignored by the losses here.
 
     Args:
-        num_classes: Number of classes.
+        num_classes: Number of classes; 0 where masks, if there are any, are not used.
         ignore_class: Mask value that is not counted.
         told: Warnings that were given already, of the first batch.
         size: Height and width that all images must have, if they must.
@@ -65,7 +65,7 @@ class LaterBatches:
                     f"width) {self.size} came {shape[1:3]}. segment takes pictures of any size."
                 )
             self._look_at_pixels(pixels)
-            if ids is not None and (ids.ndim == 3 or (ids.ndim == 4 and ids.shape[-1] == 1)):
+            if self.num_classes and ids is not None:
                 self._look_at_ids(ids)
         except ValueError as error:
             self.error = error
@@ -110,6 +110,8 @@ class LaterBatches:
                 self._tell("values", fault)
 
     def _look_at_ids(self, ids: np.ndarray) -> None:
+        if ids.ndim != 3 and (ids.ndim != 4 or ids.shape[-1] != 1):
+            return
         if ids.dtype.kind == "f" and (ids != np.floor(ids)).any():
             raise ValueError(
                 f"The masks of a later batch hold {ids[ids != np.floor(ids)][0]:g}; expected class "

@@ -127,6 +127,14 @@ def test_what_a_loss_does_with_unknown_ids_is_told(loss: Any, told: str) -> None
 
 
 @pytest.mark.backend_free
+def test_predict_says_nothing_of_masks_beside_the_images(model: models.FoRNet) -> None:
+    images, masks = pair()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message=".*masks")
+        model.predict(Batches([(images, masks), (images, masks / 2)]), verbose=0)
+
+
+@pytest.mark.backend_free
 def test_later_images_are_told_in_predict_and_among_arrays(model: models.FoRNet) -> None:
     images, masks = pair()
     for form in ("PyDataset", "tf.data"):
