@@ -16,7 +16,6 @@ from keras_focusseg.data.sources.cached import Cached
 from keras_focusseg.data.sources.camvid import CamVid, CamVid720, CamVidCopy, open_camvid
 from keras_focusseg.data.sources.cityscapes import Cityscapes
 from keras_focusseg.data.sources.first import First
-from keras_focusseg.data.sources.folders.contents import discover_colors
 from keras_focusseg.data.sources.folders.folder import Folder, open_folder
 from keras_focusseg.data.sources.pascal_voc import PascalVOC
 from keras_focusseg.data.sources.polygons.coco import COCO
@@ -44,6 +43,7 @@ from keras_focusseg.data.transforms import (
     augmentation,
 )
 from keras_focusseg.errors import DataError
+from keras_focusseg.pictures.contents import discover_colors
 
 steps = transforms  # its name until 0.1; goes with 0.3
 recognise = recognize  # its name until 0.1; goes with 0.3

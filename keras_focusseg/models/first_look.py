@@ -10,7 +10,6 @@ import keras
 import numpy as np
 
 from keras_focusseg._replicas import check_divided, warn_of_equal_parts
-from keras_focusseg.data.feeds.passing import look_at, looked_at
 from keras_focusseg.losses.base import SegmentationLoss
 from keras_focusseg.models.batch_checks import (
     IGNORED,
@@ -20,6 +19,7 @@ from keras_focusseg.models.batch_checks import (
     first_batch,
 )
 from keras_focusseg.models.later_batches import LaterBatches, left_whole, look_at_arrays
+from keras_focusseg.models.passing import look_at, looked_at
 from keras_focusseg.models.predictors import Shape, kept_with
 
 

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from keras import ops
 
-from keras_focusseg.data.feeds.passing import Look, grid
 from keras_focusseg.models.batch_checks import (
     IGNORED,
     check_image_shape,
@@ -18,6 +17,7 @@ from keras_focusseg.models.batch_checks import (
     first_ids,
     known_labels,
 )
+from keras_focusseg.models.passing import Look, grid
 
 
 class LaterBatches:
@@ -56,7 +56,7 @@ class LaterBatches:
         self.error: ValueError | None = None
 
     def __call__(self, shape: tuple[int, ...], pixels: np.ndarray, ids: np.ndarray | None) -> None:
-        """Looks at a batch, see `data.feeds.passing`."""
+        """Looks at a batch, see `models.passing`."""
         try:
             check_image_shape(shape)
             if self.size not in (None, shape[1:3]):

@@ -9,9 +9,9 @@ import keras
 from keras import ops
 
 from keras_focusseg import _replicas
-from keras_focusseg.data.feeds.passing import looked_at
 from keras_focusseg.models.batch_checks import check_images, first_batch
 from keras_focusseg.models.later_batches import LaterBatches, left_whole, look_at_arrays
+from keras_focusseg.models.passing import looked_at
 
 SIZES = 8
 """Sizes of images whose compiled functions are kept."""

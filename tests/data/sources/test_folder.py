@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 from keras_focusseg import data, label_spaces
-from keras_focusseg.data.sources.folders.contents import discover_colors, mask_contents
 from keras_focusseg.data.sources.folders.folder import folder_splits, open_folder, recognizes_folder
+from keras_focusseg.pictures.contents import discover_colors, mask_contents
 from tests.data.conftest import random_pair
 
 BLUE, RED, BLACK = (0, 0, 200), (210, 10, 20), (0, 0, 0)
@@ -365,7 +365,7 @@ class TestKinds:
         seen = []
         first = mask_contents([path], progress=lambda done, total: seen.append((done, total)))
         assert first[0].ids == {0: 7, 1: 3, 2: 2} and seen == [(1, 1)]
-        monkeypatch.setattr("keras_focusseg.data.sources.folders.contents._look", None)
+        monkeypatch.setattr("keras_focusseg.pictures.contents._look", None)
         assert mask_contents([path]) == first
         monkeypatch.undo()
         save(path, COLORS[np.tile(IDS, (5, 5))])

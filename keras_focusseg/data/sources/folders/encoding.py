@@ -13,7 +13,11 @@ import numpy as np
 
 from keras_focusseg import label_spaces
 from keras_focusseg.data.sources.base import some
-from keras_focusseg.data.sources.folders.contents import (
+from keras_focusseg.data.sources.tables import as_data_error
+from keras_focusseg.errors import DataError
+from keras_focusseg.label_spaces import IGNORE, Grouping, LabelSpace
+from keras_focusseg.label_spaces.class_tables import ClassTable
+from keras_focusseg.pictures.contents import (
     Color,
     MaskContent,
     Progress,
@@ -21,10 +25,6 @@ from keras_focusseg.data.sources.folders.contents import (
     count_ids,
     mask_contents,
 )
-from keras_focusseg.data.sources.tables import as_data_error
-from keras_focusseg.errors import DataError
-from keras_focusseg.label_spaces import IGNORE, Grouping, LabelSpace
-from keras_focusseg.label_spaces.class_tables import ClassTable
 
 _UNDECIDED = "masks that can be read in two ways"
 ENCODINGS = ("auto", "ids", "palette", "colors")

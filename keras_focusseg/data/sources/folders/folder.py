@@ -9,7 +9,6 @@ from typing import Any
 from keras_focusseg import label_spaces
 from keras_focusseg.data.sources.ade20k import full_ade20k_error
 from keras_focusseg.data.sources.base import check_split, existing_folder, inside
-from keras_focusseg.data.sources.folders.contents import Progress, mask_content
 from keras_focusseg.data.sources.folders.encoding import (
     CITYSCAPES,
     Reading,
@@ -37,6 +36,7 @@ from keras_focusseg.errors import DataError
 from keras_focusseg.label_spaces import VOID_NAMES
 from keras_focusseg.label_spaces.class_tables import ClassTable
 from keras_focusseg.label_spaces.text import as_on_disk
+from keras_focusseg.pictures.contents import Progress, mask_content
 from keras_focusseg.pictures.readers import SUFFIXES
 
 _FIX = (
