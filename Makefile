@@ -91,7 +91,7 @@ format: $(VENV)/.lint-installed ## put the sources into the project's format
 	$(VENV)/bin/python -m ruff check --fix .
 
 # Never with --quiet: it drops the warnings that --strict counts.
-docs: tutorials ## build the documentation into site/, a warning is an error, and open every page
+docs: tutorials ## build the documentation into site/, a warning is an error, open every page and run the examples
 	KERAS_BACKEND=tensorflow $(VENV)/bin/python tools/in_browser.py
 	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/python -m mkdocs build --strict
 	$(VENV)/bin/python -m pytest -q -rs -p no:cacheprovider tests/pages

@@ -287,7 +287,7 @@ def evaluate(
         from keras_focusseg import data, inference, presets
 
         model = presets.load("fornet_mobilenet_v2_synthetic_streets")
-        scores = inference.evaluate(model, data.SyntheticStreets(20, split="test"))
+        scores = inference.evaluate(model, data.SyntheticStreets(8, split="test"))
         print(scores.mean_iou, scores.intervals["mean_iou"])
         ```
     """

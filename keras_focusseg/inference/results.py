@@ -73,7 +73,7 @@ def write_results(
 
     Example:
         ```python
-        for result in segment(model, "holiday", probabilities=True):
+        for result in inference.segment(model, "holiday", probabilities=True):
             inference.write_results(result, "segmented", ("labels", "probabilities", "areas"))
         ```
     """

@@ -229,7 +229,7 @@ def write_class_dict(
 
     Example:
         ```python
-        write_class_dict("class_dict.csv", get("camvid11"))
+        label_spaces.write_class_dict("class_dict.csv", label_spaces.get("camvid11"))
         # name,r,g,b
         # Sky,128,128,128 ...
         ```

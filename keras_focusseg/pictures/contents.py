@@ -87,7 +87,7 @@ def discover_colors(
 
     Example:
         ```python
-        colors = discover_colors(sorted(Path("masks").glob("*.png")))
+        colors = data.discover_colors(sorted(Path("masks").glob("*.png")))
         label_spaces.write_class_dict("class_dict.csv", label_spaces.name_colors(colors))
         ```
     """

@@ -402,8 +402,7 @@ def device_names() -> list[str]:
 
     Example:
         ```python
-        device_names()
-        # ["NVIDIA A100-SXM4-40GB"]
+        device_names()    # one A100: ["NVIDIA A100-SXM4-40GB"]
         ```
     """
     backend = keras.backend.backend()

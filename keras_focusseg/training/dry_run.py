@@ -46,7 +46,8 @@ def dry_run(recipe: Recipe, folder: str | Path | None = None) -> str:
 
     Example:
         ```python
-        print(dry_run(load_recipe("recipes/scrnet_mscan_s_cityscapes.py")))
+        recipe = training.load_recipe("recipes/scrnet_mscan_s_cityscapes.py")
+        print(training.dry_run(recipe))
         ```
     """
     small = scaled(recipe)

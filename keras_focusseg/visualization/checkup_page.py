@@ -87,7 +87,7 @@ def write(path: str | Path, report: Report) -> Path:
 
     Example:
         ```python
-        write("report.html", check("camvid", "CamVid"))
+        write("report.html", data.check("camvid", "CamVid"))
         ```
     """
     path = Path(path)

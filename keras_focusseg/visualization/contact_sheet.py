@@ -64,7 +64,7 @@ def contact_sheet(
 
     Example:
         ```python
-        contact_sheet(SyntheticStreets(40), count=6).save("sheet.png")
+        contact_sheet(data.SyntheticStreets(12), count=6).save("sheet.png")
         ```
     """
     if count < 1:

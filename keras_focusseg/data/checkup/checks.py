@@ -116,7 +116,9 @@ def check_sources(
 
     Example:
         ```python
-        check_sources([Folder("images", "masks", space, strict=False)]).exit_code
+        space = label_spaces.from_names(["background", "crack"])
+        source = data.Folder("images", "masks", space, strict=False)
+        check_sources([source]).exit_code    # 0
         ```
     """
     names = [source.split for source in sources]

@@ -59,7 +59,7 @@ def class_weights(
 
     Example:
         ```python
-        weights = class_weights(source)
+        weights = data.class_weights(source)
         model = models.FoRNet(source.label_space.num_classes, class_weights=weights)
         ```
     """

@@ -94,7 +94,7 @@ def batches(
 
     Example:
         ```python
-        train = batches(source, 8, Augment((288, 384)), shuffle=True)
+        train = data.batches(source, 8, data.Augment((288, 384)), shuffle=True)
         model.fit(train, epochs=40)
         ```
     """

@@ -44,7 +44,7 @@ class PyDatasetFeed(keras.utils.PyDataset):
 
         before = feed()
         next(iter(before))
-        state = before.get_state()  # {"epoch": 0, "batch": 1}, for a JSON file
+        state = before.get_state()  # {"epoch": 0, "batch": 1}
         after = feed()
         after.set_state(state)
         len(after)  # 3

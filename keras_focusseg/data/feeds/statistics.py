@@ -55,7 +55,7 @@ def class_counts(
 
     Example:
         ```python
-        counts = class_counts(SyntheticStreets(8))
+        counts = data.class_counts(data.SyntheticStreets(8))
         counts[:, :-1].sum(0) / counts[:, :-1].sum()    # share of each class
         ```
     """

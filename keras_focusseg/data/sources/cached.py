@@ -20,7 +20,7 @@ class Cached(Source):
 
     Example:
         ```python
-        source = Cached(SyntheticStreets(100))
+        source = data.Cached(data.SyntheticStreets(100))
         ```
     """
 

@@ -16,7 +16,7 @@ class First(Source):
 
     Example:
         ```python
-        few = First(CamVid("CamVid", "val"), 4)
+        few = data.First(data.CamVid("CamVid", "val"), 4)
         ```
     """
 

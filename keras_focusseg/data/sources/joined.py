@@ -27,7 +27,8 @@ class Joined(Source):
 
     Example:
         ```python
-        both = Joined([open_folder("my_data", "train"), open_folder("my_data", "val")])
+        parts = [data.open_folder("my_data", split) for split in ("train", "val")]
+        both = Joined(parts)
         ```
     """
 

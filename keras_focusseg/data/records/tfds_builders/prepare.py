@@ -95,8 +95,8 @@ def prepare(
 
     Example:
         ```python
-        prepared = prepare([SyntheticStreets(4, split="train")], "prepared")
-        train = Records(prepared.folder, "train")
+        prepared = prepare([data.SyntheticStreets(4, split="train")], "prepared")
+        train = data.Records(prepared.folder, "train")
         ```
     """
     if file_format not in FORMATS:

@@ -177,7 +177,7 @@ def open_folder(
     Example:
         ```python
         train = open_folder("my_data", "train")
-        print(train.layout)  # coloured masks, 12 colours from class_dict.csv, 240 pairs
+        train.layout  # "coloured masks, 12 colours from class_dict.csv, 240 pairs"
         ```
     """
     check_split(split)

@@ -106,7 +106,8 @@ class COCO(Source):
     Example:
         ```python
         source = COCO("coco", "val", background=None)
-        source.layout  # "instances_val2017.json, 80 categories, 5000 images, 48 without objects"
+        source.layout
+        # "annotations/instances_val2017.json, 80 categories, 5000 images, 48 without objects"
         ```
     """
 

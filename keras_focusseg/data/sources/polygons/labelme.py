@@ -82,7 +82,7 @@ class Labelme(Source):
     Example:
         ```python
         source = Labelme("my_data", "all")
-        source.layout  # "Labelme JSON, 4 labels from labels.txt, 120 pairs"
+        source.layout  # "Labelme JSON, 4 labels from labels.txt, 120 images"
         ```
     """
 
