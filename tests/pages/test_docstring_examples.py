@@ -44,14 +44,14 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 PACKAGE = REPOSITORY / "keras_focusseg"
 BLOCK = re.compile(r"^( *)```python\n(.*?)^\1```", re.MULTILINE | re.DOTALL)
 SIZE = (96, 128)
-TFDS = "tensorflow_datasets"
 
 pytestmark = pytest.mark.backend_free
 
-CANNOT_RUN = {
+NOT_RUN = {
     "data/records/tfds_builders/benchmarks.py:FocussegAde20k": "prepares in the home folder",
     "data/records/tfds_builders/cityscapes.py:TFDSCityscapes": "needs TFDS' own Cityscapes",
     "data/records/tfds_builders/examples.py:image_and_mask": "needs TFDS' own Cityscapes",
+    "export/exporting.py:export": "takes long; tools/in_browser.py does it",
     "inference/shards.py:segment_shards": "needs a Ray cluster",
     "inference/video.py:segment_video": "needs a video and its codec",
     "models/fornet_torch.py:load_torch_weights": "needs a checkpoint that is not public",
@@ -61,10 +61,9 @@ CANNOT_RUN = {
     "training/fit.py:train": "trains two whole epochs, from weights that are downloaded",
 }
 NEEDS = {
-    "data/records/read.py:Records": TFDS,
-    "data/records/tfds_builders/prepare.py:prepare": TFDS,
-    "export/exporting.py:export": "tf2onnx",
-    "export/runtimes.py:open_exported": "onnxruntime",
+    "data/records/read.py:Records": "tensorflow_datasets",
+    "data/records/tfds_builders/prepare.py:prepare": "tensorflow_datasets",
+    "export/runtimes.py:open_exported": "tf2onnx",
 }
 
 
@@ -137,9 +136,9 @@ NAMES = {module.__name__.split(".")[-1]: module for module in (
 )} | {"Image": Image, "Path": Path, "np": np}  # fmt: skip
 
 
-def stands_for(folder: str, other: str) -> dict[str, Any]:
-    """In the working folder, one tree takes the place of another."""
-    os.replace(other, folder)
+def moved(path: str, place: str) -> dict[str, Any]:
+    """In the working folder, a file or tree takes the place of another."""
+    os.replace(path, place)
     return {}
 
 
@@ -160,14 +159,12 @@ OWN: dict[str, Callable[[], dict[str, Any]]] = {
     "data/feeds/batches.py:batches": lambda: {"source": data.SyntheticStreets(8, size=SIZE)},
     "models/passing.py:looked_at": lambda: {"batches": batches()},
     "data/records/read.py:Records": prepared,
-    "data/sources/camvid.py:CamVid720": lambda: stands_for("CamVid", "camvid_original"),
-    "data/sources/camvid.py:CamVidCopy": lambda: stands_for("CamVid", "camvid_kaggle"),
-    "pictures/contents.py:discover_colors": lambda: stands_for("masks", "colored"),
-    "data/sources/polygons/labelme.py:Labelme": lambda: stands_for("my_data", "labelme"),
+    "data/sources/camvid.py:CamVid720": lambda: moved("camvid_original", "CamVid"),
+    "data/sources/camvid.py:CamVidCopy": lambda: moved("camvid_kaggle", "CamVid"),
+    "pictures/contents.py:discover_colors": lambda: moved("colored", "masks"),
+    "data/sources/polygons/labelme.py:Labelme": lambda: moved("labelme", "my_data"),
     "export/runtimes.py:open_exported": exported,
-    "label_spaces/class_tables.py:read_class_table": lambda: stands_for(
-        "class_dict.csv", "camvid11.csv"
-    ),
+    "label_spaces/class_tables.py:read_class_table": lambda: moved("table.csv", "class_dict.csv"),
     "models/fornet.py:FoRNet.sparse_inference": lambda: {"model": fornet()},
     "models/segmenter.py:Segmenter.inspect": lambda: {"model": fornet()},
     "visualization/flow.py:flow_arrows": lambda: {"model": scrnet()},
@@ -197,13 +194,13 @@ def shelf(tmp_path_factory: pytest.TempPathFactory) -> Path:
     layouts.make_camvid_segnet(root / "camvid", {"train": 64, "val": 2, "test": 2})
     layouts.make_camvid_segnet(root / "CamVid")
     layouts.make_camvid_original(root / "camvid_original", ["train"], size=(8, 8))
-    whole = {"train": 369, "val": 100, "test": 232}
-    layouts.make_camvid_kaggle(root / "kaggle", whole, size=(8, 8))
+    layouts.make_camvid_kaggle(
+        root / "kaggle", {"train": 369, "val": 100, "test": 232}, size=(8, 8)
+    )
     (root / "kaggle" / "CamVid").rename(root / "camvid_kaggle")
     layouts.make_cityscapes(root / "cityscapes")
-    layouts.make_bdd100k(root)
-    layouts.make_ade20k(root)
-    layouts.make_pascal_voc(root)
+    for make in (layouts.make_bdd100k, layouts.make_ade20k, layouts.make_pascal_voc):
+        make(root)
     make_own_folders(root)
     make_polygons(root)
     for number, path in enumerate(("street.jpg", "holiday/beach.jpg", "holiday/town.jpg")):
@@ -227,7 +224,7 @@ def make_own_folders(root: Path) -> None:
             layouts.save(root / f"my_data/{split}/images/{number}.jpg", layouts.picture(rng))
             layouts.save(root / f"my_data/{split}/masks/{number}.png", colors)
         layouts.save(root / f"colored/{number}.png", colors)
-    for path in (root / "my_data/class_dict.csv", root / "camvid11.csv"):
+    for path in (root / "my_data/class_dict.csv", root / "table.csv"):
         label_spaces.write_class_dict(path, space)
 
 
@@ -266,10 +263,7 @@ def stated(code: str, statement: ast.stmt) -> list[Any]:
 
 
 def run(code: str, names: dict[str, Any]) -> None:
-    """Runs a block statement by statement and compares what it states.
-
-    One epoch stands for many.
-    """
+    """Runs a block and compares the results that it states; one epoch stands for many."""
     for statement in ast.parse(code).body:
         source = ast.get_source_segment(code, statement) or ""
         is_value = isinstance(statement, ast.Expr)
@@ -286,21 +280,20 @@ def without_numbers(value: Any) -> Any:
 
 
 def test_tables_name_examples() -> None:
-    assert {*CANNOT_RUN, *NEEDS, *OWN} <= EXAMPLES.keys()
+    assert {*NOT_RUN, *NEEDS, *OWN} <= EXAMPLES.keys()
 
 
 @pytest.mark.parametrize("where", EXAMPLES)
 def test_example(where: str, shelf: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     module, code = EXAMPLES[where]
-    if reason := CANNOT_RUN.get(where):
+    if reason := NOT_RUN.get(where):
         pytest.skip(reason)
     if package := NEEDS.get(where):
         pytest.importorskip(package)
     monkeypatch.chdir(tmp_path)
     for path in shelf.iterdir():
         Path(path.name).symlink_to(path)
-    names = NAMES | vars(importlib.import_module(module))
-    names |= OWN.get(where, dict)()
+    names = NAMES | vars(importlib.import_module(module)) | OWN.get(where, dict)()
     used = {node.id for node in ast.walk(ast.parse(code)) if isinstance(node, ast.Name)}
     names |= {name: STAND_INS[name]() for name in sorted(used & STAND_INS.keys() - names.keys())}
     run(code, names)
