@@ -71,10 +71,11 @@ def compare(
         ("", found.figures, found.differences),
         ("IoU", found.classes, found.class_differences),
     ):
-        table = Table(heading or "figure", *names[:1])
+        table = Table(heading or "figure")
+        table.add_column(names[0], justify="right", overflow="fold")
         for name in names[1:]:
-            table.add_column(name, justify="right")
-            table.add_column(f"minus {names[0]}", justify="right")
+            table.add_column(name, justify="right", overflow="fold")
+            table.add_column(f"minus {names[0]}", justify="right", overflow="fold")
         for key in values[names[0]]:
             cells = [percent(values[names[0]][key])]
             for name in names[1:]:

@@ -1,6 +1,5 @@
 """Videos keep their times and their sound; flicker is counted; what is damaged is told."""
 
-import os
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -115,7 +114,7 @@ def test_a_camera_ends_by_ctrl_c_or_by_a_number_of_frames(tmp_path: Path) -> Non
     def stop(at: int, number: int = 1) -> Callable[[int], None]:
         def on_frame(done: int) -> None:
             for _ in range(number if done == at else 0):
-                os.kill(os.getpid(), signal.SIGINT)
+                signal.raise_signal(signal.SIGINT)  # handled before it returns
 
         return on_frame
 
