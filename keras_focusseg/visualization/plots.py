@@ -44,6 +44,7 @@ def curves(runs: Mapping[str, History]) -> Any:
                     axis.plot(*zip(*points, strict=True), color=color, label=label, **style)
     for axis, title in zip(axes, ("loss", "mean IoU, %"), strict=True):
         axis.set(title=title, xlabel="epoch")
+        axis.xaxis.get_major_locator().set_params(integer=True)
         axis.grid(alpha=0.3)
     if runs and axes[0].lines:
         axes[0].legend(fontsize=8)
