@@ -99,7 +99,7 @@ docs: tutorials ## build the documentation into site/, a warning is an error, op
 tutorials: $(VENV)/.docs-installed ## run the tutorials that changed; writes their pages and notebooks
 	$(VENV)/bin/python tools/tutorials.py
 
-ci: ## everything that .ci/run checks: lint, test, docs
+ci: ## everything that .ci/run checks: lint, test, recipes, docs
 	.ci/run
 
 # In an environment of its own: KerasHub brings the full `tensorflow` wheel.
