@@ -55,6 +55,11 @@ class PresetRecord:
     license: Mapping[str, str] = dataclasses.field(default_factory=dict)
     paper: str = ""
 
+    @property
+    def licence(self) -> Mapping[str, str]:
+        """The old name of `license`; goes with 0.3."""
+        return self.license
+
     def classes(self) -> LabelSpace:
         """Names, ids and colours of the classes."""
         return LabelSpace.from_config(dict(self.label_space))

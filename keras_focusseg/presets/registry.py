@@ -141,6 +141,7 @@ def save(
     scores: tuple[Mapping[str, Any], ...] = (),
     license: Mapping[str, str] | None = None,
     paper: str = "",
+    licence: Mapping[str, str] | None = None,
 ) -> PresetRecord:
     """Writes a folder that `load` takes: `preset.json` and `<name>.safetensors`.
 
@@ -159,6 +160,7 @@ def save(
         scores: Measurements.
         license: Terms.
         paper: Publication of the network.
+        licence: The old name of `license`; goes with 0.3.
 
     Returns:
         The record as written.
@@ -204,7 +206,7 @@ def save(
         recipe=dict(recipe or {}),
         training=dict(training or {}),
         scores=tuple(scores),
-        license=dict(license or {}),
+        license=dict(license or licence or {}),
         paper=paper,
     )
     write_record(preset, folder / "preset.json")

@@ -175,6 +175,7 @@ def test_terms_under_their_name_of_before(tmp_path: Path) -> None:
     terms = values.pop("license")
     (tmp_path / "preset.json").write_text(json.dumps({**values, "licence": terms}))
     assert presets.record(tmp_path).license == terms
+    assert presets.record(tmp_path).licence == terms
 
 
 def test_weights_must_match_name_by_name(tmp_path: Path) -> None:
