@@ -28,7 +28,10 @@ def presets(
     if found in ([], [pattern]):
         print(library.record(pattern))
         return
-    table = Table("preset", "network", "classes", "weights", "mIoU", "measured on")
+    table = Table()
+    table.add_column("preset", no_wrap=True, min_width=max(map(len, found)))  # to be copied
+    for heading in ("network", "classes", "weights", "mIoU", "measured on"):
+        table.add_column(heading)
     for name in found:
         record = library.record(name)
         score = record.scores[0] if record.scores else None

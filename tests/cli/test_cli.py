@@ -39,6 +39,7 @@ def test_help_of_the_program_and_of_each_verb(run: Callable[..., Done]) -> None:
 
 def test_presets_lists_and_shows_cards(run: Callable[..., Done]) -> None:
     listed = run("presets")
+    assert all(name in listed.stdout for name in presets.names())  # whole, to be copied
     assert listed.returncode == 0 and "fornet_resnet101_cityscapes" in listed.stdout
     card = run("presets", "fornet_resnet101_cityscapes")
     assert "none are public" in card.stdout
