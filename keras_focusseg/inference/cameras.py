@@ -63,10 +63,12 @@ def noted_interrupt() -> Iterator[Callable[[], bool]]:
 
     Yields:
         What says whether there was one. A second one interrupts, and so does the first outside of
-        the main thread, which alone can catch it.
+        the main thread, which alone can catch it. A process that ignores Ctrl-C, as a shell's
+        background does, goes on ignoring it.
     """
     noted = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
+    ignored = signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    if ignored or threading.current_thread() is not threading.main_thread():
         yield noted.is_set
         return
 

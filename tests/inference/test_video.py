@@ -110,6 +110,15 @@ def test_odd_frames_and_other_sounds(tmp_path: Path) -> None:
 LIVE = "lavfi:testsrc=size=64x48:rate=10"  # draws pictures without end
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Ctrl-C as a terminal has it: the suite may run where it is ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_a_camera_ends_by_ctrl_c_or_by_a_number_of_frames(tmp_path: Path) -> None:
     def stop(at: int, number: int = 1) -> Callable[[int], None]:
         def on_frame(done: int) -> None:
@@ -129,6 +138,8 @@ def test_a_camera_ends_by_ctrl_c_or_by_a_number_of_frames(tmp_path: Path) -> Non
         segment_video(Bright(), film(tmp_path / "c.mp4"), tmp_path / "b.mp4", on_frame=stop(2))
     assert not (tmp_path / "b.mp4").exists()
     assert signal.getsignal(signal.SIGINT) is before
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # what a shell's background has
+    assert segment_video(Bright(), LIVE, out, max_frames=3, on_frame=stop(2)).frames == 3
 
 
 def test_a_camera_that_has_no_frame_yet_and_one_that_is_not_there(tmp_path: Path) -> None:
