@@ -15,7 +15,6 @@ One seed and few epochs: differences of a point or two are noise.
 from __future__ import annotations
 
 import argparse
-import csv
 import re
 import shutil
 from pathlib import Path
@@ -23,9 +22,10 @@ from typing import Any
 
 import keras
 import numpy as np
+from result_tables import write_rows
 from rich.progress import track
 
-from keras_focusseg import data, files, inference, metrics, presets, training
+from keras_focusseg import data, inference, metrics, presets, training
 from keras_focusseg.training.checkpoints import newest_checkpoint
 
 RESULTS = Path(__file__).resolve().parent / "results"
@@ -112,10 +112,7 @@ def main() -> None:
     for slug, log in logs.items():
         shutil.copyfile(log, RESULTS / f"ablation_{recipe.name}_{slug}.csv")
     path = RESULTS / f"ablation_{recipe.name}.csv"
-    with files.written(path) as temporary, open(temporary, "w", newline="") as file:
-        writer = csv.DictWriter(file, rows[0], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    write_rows(path, rows[0], rows)
     print(path.read_text())
 
 

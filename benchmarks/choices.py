@@ -16,11 +16,11 @@ goes on. Writes `benchmarks/results/choices.csv` after each.
 from __future__ import annotations
 
 import argparse
-import csv
 from pathlib import Path
 from typing import Any
 
 import keras
+from result_tables import write_rows
 
 from keras_focusseg import data, files, inference, presets, training
 from keras_focusseg.training.checkpoints import newest_checkpoint
@@ -92,10 +92,7 @@ def main() -> None:
                 run(name, recipe, arguments.data_root, folder)
             rows = [files.read_json(path) for path in sorted(runs.glob("*/row.json"))]
             rows.sort(key=lambda row: (list(choices()).index(row["choice"]), row["seed"]))
-            with files.written(RESULTS) as temporary, open(temporary, "w", newline="") as file:
-                writer = csv.DictWriter(file, rows[0], lineterminator="\n")
-                writer.writeheader()
-                writer.writerows(rows)
+            write_rows(RESULTS, rows[0], rows)
     print(RESULTS.read_text())
 
 

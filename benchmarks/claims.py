@@ -22,7 +22,6 @@ Writes `benchmarks/results/claims_MODE_PRESET.csv`.
 from __future__ import annotations
 
 import argparse
-import csv
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -30,9 +29,10 @@ from typing import Any
 import keras
 import numpy as np
 from ablation import VARIANTS
+from result_tables import write_rows
 from rich.progress import track
 
-from keras_focusseg import data, files, inference, metrics, presets
+from keras_focusseg import data, inference, metrics, presets
 
 RESULTS = Path(__file__).resolve().parent / "results"
 BAND = 3  # pixels
@@ -147,10 +147,7 @@ def main() -> None:
                 scores = score(variant, samples(source, arguments.every, name))
                 rows.append({"variant": name, **scores})
     path = RESULTS / f"claims_{arguments.mode}_{arguments.preset}.csv"
-    with files.written(path) as temporary, open(temporary, "w", newline="") as file:
-        writer = csv.DictWriter(file, rows[0], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    write_rows(path, rows[0], rows)
     print(path.read_text())
 
 

@@ -19,7 +19,6 @@ all that is finished at this budget.
 from __future__ import annotations
 
 import argparse
-import csv
 import dataclasses
 import fnmatch
 import re
@@ -32,6 +31,7 @@ from typing import Any
 import baselines  # registers its networks
 import keras
 import numpy as np
+from result_tables import write_rows
 from rich.progress import track
 
 from keras_focusseg import data, files, inference, presets, training
@@ -198,10 +198,7 @@ def write_table(folder: Path) -> None:
     order = list(CELLS)
     rows.sort(key=lambda row: (order.index(row["cell"]), row["seed"]))
     RESULTS.parent.mkdir(exist_ok=True)
-    with files.written(RESULTS) as temporary, open(temporary, "w", newline="") as file:
-        writer = csv.DictWriter(file, rows[0], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    write_rows(RESULTS, rows[0], rows)
 
 
 def main() -> None:

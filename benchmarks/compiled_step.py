@@ -23,6 +23,8 @@ import re
 from pathlib import Path
 from typing import Any
 
+from result_tables import write_rows
+
 DEVICES = 4
 os.environ["KERAS_BACKEND"] = "jax"
 os.environ["JAX_PLATFORMS"] = "cpu"
@@ -135,10 +137,7 @@ def main() -> None:
         row = costs(path)
         rows = [each for each in rows if each["recipe"] != row["recipe"]] + [row]
         rows.sort(key=lambda each: each["recipe"])
-        with open(RESULTS, "w", newline="") as file:
-            writer = csv.DictWriter(file, row, lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(rows)
+        write_rows(RESULTS, row, rows)
     header = [name.replace("_", " ") for name in rows[0]]
     print(scaling.table(header, [list(row.values()) for row in rows]))
 

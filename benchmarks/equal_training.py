@@ -49,6 +49,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from result_tables import write_rows
 
 HERE = Path(__file__).resolve()
 RESULTS = HERE.parent / "results" / "equal_training.csv"
@@ -400,11 +401,8 @@ def write(rows: list[dict[str, Any]], new: dict[str, Any]) -> None:
     else:
         rows.append(new)
         rows.sort(key=lambda row: list(ENGINES).index(row["backend"]))
-    with open(RESULTS, "w", newline="") as file:
-        writer = csv.DictWriter(file, [*CASE, *DIFFERENCES, "verdict"], lineterminator="\n")
-        writer.writeheader()
-        for row in rows:
-            writer.writerow(row | {name: f"{float(row[name]):.1e}" for name in DIFFERENCES})
+    told = [row | {name: f"{float(row[name]):.1e}" for name in DIFFERENCES} for row in rows]
+    write_rows(RESULTS, [*CASE, *DIFFERENCES, "verdict"], told)
 
 
 def set_environment() -> None:

@@ -12,12 +12,12 @@ Writes `benchmarks/results/evaluation.csv`.
 from __future__ import annotations
 
 import argparse
-import csv
 import os
 import time
 from pathlib import Path
 
 import keras
+from result_tables import write_rows
 
 from keras_focusseg import data, files, inference, presets
 
@@ -62,10 +62,7 @@ def main() -> None:
             files.write_json(arguments.report / f"{name}.json", scores.to_dict())
             inference.write_report(arguments.report / f"{name}.html", scores, model, source)
     path = RESULTS / "evaluation.csv"
-    with files.written(path) as temporary, open(temporary, "w", newline="") as file:
-        writer = csv.DictWriter(file, rows[0], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    write_rows(path, rows[0], rows)
 
 
 if __name__ == "__main__":

@@ -30,8 +30,9 @@ from typing import Annotated, Any
 
 import keras
 import typer
+from result_tables import write_rows
 
-from keras_focusseg import data, files, losses, models, presets, training
+from keras_focusseg import data, losses, models, presets, training
 from keras_focusseg.training import run_folder
 from keras_focusseg.training.checkpoints import newest_checkpoint
 
@@ -248,10 +249,7 @@ def main(
         row["backend"] = keras.backend.backend()
     before = list(csv.DictReader(output.open())) if output.is_file() else []
     before = [row for row in before if row["backend"] != keras.backend.backend()]
-    with files.written(output) as path, open(path, "w", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows([*before, *rows])
+    write_rows(output, COLUMNS, [*before, *rows])
 
 
 def check(whole: Path, cut: Path, rows: list[dict[str, Any]]) -> None:

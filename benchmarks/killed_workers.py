@@ -32,6 +32,7 @@ from pathlib import Path
 from typing import Any
 
 import equal_training
+from result_tables import write_rows
 
 HERE = Path(__file__).resolve()
 RESULTS = HERE.parent / "results" / "killed_workers.csv"
@@ -146,10 +147,7 @@ def main() -> None:
                 case = [str(row[column]) for column in CASE]
                 rows = [each for each in rows if [each[column] for column in CASE] != case]
                 rows.append({name: str(value) for name, value in row.items()})
-                with open(RESULTS, "w", newline="") as file:
-                    writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-                    writer.writeheader()
-                    writer.writerows(rows)
+                write_rows(RESULTS, COLUMNS, rows)
 
 
 if __name__ == "__main__":

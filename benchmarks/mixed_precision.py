@@ -25,6 +25,7 @@ from typing import Any
 import equal_training
 import keras
 import numpy as np
+from result_tables import write_rows
 
 from keras_focusseg import backbones, training
 from keras_focusseg.training.checkpoints import newest_checkpoint
@@ -82,10 +83,7 @@ def main() -> None:
                 row = (backend, network, policy, STEPS, *values)
                 rows.append(dict(zip(COLUMNS, row, strict=True)))
                 print(*row, flush=True)
-            with open(RESULTS, "w", newline="") as file:
-                writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-                writer.writeheader()
-                writer.writerows(rows)
+            write_rows(RESULTS, COLUMNS, rows)
 
 
 if __name__ == "__main__":

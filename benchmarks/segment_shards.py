@@ -20,7 +20,6 @@ Writes `benchmarks/results/segment_shards.csv`. Needs the extra `ray`.
 from __future__ import annotations
 
 import argparse
-import csv
 import os
 import resource
 import subprocess
@@ -32,8 +31,9 @@ from typing import Any
 
 import keras
 from PIL import Image
+from result_tables import write_rows
 
-from keras_focusseg import data, files
+from keras_focusseg import data
 from keras_focusseg.inference.folder_run import SETTINGS
 from keras_focusseg.inference.shards import FOLDER, Shard
 
@@ -129,10 +129,7 @@ def main() -> None:
             )
             print(rows[-1], flush=True)
     path = RESULTS / "segment_shards.csv"
-    with files.written(path) as temporary_file, open(temporary_file, "w", newline="") as file:
-        writer = csv.DictWriter(file, rows[0], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    write_rows(path, rows[0], rows)
     print(path.read_text())
 
 

@@ -28,6 +28,7 @@ from typing import Any
 
 import keras
 import numpy as np
+from result_tables import write_rows
 
 from keras_focusseg import optimizers, presets, training
 
@@ -166,10 +167,7 @@ def main() -> None:
             same[0].update(row)
         else:
             rows.append(row)
-    with open(RESULTS, "w", newline="") as file:
-        writer = csv.DictWriter(file, [*CASE, *MEASURES], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    write_rows(RESULTS, [*CASE, *MEASURES], rows)
     print(RESULTS.read_text())
 
 
