@@ -1,13 +1,13 @@
 """Choices of training, measured on CamVid val and on a train sequence that was held out.
 
     python benchmarks/choices.py --data-root CamVid \
-        --backbone-weights mobilenet_edgetpu_slim_cityscapes.npz --epochs 8
+        --backbone-weights mobilenet_edgetpu_slim_cityscapes.npz --epochs 5 --crop 160x208
 
 CamVid's val frames come from a drive that is in train too, so val cannot tell what helps on a
 street that was never seen. Each choice here is trained without the 62 frames of 0001TP, by the
-recipe of the first run of `fornet_mobilenet_edgetpu_camvid` but for what the choice changes, and
-the averaged weights of its last epoch are scored on val (101 frames) and on those 62 (360x480, 11
-classes, void ignored, single scale, no flip).
+recipe of the first run of `fornet_mobilenet_edgetpu_camvid` but for the epochs, the size of the
+crops and what the choice changes. The averaged weights of its last epoch are scored on val (101
+frames) and on those 62 (360x480, 11 classes, void ignored, single scale, no flip).
 
 Every choice is a folder under `runs/choices`: what is finished is not run again, what was stopped
 goes on. Writes `benchmarks/results/choices.csv` after each.
@@ -31,23 +31,28 @@ RESULTS = Path(__file__).resolve().parent / "results" / "choices.csv"
 SEQUENCE = "0001TP"
 
 
-def steps_with(*more: dict[str, Any], **changed: dict[str, Any]) -> dict[str, Any]:
+def augment(
+    crop: tuple[int, int], *more: dict[str, Any], **changed: dict[str, Any]
+) -> dict[str, Any]:
     """The recipe's augmentation with settings of its steps changed and steps added at its end."""
+    changed["ScaleCrop"] = {"size": crop}
     steps = training.load_recipe(RECIPE).augment["steps"]
     kept = [{**step, **changed.get(step["step"], {})} for step in steps]
     return {"augment": {"steps": [*kept, *more]}}
 
 
-def choices() -> dict[str, dict[str, Any]]:
+def choices(crop: tuple[int, int]) -> dict[str, dict[str, Any]]:
     """What is tried: a name, and the recipe's fields that it changes."""
     strong = {"brightness": 0.5, "contrast": 0.5, "saturation": 0.5, "hue": 0.05}
+    larger = (crop[0] * 3 // 2, crop[1] * 3 // 2)
     return {
         "as the recipe": {},
-        "stronger colours": steps_with(ColorJitter=strong),
-        "ClassMix": steps_with({"step": "ClassMix"}),
+        "stronger colors": augment(crop, ColorJitter=strong),
+        "ClassMix": augment(crop, {"step": "ClassMix"}),
         "hard pixels alone (OHEM)": {"ohem_threshold": 0.7},
-        "auxiliary heads": {"auxiliary": {"P4": 0.4}},
-        "crops of 288x384": steps_with(ScaleCrop={"size": (288, 384)}),
+        "auxiliary head": {"auxiliary": {"P4": 0.4}},
+        "no crops by class": {"class_uniform": 0.0},
+        f"crops of {larger[0]}x{larger[1]}": augment(larger),
     }
 
 
@@ -55,7 +60,13 @@ def run(name: str, recipe: training.Recipe, root: Path, folder: Path) -> None:
     """Trains by one choice, or goes on with it, and writes its figures to its folder."""
     resume = newest_checkpoint(folder) is not None
     model = presets.load(training.train(recipe, root, folder, resume=resume))
-    row: dict[str, Any] = {"choice": name, "epochs": recipe.epochs, "seed": recipe.seed}
+    height, width = recipe.augment["steps"][0]["size"]
+    row: dict[str, Any] = {
+        "choice": name,
+        "epochs": recipe.epochs,
+        "crop": f"{height}x{width}",
+        "seed": recipe.seed,
+    }
     held_out = data.CamVid(root, "train", sequences=(SEQUENCE,))
     for where, source in (("val", data.CamVid(root, "val")), (f"train {SEQUENCE}", held_out)):
         scores = inference.evaluate(model, source).to_score()
@@ -73,25 +84,28 @@ def main() -> None:
     parser.add_argument("--backbone-weights", required=True, help="where the encoder starts")
     parser.add_argument("--epochs", type=int, default=8)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
-    parser.add_argument("--choices", nargs="+", default=list(choices()), choices=list(choices()))
+    parser.add_argument("--crop", default="240x320", help="HEIGHTxWIDTH")
     arguments = parser.parse_args()
+    height, width = (int(side) for side in arguments.crop.split("x"))
+    tried = choices((height, width))
 
-    runs = Path("runs") / "choices" / f"{arguments.epochs}_epochs"
+    runs = Path("runs") / "choices" / f"{arguments.epochs}_epochs_{arguments.crop}"
     common = training.load_recipe(RECIPE).replace(
         train_options={"exclude_sequences": (SEQUENCE,)},
+        **augment((height, width)),
         epochs=arguments.epochs,
         warmup_steps=arguments.epochs * 38 // 15,  # the share that the recipe warms up for
         validate_every=arguments.epochs,
         backbone_weights=arguments.backbone_weights,
     )
     for seed in arguments.seeds:
-        for name in arguments.choices:
+        for name, changes in tried.items():
             folder = runs / f"{name.replace(' ', '_')}_{seed}"
             if not (folder / "row.json").is_file():
-                recipe = common.replace(seed=seed, **choices()[name])
+                recipe = common.replace(seed=seed, **changes)
                 run(name, recipe, arguments.data_root, folder)
             rows = [files.read_json(path) for path in sorted(runs.glob("*/row.json"))]
-            rows.sort(key=lambda row: (list(choices()).index(row["choice"]), row["seed"]))
+            rows.sort(key=lambda row: (list(tried).index(row["choice"]), row["seed"]))
             write_rows(RESULTS, rows[0], rows)
     print(RESULTS.read_text())
 
