@@ -26,8 +26,8 @@ of a backend. Dropout is off, because replicas draw their own. On TensorFlow one
 compiled by XLA (`none, jit_compile=True`), the validation of each size of images too.
 
 Writes `benchmarks/results/equal_training.csv`. On a busy machine run a backend at a time, or one of
-its engines (`--devices` has processes and devices of all of them): other rows stay, and with
-`--work` the runs on one device are those of the call before.
+its engines (`--devices` has processes and devices of all of them): other rows stay, and runs that
+are in the folder `--work` are not made again.
 """
 
 from __future__ import annotations
@@ -310,7 +310,7 @@ def distance(found: np.ndarray, expected: np.ndarray, origin: np.ndarray | float
 def differences(found: Path, expected: Path) -> dict[str, float]:
     """How far a run is from the same on one device, beside which lie the weights of its start."""
     before = numbers(expected.parent / f"{expected.name}.weights.h5")
-    ours, theirs = (next((run / "checkpoints").iterdir()) for run in (found, expected))
+    ours, theirs = (max((run / "checkpoints").iterdir()) for run in (found, expected))
     ours_logs, theirs_logs = (
         json.loads((each / "state.json").read_text())["history"] for each in (ours, theirs)
     )
@@ -381,7 +381,9 @@ def compare(
         if case == ENGINES[backend][0]:
             shutil.copytree(one / "cut", away)
         resumed = [away] if away.exists() else []
-        run(backend, *case, {**everything, "folder": folder, "resumed": resumed})
+        networks = [name for name in CASES[backend] if not (folder / name).exists()]
+        arguments = {**everything, "networks": networks, "resumed": resumed}
+        run(backend, *case, {**arguments, "folder": folder})
         for name in CASES[backend]:
             yield row(case, "", name, folder / name)
         for each in resumed:

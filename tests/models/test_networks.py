@@ -161,6 +161,29 @@ def test_networks(name: str, tmp_path: Path):
     check_network(NETWORKS[name], tmp_path)
 
 
+@pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow",
+    reason="JAX compiles every step by XLA, PyTorch none",
+)
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_step_compiled_by_xla_is_the_plain_one(name: str):
+    """Of a fixed crop; the second loss is that of the weights after the first step."""
+    # XLA draws other anchors for SCRNet's contrast, and drops other channels.
+    drawn = {"contrast_weight": 0.0, "dropout": 0.0} if name == "scrnet" else {}
+    logs = []
+    for jit_compile in (False, True):
+        keras.utils.set_random_seed(0)
+        model = NETWORKS[name](**drawn)
+        model.compile(keras.optimizers.SGD(0.01), metrics=[], jit_compile=jit_compile)
+        given = {"batch_size": 2, "epochs": 2, "verbose": 0}
+        logs.append(model.fit(tiny.images(64, 64), tiny.masks(64, 64), **given).history)
+    plain, compiled = logs
+    assert set(compiled) == set(plain)
+    for term, values in plain.items():
+        assert values[0] != values[1]
+        np.testing.assert_allclose(compiled[term], values, rtol=1e-4, err_msg=term)
+
+
 @pytest.mark.backend_free
 def test_networks_come_back_in_a_new_process(tmp_path: Path):
     """That imports the package alone, with the same outputs to the bit."""
