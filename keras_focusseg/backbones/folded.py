@@ -34,7 +34,9 @@ def load_folded(
     values would be right while frozen and destroy the network in training mode. Therefore the
     mean and variance of every convolution's output are measured on `calibration_images` and
     become the moving statistics, with gamma and beta set so that they cancel: the inference
-    function is the file's, and training starts from it.
+    function is the file's, and training starts from it. In a network with attention-boosting gates
+    they are measured with the gates off: the file knows none, and measured through them every
+    stage would keep what the gates before it had added.
 
     Args:
         model: A functional model; changed in place.
@@ -52,17 +54,27 @@ def load_folded(
     """
     images = _checked_images(calibration_images)
     folded = _read(path, model, pairs, left_aside)
+    plain = _without_gates(model)
     for names, (kernel, bias) in folded.items():
-        conv, norm = (model.get_layer(name) for name in names)
+        conv, norm = (plain.get_layer(name) for name in names)
         conv.set_weights([kernel])
         ones = np.ones_like(bias)
         norm.set_weights([ones, bias, 0 * ones, (1 - norm.epsilon) * ones])
 
-    statistics = _output_moments(model, [conv for conv, _ in folded], images, batch_size)
-    for (conv_name, norm_name), (_, bias) in folded.items():
+    statistics = _output_moments(plain, [conv for conv, _ in folded], images, batch_size)
+    for (conv_name, norm_name), (kernel, bias) in folded.items():
         mean, variance = statistics[conv_name]
-        norm = model.get_layer(norm_name)
+        conv, norm = model.get_layer(conv_name), model.get_layer(norm_name)
+        conv.set_weights([kernel])
         norm.set_weights([np.sqrt(variance + norm.epsilon), bias + mean, mean, variance])
+
+
+def _without_gates(model: keras.Model) -> keras.Model:
+    """The backbone with layers of the same names and no gates; itself where it has none."""
+    config = model.get_config()
+    if not config.get("attention_boosting"):
+        return model
+    return type(model).from_config(config | {"attention_boosting": False})
 
 
 def _checked_images(images: np.ndarray) -> np.ndarray:

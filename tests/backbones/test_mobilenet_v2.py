@@ -186,6 +186,19 @@ def test_calibration_keeps_the_function_and_makes_it_trainable(tmp_path: Path) -
     assert np.abs(spoilt - expected["P5"]).max() > 0.1 * np.abs(expected["P5"]).max()
 
 
+def test_calibration_leaves_gates_out(tmp_path: Path) -> None:
+    """What gates add is not in the file: norms measured through them would keep it for good."""
+    np.savez(tmp_path / "folded.npz", **folded_arrays())
+    images = references.noise(32, 32, batch=3)
+    weights = []
+    for gated in (False, True):
+        model = MobileNetV2(alpha=0.35, attention_boosting=gated)
+        backbones.load_mobilenet_v2_folded(model, tmp_path / "folded.npz", images)
+        weights.append(model.get_weights())
+    for plain, gated in zip(*weights, strict=True):
+        np.testing.assert_allclose(gated, plain, rtol=1e-6, atol=1e-6)
+
+
 def test_calibration_does_not_depend_on_the_batch_size(tmp_path: Path) -> None:
     np.savez(tmp_path / "folded.npz", **folded_arrays())
     images = references.noise(32, 32, batch=5)
