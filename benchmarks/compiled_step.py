@@ -6,8 +6,10 @@ Compiles the training step of recipes, as `training.train` runs it, for four vir
 under `data_parallel`, and runs nothing. XLA's own analysis of the program of one device gives
 operations, bytes read and written, and the memory of what the step holds for a while; the text of
 the program gives the collectives: the bytes of what each `all-reduce` adds up, and of what others
-move. Counted for the CPU: accelerators fuse more, so that they read and write less. The profile's
-numbers beside them are those of `benchmarks/scaling.py`.
+move. Counted for the CPU: accelerators fuse more, so that they read and write less. There, too, XLA
+computes the gradient of a depthwise kernel as that of a dense one, as the first line printed says;
+`depthwise_gflop_image` is what this makes of the backbone's. The profile's numbers beside them are
+those of `benchmarks/scaling.py`.
 
 Writes the rows of these recipes into `benchmarks/results/compiled_step.csv` and prints the table of
 docs/guides/scaling.md.
@@ -35,6 +37,7 @@ os.environ["XLA_FLAGS"] = (
 )
 
 import jax  # noqa: E402
+import keras  # noqa: E402
 import numpy as np  # noqa: E402
 import scaling  # noqa: E402
 
@@ -45,6 +48,7 @@ SHOWN = 12  # largest collectives whose origin is printed
 MEASURES = (
     "profile_gflop_image",
     "compiled_gflop_image",
+    "depthwise_gflop_image",
     "profile_activations_mb_image",
     "accessed_mb_image",
     "temporary_mb_image",
@@ -99,14 +103,44 @@ def compiled(recipe: training.Recipe, crop: tuple[int, int]) -> tuple[Any, Any]:
         return model, step.lower(state, batch).compile()
 
 
+def analysis(step: Any) -> Any:
+    """What XLA says that a compiled program costs."""
+    found = step.cost_analysis()
+    return found[0] if isinstance(found, list) else found
+
+
+def kernel_gradient(channels: int = 64, side: int = 32) -> float:
+    """Operations that XLA counts for the gradient of a depthwise 3x3 kernel, over its products."""
+    images = np.zeros((1, side, side, channels), "float32")
+    kernel = np.zeros((3, 3, channels, 1), "float32")
+
+    def total(kernel: Any) -> Any:
+        return keras.ops.sum(
+            keras.ops.square(keras.ops.depthwise_conv(images, kernel, padding="same"))
+        )
+
+    step, forward = (jax.jit(f).lower(kernel).compile() for f in (jax.grad(total), total))
+    return float((analysis(step)["flops"] - analysis(forward)["flops"]) / (2 * images.size * 9))
+
+
+def depthwise_as_dense(backbone: keras.Model, crop: tuple[int, int]) -> float:
+    """Operations for an image of the gradients of depthwise kernels, computed as dense ones."""
+    layers = [x for x in backbone.layers if isinstance(x, keras.layers.DepthwiseConv2D)]
+    maps = keras.Model(backbone.input, {x.name: x.output for x in layers})
+    shapes = maps.compute_output_shape((1, *crop, 3))
+    return sum(
+        2.0 * math.prod(shapes[x.name]) * math.prod(x.kernel_size) * shapes[x.name][-1]
+        for x in layers
+    )
+
+
 def costs(path: Path) -> dict[str, Any]:
     """The row of a recipe."""
     recipe = training.load_recipe(path)
     crop = scaling.crop_of(recipe)
     model, step = compiled(recipe, crop)
     images = recipe.batch_size / DEVICES  # of one device, whose program is analyzed
-    found = step.cost_analysis()
-    found = found[0] if isinstance(found, list) else found
+    found = analysis(step)
     moved = collectives(step.as_text())
     for kind, size, origin in sorted(moved, key=lambda each: -each[1])[:SHOWN]:
         print(f"{size / 1e6:.2f} MB {kind}: {origin[:100]}", flush=True)
@@ -116,6 +150,7 @@ def costs(path: Path) -> dict[str, Any]:
     values = (
         f"{macs_flops / 1e9:.1f}",
         f"{found['flops'] / images / 1e9:.1f}",
+        f"{depthwise_as_dense(model.backbone, crop) / 1e9:.1f}",
         f"{profile.activation_bytes / 1e6:.0f}",
         f"{found['bytes accessed'] / images / 1e6:.0f}",
         f"{step.memory_analysis().temp_size_in_bytes / images / 1e6:.0f}",
@@ -133,6 +168,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("recipes", nargs="*", type=Path)
     rows = list(csv.DictReader(RESULTS.open())) if RESULTS.is_file() else []
+    print(f"gradient of a depthwise kernel, 64 channels: {kernel_gradient():.0f} times", flush=True)
     for path in parser.parse_args().recipes:
         row = costs(path)
         rows = [each for each in rows if each["recipe"] != row["recipe"]] + [row]

@@ -40,7 +40,7 @@ CASE = ("backend", "engine", "signal", "victim")
 COLUMNS = (*CASE, "limit", "seconds", "code", "says_resume", "resumed_at", "load", "cores")
 ENGINES = {"tensorflow": "multi_worker", "jax": "data_parallel", "torch": "ranks"}
 EPOCHS, KILLED_AFTER = 12, 2
-LIMITS = {"SIGKILL": 600, "SIGSTOP": 120}  # seconds that a process waits for the other
+LIMITS = {"SIGKILL": 600, "SIGSTOP": 60}  # seconds that a process waits for the other
 LONGEST = 1800  # seconds until a try has failed
 
 

@@ -3,14 +3,14 @@
     KERAS_BACKEND=tensorflow python benchmarks/train_step.py
     KERAS_BACKEND=torch python benchmarks/train_step.py --network SCRNet --size 96 128
 
-Measured in turns in one process: the compiled step of plain AdamW called in a loop; `fit` of the
-same; `fit` of AdamW with `ema=0.999`, under the callbacks of `training.train` that act in the steps
-of a run; the loop again, of a network compiled without the counts of mean IoU. The networks are
-those of presets on MobileNetV2. Machines differ and are shared: the ratios, medians of those of
-each round to the loop in it, say more than the seconds, and those of the processor's time, of all
-threads, more than those of the clock's. `spread` is the range of the rounds' processor ratios but
-for the lowest and the highest. `peak_mb` is what the process held at most, less what it held before
-the first network was built; the cases share it.
+Measured in turns in one process: the compiled step of plain AdamW called in a loop; the same of
+AdamW with `ema=0.999`; `fit` of the first; `fit` of the second, under the callbacks of
+`training.train` that act in the steps of a run; the loop again, of a network compiled without the
+counts of mean IoU. The networks are those of presets on MobileNetV2. Machines differ and are
+shared: the ratios, medians of those of each round to the loop in it, say more than the seconds, and
+those of the processor's time, of all threads, more than those of the clock's. `spread` is where the
+middle half of the rounds' processor ratios lies. `peak_mb` is what the process held at most, less
+what it held before the first network was built; the cases share it.
 
 Writes its rows into `benchmarks/results/train_step.csv`, in place of those of the same case.
 """
@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-import itertools
 import os
 import resource
 import time
@@ -135,6 +134,7 @@ def main() -> None:
     uncounted = network(preset, metrics=[])
     cases = {
         "bare loop": lambda: bare(plain, images, masks, given.batch),
+        "bare loop, averages": lambda: bare(averaged, images, masks, given.batch),
         "fit": lambda: fit(plain, images, masks, given.batch, ours=False),
         "fit, averages and callbacks": lambda: fit(averaged, images, masks, given.batch, ours=True),
         "bare loop without counts": lambda: bare(uncounted, images, masks, given.batch),
@@ -143,17 +143,18 @@ def main() -> None:
         fit(model, images, masks, given.batch, ours=model is averaged)
     bare(plain, images, masks, given.batch)
     seconds: dict[str, list[np.ndarray]] = {name: [] for name in cases}
-    for number, (name, case) in itertools.product(range(given.rounds), cases.items()):
-        seconds[name].append(case())
-        print(f"round {number + 1}: {name} {1e3 * seconds[name][-1]} ms", flush=True)
+    for number in range(given.rounds):  # forth and back, for what drifts
+        for name in list(cases)[:: -1 if number % 2 else 1]:
+            seconds[name].append(cases[name]())
+            print(f"round {number + 1}: {name} {1e3 * seconds[name][-1]} ms", flush=True)
     peak = peak_bytes() - before
     rows = list(csv.DictReader(RESULTS.open())) if RESULTS.is_file() else []
     for name, values in seconds.items():
         case = (given.version, keras.backend.backend(), given.network, name)
         row = dict(zip(CASE, map(str, (*case, *given.size, given.batch)), strict=True))
         ratios = np.divide(values, seconds["bare loop"])
-        middle = np.sort(ratios[:, 1])[1:-1]
-        row["spread"] = f"{middle[0]:.3f} to {middle[-1]:.3f}"
+        low, high = np.quantile(ratios[:, 1], (0.25, 0.75))
+        row["spread"] = f"{low:.3f} to {high:.3f}"
         for column, ms, ratio in zip(
             ("", "processor_"),
             1e3 * np.median(values, axis=0),
