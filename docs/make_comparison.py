@@ -24,11 +24,17 @@ Runs = dict[str, list[Row]]
 
 PAGE = """# The networks compared
 
-One encoder, the same frames, steps, augmentation and rates for all; written by
-`docs/make_comparison.py` from `benchmarks/results/comparison.csv`, which
-`benchmarks/comparison.py` measured: {setting}.
+One encoder, the same frames, steps, augmentation and rates for all: {setting}.
 Seeds: {seeds}. Scores are means over the seeds, with the lowest and the highest in brackets. What
-the networks reach in longer runs is not told by these.
+networks reach in longer runs is not told by these; [Presets](presets.md) says what ours did. The
+numbers are those of `benchmarks/results/comparison.csv`:
+
+```sh
+python benchmarks/comparison.py --data-root CamVid \\
+    --backbone-weights {start} \\
+    --epochs {epochs} --crop {crop} --seeds {seeds_typed}
+python docs/make_comparison.py
+```
 
 Each network has the loss of its paper. The baselines have cross-entropy; "Dice" adds the Dice term
 that FoR-Net's loss has.
@@ -167,7 +173,11 @@ def page(runs: Runs) -> str:
     seeds = {row["seed"] for rows in runs.values() for row in rows}
     return PAGE.format(
         setting=setting(first),
+        start=first["start"],
+        epochs=first["epochs"],
+        crop=first["crop"],
         seeds=", ".join(sorted(seeds, key=int)),
+        seeds_typed=" ".join(sorted(seeds, key=int)),
         table=cost_table(runs),
         device=first["device"],
         baselines=against_baselines(runs),
@@ -186,9 +196,13 @@ def draw(runs: Runs, folder: Path) -> None:
     plot, axes = pyplot.subplots(figsize=(7, 4.5), layout="constrained")
     for cell, rows in whole.items():
         x, y = float(rows[0]["gmac"]), [100 * float(row["mean_iou"]) for row in rows]
-        axes.plot([x] * len(y), y, "o", label=cell)
+        axes.plot([x] * len(y), y, "o")
+        axes.annotate(f" {cell}", (x, max(y)), rotation=20)
     axes.set(xlabel="GMAC, one image of 480x360", ylabel="mean IoU in %, one point a seed")
-    axes.legend()
+    axes.margins(x=0.25)  # room for the names
+    low, high = axes.get_ylim()
+    axes.set_ylim(low - POINT, high + POINT)  # what is no finding shall not look like one
+    axes.grid(alpha=0.3)
     _save(plot, folder / "comparison_cost.png")
 
     classes = [column for column in next(iter(runs.values()))[0] if column.startswith("iou ")]
@@ -200,7 +214,7 @@ def draw(runs: Runs, folder: Path) -> None:
         axes.bar(places, heights, width, label=cell)
     axes.set_xticks(range(len(classes)), [c.removeprefix("iou ") for c in classes], rotation=30)
     axes.set(ylabel="IoU in %, mean over the seeds")
-    axes.legend(ncols=2)
+    plot.legend(loc="outside upper center", ncols=len(whole))
     _save(plot, folder / "comparison_classes.png")
 
 
@@ -217,7 +231,7 @@ def main() -> None:
     (DOCS / "images").mkdir(exist_ok=True)
     draw(runs, DOCS / "images")
     (DOCS / "comparison.md").write_text(page(runs))
-    print(f"{DOCS / 'comparison.md'}: it needs a line in the nav of mkdocs.yml.")
+    print(DOCS / "comparison.md")
 
 
 if __name__ == "__main__":
