@@ -1,18 +1,22 @@
 """Time of a FoR-Net branch on all cells and on the chosen ones alone, against K.
 
     KERAS_BACKEND=tensorflow python benchmarks/sparse_topk.py    # and jax, torch
+    KERAS_BACKEND=tensorflow python benchmarks/sparse_topk.py --onnx
 
 `ConvNormAct` of masked maps beside `SelectedConvNormAct`, on the maps of the compact networks at
-360x480 and of ResNet-101 at 512x1024, compiled as `predict` runs them. Both are measured in turns
-in one process, wall and processor time: the ratio says more than the milliseconds. Replaces the
-rows of this backend in `benchmarks/results/sparse_topk.csv`. Rows of the form "segments" are of an
-earlier one, which summed the products by `segment_sum`.
+360x480 and of ResNet-101 at 512x1024, compiled as `predict` runs them, or as ONNX files in ONNX
+Runtime. Both are measured in turns in one process, wall and processor time: the ratio says more
+than the milliseconds. Replaces the rows of this backend, or of ONNX Runtime, in
+`benchmarks/results/sparse_topk.csv`. Rows of the form "segments" are of an earlier one, which
+summed the products by `segment_sum`.
 """
 
 from __future__ import annotations
 
+import argparse
 import csv
 import statistics
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -61,7 +65,28 @@ def predictor(inputs: list[Any], outputs: Any, arrays: list[np.ndarray]) -> Call
     return lambda: model.predict_on_batch(arrays)
 
 
-def measure(shape: tuple[int, int, int], kernel: int, rate: int, ratio: float) -> list[Any]:
+def session(inputs: list[Any], outputs: Any, arrays: list[np.ndarray]) -> Callable[[], Any]:
+    """A model in ONNX Runtime."""
+    import onnxruntime
+
+    model = keras.Model(inputs, outputs)
+    signature = [keras.InputSpec("float32", array.shape) for array in arrays]
+    with tempfile.TemporaryDirectory() as folder:
+        path = f"{folder}/branch.onnx"
+        model.export(path, format="onnx", input_signature=[signature], verbose=False)
+        runtime = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    given = {value.name: array for value, array in zip(runtime.get_inputs(), arrays, strict=True)}
+    runtime.run(None, given)
+    return lambda: runtime.run(None, given)[0]
+
+
+def measure(
+    compiled: Callable[..., Callable[[], Any]],
+    shape: tuple[int, int, int],
+    kernel: int,
+    rate: int,
+    ratio: float,
+) -> list[Any]:
     """One row of the table, without the backend."""
     rng = np.random.default_rng(0)
     x = rng.normal(size=(1, *shape)).astype("float32")
@@ -70,7 +95,7 @@ def measure(shape: tuple[int, int, int], kernel: int, rate: int, ratio: float) -
     layer = ConvNormAct(shape[2], kernel, rate)
     dense = layer(ops.multiply(inputs[0], TopKMasks((ratio,))(inputs[1])))
     sparse = SelectedConvNormAct(layer, ratio)(inputs[0], RankedCells()(inputs[1]))
-    runs = [predictor(inputs, outputs, [x, scores]) for outputs in (dense, sparse)]
+    runs = [compiled(inputs, outputs, [x, scores]) for outputs in (dense, sparse)]
     rows = [[timed(run) for run in runs] for _ in range(ROUNDS)]
     difference = float(np.abs(np.subtract(*(result for _, _, result in rows[0]))).max())
     wall, cpu = (
@@ -85,13 +110,17 @@ def measure(shape: tuple[int, int, int], kernel: int, rate: int, ratio: float) -
 
 
 def main() -> None:
-    """Measures this backend and writes its rows."""
-    backend = keras.backend.backend()
+    """Measures this backend, or ONNX Runtime, and writes its rows."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--onnx", action="store_true", help="as ONNX files in ONNX Runtime")
+    on_onnx = parser.parse_args().onnx
+    backend = "onnxruntime" if on_onnx else keras.backend.backend()
     rows = []
     for height, width, channels, dilation in MAPS:
         for kernel, ratio in (*BRANCHES, *((7, ratio) for ratio in OTHER_RATIOS)):
             rate = dilation if kernel == 7 else 1
-            measured = measure((height, width, channels), kernel, rate, ratio)
+            shape = (height, width, channels)
+            measured = measure(session if on_onnx else predictor, shape, kernel, rate, ratio)
             rows.append([backend, FORM, f"{height}x{width}", channels, kernel, ratio, *measured])
             print(*rows[-1], flush=True)
     old = []

@@ -243,6 +243,35 @@ def _result(path: Path, script: str) -> str:
     return "\n\n".join([*lines, f"`benchmarks/results/{path.name}`", table(rows, right)])
 
 
+def exports_table() -> str:
+    """One row an exported file that `benchmarks/exports.py` measured."""
+    with open(RESULTS / "exports.csv", encoding="utf-8", newline="") as file:
+        measured = list(csv.DictReader(file))
+    rows = []
+    for row in measured:
+        both = {
+            name: f"{row[f'{column}_keras']}, {row[column]}" if row[column] else ""
+            for name, column in [
+                ("mIoU", "miou"),
+                ("boundary F1", "boundary_f1"),
+                ("processor ms", "processor_ms"),
+            ]
+        }
+        rows.append(
+            {
+                "preset": f"`{row['preset']}`",
+                "format": row["format"],
+                "precision": row["precision"],
+                "on": row["backend"],
+                "MB": row["mb"],
+                "frames": row["frames"],
+                "labels equal, %": row["equal_labels_percent"] or row["refused"],
+                **both,
+            }
+        )
+    return table(rows, ("MB", "frames", "labels equal, %", *both))
+
+
 def _is_number(text: str | None) -> bool:
     try:
         float(text or 0)
@@ -268,4 +297,5 @@ PARTS: dict[str, Callable[[], str]] = {
     "presets": presets_table,
     "preset cards": preset_cards,
     "results": results,
+    "exports": exports_table,
 }

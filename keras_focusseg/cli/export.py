@@ -36,6 +36,10 @@ def export(
     sparse: Annotated[
         bool, typer.Option("--sparse", help="FoR-Net's branches on the chosen cells alone.")
     ] = False,
+    ratios: Annotated[
+        str | None,
+        typer.Option(help="Share of the cells of each branch of FoR-Net, such as 0.1,0.1,0.2,0.2."),
+    ] = None,
     output: Annotated[
         Path | None, typer.Option(help="File to write; by default the preset's name.")
     ] = None,
@@ -83,6 +87,8 @@ def export(
                 "give --overwrite to replace it."
             )
     model = presets.load(preset, dtype="float32")
+    if ratios is not None:
+        model = outputs.with_ratios(model, preset, ratios)
     if sparse:
         if signal:
             raise ValueError("A file with --signal holds the dense form: leave --sparse out.")
@@ -91,6 +97,9 @@ def export(
     if verify:
         print(exports.verify(model, path, source))
         return
+    notes = {"origin": outputs.MARK, "preset": presets.record(preset).name, "sparse": sparse}
+    if "ratios" in model.get_config():
+        notes["ratios"] = list(model.get_config()["ratios"])
     written = exports.export(
         model,
         path,
@@ -103,6 +112,6 @@ def export(
         source=source,
         calibration=calibration,
         calibration_count=calibration_count,
-        notes={"origin": outputs.MARK, "preset": presets.record(preset).name, "sparse": sparse},
+        notes=notes,
     )
     print(written)

@@ -47,6 +47,20 @@ def check_fornet(network: Any, preset: str, what: str) -> None:
         raise ValueError(f"{what} for FoR-Net; {preset} is {type(network).__name__}.")
 
 
+def with_ratios(network: Any, preset: str, text: str) -> Any:
+    """The same FoR-Net, weights and all, with other shares of the cells in its branches.
+
+    Raises:
+        ValueError: The network is another one, or the shares are no numbers or do not fit it.
+    """
+    check_fornet(network, preset, "--ratios is")
+    ratios = numbers(text, "--ratios", "0.1,0.1,0.2,0.2")
+    other = type(network).from_config({**network.get_config(), "ratios": ratios})
+    other.set_weights(network.get_weights())
+    other.label_space = network.label_space
+    return other
+
+
 def check_output(path: Path | None, overwrite: bool) -> None:
     """Refuses a file that cannot be written, or would replace what this program did not write.
 

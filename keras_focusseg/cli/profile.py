@@ -57,22 +57,30 @@ def profile(
     if runs < 1 and not no_latency:
         raise ValueError(f"--runs must be 1 or more, got {runs}; --no-latency leaves them out.")
     outputs.check_output(output, overwrite)
-    from keras_focusseg import export, inference, models, presets
+    from keras_focusseg import export, inference, presets
 
     if export.facts_path(preset).is_file():
+        if precision or sparse or ratios or no_latency or all_outputs:
+            raise ValueError(
+                f"{preset} is an exported file, which holds one network in one form: of --size, "
+                "--runs and --output alone. focusseg export has --precision, --ratios and --sparse."
+            )
+        file = export.open_exported(preset)
         took, size_on_disk = export.latency(preset, height_and_width, runs)
-        print(f"{preset}: {1000 * took:.1f} ms, median of {runs} runs; {size_on_disk / 1e6:.2f} MB")
+        print(f"{file}: {1000 * took:.1f} ms, median of {runs} runs; {size_on_disk / 1e6:.2f} MB")
         if output is not None:
-            outputs.write_json(output, {"seconds": took, "runs": runs, "bytes": size_on_disk})
+            names = ("network", "format", "precision", "ratios", "sparse")
+            told = {name: file.facts[name] for name in names if name in file.facts}
+            figures = {"seconds": took, "runs": runs, "bytes": size_on_disk}
+            outputs.write_json(output, {**told, **figures})
         return
     network: Any = preset
     if sparse or ratios is not None:
         network = presets.load(preset, load_weights=False, dtype=precision)
-        outputs.check_fornet(network, preset, "--sparse and --ratios are")
     if ratios is not None:
-        shares = {"ratios": outputs.numbers(ratios, "--ratios", "0.1,0.1,0.2,0.2")}
-        network = models.FoRNet.from_config({**network.get_config(), **shares})
+        network = outputs.with_ratios(network, preset, ratios)
     if sparse:
+        outputs.check_fornet(network, preset, "--sparse is")
         network.sparse_inference()
     costs = inference.profile(
         network,

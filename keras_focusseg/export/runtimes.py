@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,14 @@ class ExportedModel:
     path: Path
     facts: Mapping[str, Any]
     run: Run
+
+    def __str__(self) -> str:
+        height, width = self.size or ("any height", "any width")
+        told = "{network} as {format} in {precision}".format(**self.facts)
+        form = ", the chosen cells alone" if self.facts.get("sparse") else ""
+        shares = [f"{100 * ratio:g} %" for ratio in self.facts.get("ratios", ())]
+        cells = f", cells {', '.join(shares)}" if shares else ""
+        return f"{self.path}, {told}, {height}x{width}{cells}{form}"
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
         """Logits (1, H, W, classes), or labels (1, H, W), as the file was exported."""
@@ -99,7 +108,8 @@ def open_exported(path: str | Path) -> ExportedModel:
     """
     path = Path(path)
     facts = files.read_json(facts_path(path))
-    if not isinstance(facts, dict) or facts.get("format") not in FORMATS:
+    needed = {"format", "precision", "network", "input", "sha256"}
+    if not isinstance(facts, dict) or not needed <= facts.keys() or facts["format"] not in FORMATS:
         raise ValueError(f"{facts_path(path)} does not describe an exported network.")
     if not all(part.exists() for part in parts(path)):
         raise ValueError(f"{path} is missing, though {facts_path(path)} describes it.")
@@ -130,7 +140,8 @@ def _open_onnx(path: Path) -> Run:
 def _open_litert(path: Path) -> Run:
     from ai_edge_litert.interpreter import Interpreter
 
-    interpreter = Interpreter(str(path))
+    # One thread by default; the other runtimes take all processors.
+    interpreter = Interpreter(str(path), num_threads=os.cpu_count())
     place, result = (
         details[0]["index"]
         for details in (interpreter.get_input_details(), interpreter.get_output_details())

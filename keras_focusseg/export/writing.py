@@ -210,7 +210,12 @@ def _halve_onnx_weights(path: Path) -> None:
 
 
 def _quantize_onnx(path: Path, calibration: Images) -> None:
-    """Quantises the convolutions, one scale a channel; what lies between stays float32."""
+    """Quantises the convolutions, one scale a channel; what lies between stays float32.
+
+    A range is the mean of those of the images: of the widest one, a few pixels would make all
+    steps coarse. What a ReLU after a convolution cuts off is not in its range.
+    """
+    import onnx
     from onnxruntime import quantization
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
@@ -224,12 +229,20 @@ def _quantize_onnx(path: Path, calibration: Images) -> None:
 
     folded = path.with_suffix(".folded.onnx")
     quant_pre_process(str(path), str(folded), skip_symbolic_shape=True)
+    nodes = onnx.load(folded).graph.node
+    convolved = {node.output[0] for node in nodes if node.op_type == "Conv"}
     quantization.quantize_static(
         str(folded),
         str(path),
         Reader(),
-        op_types_to_quantize=["Conv"],
+        nodes_to_quantize=[
+            node.name
+            for node in nodes
+            if node.op_type == "Conv"
+            or (node.op_type in ("Relu", "Clip") and node.input[0] in convolved)
+        ],
         per_channel=True,
+        extra_options={"CalibMovingAverage": True},
     )
     folded.unlink()
 
@@ -255,11 +268,15 @@ def _shrink_openvino(path: Path, precision: str, calibration: Images) -> None:
 
 
 def calibration_images(source: Any, count: int, size: Size, uint8: bool) -> Iterator[np.ndarray]:
-    """Images of a source as the file takes them, resized where it takes one size."""
+    """Images of a source as the file takes them, resized where it takes one size.
+
+    They are taken evenly from all, since neighbours are often frames of one drive.
+    """
     from PIL import Image
 
-    for index in range(min(count, len(source))):
-        image = source.load(index).image
+    count = min(count, len(source))
+    for index in range(count):
+        image = source.load(index * len(source) // count).image
         if size is not None and image.shape[:2] != size:
             resized = Image.fromarray(image).resize(size[::-1], Image.Resampling.BILINEAR)
             image = np.asarray(resized)

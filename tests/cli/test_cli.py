@@ -130,22 +130,24 @@ def test_profile_prints_and_writes_the_same_figures(
     assert wrong.returncode == 2 and "--size must be HEIGHTxWIDTH" in wrong.stderr
 
 
-@pytest.mark.skipif(
-    keras.backend.backend() == "torch", reason="PyTorch writes no SavedModel, and this is enough"
-)
 def test_export_writes_a_file_that_profile_measures(
     run: Callable[..., Done], preset: Path, tmp_path: Path
 ) -> None:
-    pytest.importorskip("tensorflow")
-    out = tmp_path / "street"
-    options = ("--format", "saved_model", "--size", "64x80", "--output", out)
+    on_torch = keras.backend.backend() == "torch"
+    if not on_torch:
+        pytest.importorskip("tensorflow")
+    format, out = ("torch", tmp_path / "a.pt2") if on_torch else ("saved_model", tmp_path / "a")
+    options = ("--format", format, "--size", "64x80", "--output", out, "--ratios", 0.1)
     done = run("export", preset, *options)
     assert done.returncode == 0, done.stderr
     assert "100.000 % of the labels equal" in done.stdout and f"Written: {out}" in done.stdout
     again = run("export", preset, *options, "--verify")
     assert again.returncode == 0, again.stderr
     measured = run("profile", out, "--runs", 1)
+    assert f"FoRNet as {format} in float32, 64x80, cells 10 %" in measured.stdout
     assert "ms, median of 1 runs" in measured.stdout
+    other = run("profile", out, "--ratios", 0.1)
+    assert other.returncode == 2 and "holds one network in one form" in other.stderr
     Path(f"{out}.json").unlink()
     foreign = run("export", preset, *options)
     assert foreign.returncode == 2 and "no result of focusseg" in foreign.stderr

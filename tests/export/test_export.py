@@ -16,7 +16,8 @@ from keras_focusseg import export, label_spaces
 from keras_focusseg.data import Sample, Source, SyntheticStreets
 from keras_focusseg.export import comparing, writing
 from keras_focusseg.export.formats import check_possible
-from keras_focusseg.export.runtimes import open_runtime
+from keras_focusseg.export.runtimes import digest, facts_path, open_runtime, parts
+from tests.models.test_scrnet import network as scrnet
 from tests.testers import randomize_weights, tiny_fornet
 
 BACKEND = keras.backend.backend()
@@ -65,14 +66,41 @@ def test_the_json_says_how_to_use_the_file(onnx_file: Path) -> None:
     assert facts["comparison"]["equal_labels"] > 0.999
 
 
-def test_a_damaged_file_is_refused(model: Any, onnx_file: Path, tmp_path: Path) -> None:
-    path = tmp_path / "street.onnx"
-    content = bytearray(onnx_file.read_bytes())
+def flip(file: Path) -> None:
+    content = bytearray(file.read_bytes())
     content[len(content) // 2] ^= 0xFF
-    path.write_bytes(content)
-    Path(f"{path}.json").write_text(Path(f"{onnx_file}.json").read_text("utf-8"), "utf-8")
-    with pytest.raises(ValueError, match="damaged"):
-        export.verify(model, path)
+    file.write_bytes(content)
+
+
+def truncate(file: Path) -> None:
+    file.write_bytes(file.read_bytes()[:-1])
+
+
+@pytest.mark.backend_free
+@pytest.mark.parametrize("damage", [flip, truncate, Path.unlink])
+@pytest.mark.parametrize("format", export.FORMATS)
+def test_a_damaged_file_is_refused(format: str, damage: Any, tmp_path: Path) -> None:
+    path = tmp_path / f"street{export.FORMATS[format].suffix}"
+    contents = parts(path)
+    if format == "saved_model":
+        contents = [path / "saved_model.pb", path / "variables" / "variables.index"]
+    for number, part in enumerate(contents):
+        part.parent.mkdir(parents=True, exist_ok=True)
+        part.write_bytes(b"weights of a network" + bytes([number]))
+    facts = {"network": "FoRNet", "format": format, "precision": "float32", "input": {}}
+    about = facts_path(path)
+    about.write_text(json.dumps({**facts, "sha256": digest(path)}))
+    for part in contents:
+        whole = part.read_bytes()
+        damage(part)
+        with pytest.raises(ValueError, match="is damaged|is missing"):
+            export.open_exported(path)
+        part.write_bytes(whole)
+    about.write_text(json.dumps(facts))
+    with pytest.raises(ValueError, match="does not describe an exported network"):
+        export.open_exported(path)
+    with pytest.raises(ValueError, match="other.onnx.json cannot be read"):
+        export.open_exported(tmp_path / "other.onnx")
 
 
 def test_a_file_of_other_weights_is_refused(model: Any, onnx_file: Path) -> None:
@@ -117,6 +145,16 @@ def test_labels_of_uint8_images(model: Any, tmp_path: Path, format: str) -> None
     assert labels.shape == (1, *SIZE) and labels.dtype == np.uint8
     seconds, size = export.latency(path, runs=1)
     assert seconds > 0 and size == written.bytes
+
+
+@pytest.mark.skipif(BACKEND != "tensorflow", reason="LiteRT is written on TensorFlow")
+def test_int8_takes_bytes_and_gives_labels(tmp_path: Path) -> None:
+    needs("litert")
+    network = scrnet(num_classes=11)
+    randomize_weights(network)
+    options = {"precision": "int8", "labels": True, "uint8": True, "calibration_count": 4}
+    written = export.export(network, tmp_path / "street.tflite", "litert", SIZE, **options)
+    assert written.comparison.equal_labels > 0.9
 
 
 def test_chosen_cells_alone_leave_keras(model: Any, tmp_path: Path) -> None:
