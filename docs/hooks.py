@@ -265,8 +265,9 @@ def exports_table() -> str:
                 "on": row["backend"],
                 "MB": row["mb"],
                 "frames": row["frames"],
-                "labels equal, %": row["equal_labels_percent"] or row["refused"],
+                "labels equal, %": row["equal_labels_percent"],
                 **both,
+                "kept": "no" if row["refused"] else "yes",
             }
         )
     return table(rows, ("MB", "frames", "labels equal, %", *both))
