@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import keras
 from keras import KerasTensor, layers
 
-from keras_focusseg.layers import attention_boost
+from keras_focusseg.layers import Conv2D, attention_boost
 
 
 class Builder:
@@ -42,7 +42,7 @@ class Builder:
             padding = "valid"
             if kernel_size > 1:
                 x = self.zero_pad(x, kernel_size // 2, f"{name}_pad")
-        return layers.Conv2D(
+        return Conv2D(
             channels,
             kernel_size,
             strides=stride,

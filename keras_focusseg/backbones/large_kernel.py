@@ -20,6 +20,7 @@ from keras import KerasTensor, layers
 from keras_focusseg.backbones import checkpoints
 from keras_focusseg.backbones.backbone import PYRAMID_LEVELS, Backbone, imagenet_rescaling
 from keras_focusseg.backbones.builder import Builder, normal_by_fan_out
+from keras_focusseg.layers import DepthwiseConv2D
 
 OUTPUT_STRIDE = 32
 MLP_RATIOS = (8, 8, 4, 4)
@@ -92,7 +93,7 @@ class KeyedBuilder(Builder):
         self, x: KerasTensor, key: str, kernel_size: int | tuple[int, int], dilation: int = 1
     ) -> KerasTensor:
         """One kernel a channel, with bias; the size is kept."""
-        return layers.DepthwiseConv2D(
+        return DepthwiseConv2D(
             kernel_size,
             padding="same",
             dilation_rate=dilation,

@@ -8,6 +8,7 @@ import keras
 from keras import KerasTensor, layers
 
 from keras_focusseg.backbones.builder import Builder
+from keras_focusseg.layers import Conv2D, DepthwiseConv2D
 
 BATCH_NORM_EPSILON = 1e-3
 
@@ -43,18 +44,18 @@ class ConvNorms(Builder):
         norm_name: str | None = None,
     ) -> KerasTensor:
         """A dense convolution and its norm, with or without the activation."""
-        x = layers.Conv2D(
-            channels, kernel, strides=stride, dilation_rate=dilation, **self._options(name)
-        )(x)
+        x = Conv2D(channels, kernel, strides=stride, dilation_rate=dilation, **self._options(name))(
+            x
+        )
         return self._norm(x, name, norm_name, relu)
 
     def depthwise(
         self, x: KerasTensor, name: str, kernel: int, *, stride: int, dilation: int
     ) -> KerasTensor:
         """One kernel a channel, its norm, and the activation."""
-        x = layers.DepthwiseConv2D(
-            kernel, strides=stride, dilation_rate=dilation, **self._options(name)
-        )(x)
+        x = DepthwiseConv2D(kernel, strides=stride, dilation_rate=dilation, **self._options(name))(
+            x
+        )
         return self._norm(x, name, None, relu=True)
 
     def relu(self, x: KerasTensor, name: str) -> KerasTensor:

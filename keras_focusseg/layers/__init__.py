@@ -5,6 +5,7 @@ from keras_focusseg.layers.attention import ChannelAttention, DisentangledNonLoc
 from keras_focusseg.layers.context import ContextualRefinement
 from keras_focusseg.layers.context_variants import ContextVariant
 from keras_focusseg.layers.conv_norm_act import ConvNormAct, conv2d
+from keras_focusseg.layers.convolution import Conv2D, DepthwiseConv2D
 from keras_focusseg.layers.flow_alignment import FlowAlignment
 from keras_focusseg.layers.gates import AttentionBoostingGate, attention_boost
 from keras_focusseg.layers.pyramid_pooling import PyramidPooling
@@ -32,8 +33,10 @@ __all__ = [
     "ChannelAttention",
     "ContextVariant",
     "ContextualRefinement",
+    "Conv2D",
     "ConvNormAct",
     "CropLike",
+    "DepthwiseConv2D",
     "DisentangledNonLocal",
     "FlowAlignment",
     "PadToMultiple",

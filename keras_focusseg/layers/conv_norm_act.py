@@ -6,10 +6,12 @@ from typing import Any
 
 import keras
 
+from keras_focusseg.layers.convolution import Conv2D
+
 Shape = tuple[Any, ...]
 
 
-def conv2d(filters: int, kernel_size: int = 1, *, name: str, **options: Any) -> keras.layers.Conv2D:
+def conv2d(filters: int, kernel_size: int = 1, *, name: str, **options: Any) -> Conv2D:
     """A convolution that keeps the size, channels last, with PyTorch's start values.
 
     Args:
@@ -28,7 +30,7 @@ def conv2d(filters: int, kernel_size: int = 1, *, name: str, **options: Any) -> 
         (None, None, None, 19)
     """
     options = {"kernel_initializer": torch_conv_initializer(), **options}
-    return keras.layers.Conv2D(
+    return Conv2D(
         filters, kernel_size, padding="same", data_format="channels_last", name=name, **options
     )
 

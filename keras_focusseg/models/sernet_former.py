@@ -15,7 +15,7 @@ from typing import Any
 import keras
 
 from keras_focusseg import backbones
-from keras_focusseg.layers import ConvNormAct, ResizeLike, attention_boost, conv2d
+from keras_focusseg.layers import ConvNormAct, DepthwiseConv2D, ResizeLike, attention_boost, conv2d
 from keras_focusseg.layers.conv_norm_act import torch_conv_initializer
 from keras_focusseg.losses import CrossEntropy
 from keras_focusseg.models.panels import Drawing, Panel
@@ -256,7 +256,7 @@ def _bridge(
         name = f"bridge_{i}"
         branch = x
         if separable:
-            branch = keras.layers.DepthwiseConv2D(
+            branch = DepthwiseConv2D(
                 3,
                 padding="same",
                 dilation_rate=rate,
