@@ -281,6 +281,101 @@ def _is_number(text: str | None) -> bool:
     return True
 
 
+# Beside other libraries ---------------------------------------------------------------------------
+
+OWN = "keras_focusseg"
+BEFORE = "keras_focusseg before"  # an earlier state, measured in the same turns
+RUNTIMES = ("onnxruntime", "openvino")  # which run our networks
+
+
+def peers_tables() -> str:
+    """What `benchmarks/peers.py` measured, a table for each mode, size, batch and threads."""
+    parts = []
+    for setting, rows in _settings([row for row in _peers() if row["library"] != BEFORE]):
+        shown = [
+            {
+                "backend": row["backend"].replace("runtimes", "none"),
+                "library": row["library"],
+                "network": row["network"],
+                "ms": f"{row['ms']} ({row['ms_low']} to {row['ms_high']})",
+                "ms per GMAC": row["ms_per_gmac"],
+                "processor ms": row["processor_ms"],
+                "GMAC": f"{float(row['gmac']):.2f}",
+                "size": f"{row['width']}x{row['height']}",
+                "parameters, M": f"{int(row['parameters']) / 1e6:.2f}",
+                "peak MB": row["peak_mb"],
+            }
+            for row in rows
+        ]
+        right = [name for name in shown[0] if name not in ("backend", "library", "network")]
+        parts.append(f"### {setting}\n\n{table(shown, right)}")
+    return "\n\n".join(parts)
+
+
+def peers_losses() -> str:
+    """Where a network of ours takes longer per GMAC than the fastest peer of the same backend."""
+    lines = []
+    for setting, rows in _settings(_peers()):
+        for backend in dict.fromkeys(row["backend"] for row in rows):
+            here = [row for row in rows if row["backend"] == backend]
+            others = [row for row in here if row["library"] not in (OWN, BEFORE, *RUNTIMES)]
+            if not others:
+                continue
+            least = min(others, key=_per_gmac)
+            slower = [
+                f"{row['network']} {row['ms_per_gmac']} "
+                f"({_per_gmac(row) / _per_gmac(least):.2f} times)"
+                for row in here
+                if row["library"] == OWN and _per_gmac(row) > _per_gmac(least)
+            ]
+            lines.append(
+                f"- {setting}, {backend}: fastest peer {least['network']} ({least['library']}) "
+                f"{least['ms_per_gmac']}; slower: {', '.join(slower) or 'none'}."
+            )
+    return "\n".join(lines)
+
+
+def peers_before() -> str:
+    """Our networks before and after a change, measured in the same turns."""
+    shown = []
+    for setting, rows in _settings(_peers()):
+        now = {(r["backend"], r["network"]): r for r in rows if r["library"] == OWN}
+        for row in rows:
+            if row["library"] != BEFORE:
+                continue
+            after = now[row["backend"], row["network"]]
+            shown.append(
+                {
+                    "measured": f"{setting}, {row['backend']}",
+                    "network": row["network"],
+                    "ms before": row["ms"],
+                    "ms after": after["ms"],
+                    "ratio": f"{float(after['ms']) / float(row['ms']):.2f}",
+                }
+            )
+    return table(shown, ("ms before", "ms after", "ratio"))
+
+
+def _peers() -> list[Row]:
+    with open(RESULTS / "peers.csv", encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def _settings(rows: Iterable[Row]) -> Iterable[tuple[str, list[Row]]]:
+    """Rows by what they share but for the backend, and how to call that."""
+    found: dict[str, list[Row]] = {}
+    for row in rows:
+        height, width = row["image"].split("x")
+        threads = "1 thread" if row["threads"] == "1" else f"{row['threads']} threads"
+        setting = f"{row['mode'].capitalize()}, {width}x{height}, batch {row['batch']}, {threads}"
+        found.setdefault(setting, []).append(row)
+    return found.items()
+
+
+def _per_gmac(row: Row) -> float:
+    return float(row["ms_per_gmac"])
+
+
 # Markdown ----------------------------------------------------------------------------------------
 
 
@@ -299,4 +394,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "preset cards": preset_cards,
     "results": results,
     "exports": exports_table,
+    "peers": peers_tables,
+    "peers where we lose": peers_losses,
+    "peers before and after": peers_before,
 }

@@ -72,6 +72,7 @@ BACKEND_FREE = (
     "test_files.py",
     "test_image_data_format.py",
     "test_in_browser.py",
+    "test_peers.py",
     "test_readme.py",
     "test_remote.py",
     "test_walls.py",
