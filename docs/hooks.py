@@ -281,6 +281,21 @@ def _is_number(text: str | None) -> bool:
     return True
 
 
+def choices() -> str:
+    """The choices of training that were measured, by their scores in percent."""
+    with open(RESULTS / "choices.csv", encoding="utf-8", newline="") as file:
+        measured = list(csv.DictReader(file))
+    rows = []
+    for row in measured:
+        scores = {
+            f"{name}, {where}": percent(float(row[f"{column} {where}"]))
+            for where in ("val", "train 0001TP")
+            for name, column in (("mIoU", "mean_iou"), ("boundary F1", "boundary_f1"))
+        }
+        rows.append({name: row[name] for name in ("choice", "seed", "crop")} | scores)
+    return table(rows, right=list(rows[0])[3:])
+
+
 # Beside other libraries ---------------------------------------------------------------------------
 
 OWN = "keras_focusseg"
@@ -389,6 +404,7 @@ def table(rows: Sequence[Row], right: Iterable[str] = ()) -> str:
 
 
 PARTS: dict[str, Callable[[], str]] = {
+    "choices": choices,
     "in your browser": in_browser,
     "presets": presets_table,
     "preset cards": preset_cards,
