@@ -232,9 +232,14 @@ def _owner(path: Path) -> str:
     return max((name for name in scripts if path.stem.startswith(name)), key=len)
 
 
-def _result(path: Path, script: str) -> str:
+def _measured(path: Path) -> list[Row]:
+    """The rows of a table that a benchmark wrote."""
     with open(path, encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
+        return list(csv.DictReader(file))
+
+
+def _result(path: Path, script: str) -> str:
+    rows = _measured(path)
     if not rows or "epoch" in rows[0]:  # the log of one training run
         return ""
     right = tuple(name for name in rows[0] if all(_is_number(row[name]) for row in rows))
@@ -245,10 +250,8 @@ def _result(path: Path, script: str) -> str:
 
 def exports_table() -> str:
     """One row an exported file that `benchmarks/exports.py` measured."""
-    with open(RESULTS / "exports.csv", encoding="utf-8", newline="") as file:
-        measured = list(csv.DictReader(file))
     rows = []
-    for row in measured:
+    for row in _measured(RESULTS / "exports.csv"):
         both = {
             name: f"{row[f'{column}_keras']}, {row[column]}" if row[column] else ""
             for name, column in [
@@ -283,10 +286,8 @@ def _is_number(text: str | None) -> bool:
 
 def choices() -> str:
     """The choices of training that were measured, by their scores in percent."""
-    with open(RESULTS / "choices.csv", encoding="utf-8", newline="") as file:
-        measured = list(csv.DictReader(file))
     rows = []
-    for row in measured:
+    for row in _measured(RESULTS / "choices.csv"):
         scores = {
             f"{name}, {where}": percent(float(row[f"{column} {where}"]))
             for where in ("val", "train 0001TP")
@@ -372,8 +373,7 @@ def peers_before() -> str:
 
 
 def _peers() -> list[Row]:
-    with open(RESULTS / "peers.csv", encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
+    return _measured(RESULTS / "peers.csv")
 
 
 def _settings(rows: Iterable[Row]) -> Iterable[tuple[str, list[Row]]]:
