@@ -66,7 +66,7 @@ def check_start(recipe: Recipe) -> None:
     if source is not None and Path(source).suffix in (".h5", ".npz", ".pth", ".safetensors"):
         if not str(source).startswith("hf://") and not Path(source).is_file():
             raise ValueError(f"There is no file {source}; backbone_weights must name one.")
-    for preset in (recipe.pretrained, recipe.teacher):
+    for preset in (recipe.pretrained, *recipe.teachers()):
         if preset is not None:
             presets.record(preset)
 

@@ -22,7 +22,7 @@ CHOICES: dict[str, tuple[Any, ...]] = {
     "jit_compile": ("auto", True, False),
 }
 TEXTS = ("name", "network", "dataset", "train_split", "val_split")
-TEXTS_OR_NONE = ("backbone_weights", "pretrained", "teacher")
+TEXTS_OR_NONE = ("backbone_weights", "pretrained")
 BOOLS = ("freeze_backbone", "freeze_backbone_norm", "worker_processes")
 OBJECTS = ("network_config", "dataset_options", "train_options", "val_options", "auxiliary")
 NONE_TOO = ("steps", "warmup_start", "patience", "ohem_threshold", "workers")
@@ -124,7 +124,8 @@ class Recipe:
             3x3 convolution and a classifier on that level learn the masks too (PSPNet, arXiv
             1612.01105), and are thrown away after training.
         teacher: A preset, by name or folder, whose logits the network learns beside the masks
-            (`losses.ChannelDistillation`); it has the same classes. `None` for none.
+            (`losses.ChannelDistillation`); it has the same classes. Several are a list: the
+            mean of their logits is learned, and each runs in every step. `None` for none.
         distillation_weight: Weight of that loss; 3 in its paper for logits.
         distillation_temperature: Its temperature; 4 in its paper.
         ema: Momentum of the moving average of the weights that is validated and kept; 0 for none.
@@ -197,7 +198,7 @@ class Recipe:
     ohem_threshold: float | None = None
     ohem_min_kept: float = 0.1
     auxiliary: Mapping[str, float] = dataclasses.field(default_factory=dict)
-    teacher: str | None = None
+    teacher: str | Path | Sequence[str | Path] | None = None
     distillation_weight: float = 3.0
     distillation_temperature: float = 4.0
     ema: float = 0.999
@@ -233,6 +234,12 @@ class Recipe:
         elif augment is not None and "steps" not in augment:
             values["augment"] = data.Augment(**augment).to_config()
         return cls(**values)
+
+    def teachers(self) -> tuple[str | Path, ...]:
+        """The presets that `teacher` names."""
+        if self.teacher is None:
+            return ()
+        return (self.teacher,) if isinstance(self.teacher, (str, Path)) else tuple(self.teacher)
 
     def num_epochs(self, steps_per_epoch: int) -> int:
         """Passes over a training split that makes so many steps."""
@@ -307,6 +314,11 @@ class Recipe:
                     raise ValueError(f"{name} must be {expected}, got {value!r}.")
                 if isinstance(value, float) and not math.isfinite(value):
                     raise ValueError(f"{name} must be finite, got {value!r}.")
+        named = isinstance(self.teacher, (str, Path, Sequence, NoneType))
+        if not named or not all(isinstance(each, (str, Path)) for each in self.teachers()):
+            raise ValueError(
+                f"teacher must be text, a list of texts or None, got {self.teacher!r}."
+            )
 
 
 def load_recipe(path: str | Path) -> Recipe:

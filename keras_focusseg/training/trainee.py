@@ -1,8 +1,9 @@
-"""A network in training beside what only training needs: auxiliary heads and a teacher."""
+"""A network in training beside what only training needs: auxiliary heads and teachers."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -25,47 +26,49 @@ def with_helpers(recipe: Recipe, network: Segmenter, source: data.Source) -> Mas
         source: What it is trained on, for its classes.
 
     Raises:
-        ValueError: The teacher knows other classes.
+        ValueError: A teacher knows other classes.
     """
-    if not recipe.auxiliary and recipe.teacher is None:
+    if not recipe.auxiliary and not recipe.teachers():
         return network
-    teacher = None
-    if recipe.teacher is not None:
-        teacher = presets.load(recipe.teacher, dtype=recipe.precision, name="teacher")
-        theirs, ours = teacher.label_space.classes, source.label_space.classes
-        if theirs != ours:
-            raise ValueError(
-                f"teacher {recipe.teacher!r} has the classes {', '.join(theirs)}, and "
-                f"{source.name} has {', '.join(ours)}: a teacher must know the same ones, in the "
-                "same order."
-            )
     return Trainee(
         network,
         recipe.auxiliary,
-        teacher,
+        [_teacher(preset, recipe, source) for preset in recipe.teachers()],
         recipe.distillation_weight,
         recipe.distillation_temperature,
         dtype=network.dtype_policy,
     )
 
 
-class Trainee(MaskTrainer):
-    """A network with heads on levels of its backbone and a frozen teacher beside it.
+def _teacher(preset: str | Path, recipe: Recipe, source: data.Source) -> Segmenter:
+    """A preset that knows the classes of `source`."""
+    teacher = presets.load(preset, dtype=recipe.precision)
+    theirs, ours = teacher.label_space.classes, source.label_space.classes
+    if theirs != ours:
+        raise ValueError(
+            f"teacher {str(preset)!r} has the classes {', '.join(theirs)}, and {source.name} has "
+            f"{', '.join(ours)}: a teacher must know the same ones, in the same order."
+        )
+    return teacher
 
-    The weights of the network are its own, so that it is trained when this is. Heads and teacher
+
+class Trainee(MaskTrainer):
+    """A network with heads on levels of its backbone and frozen teachers beside it.
+
+    The weights of the network are its own, so that it is trained when this is. Heads and teachers
     run in steps of training alone: validated is the network, and `network` is what is saved.
 
     Args:
         network: The network that is to learn.
         auxiliary: Weight of the cross-entropy of a head, by level.
-        teacher: A network of the same classes, whose logits are learned.
+        teachers: Networks of the same classes; the mean of their logits is learned.
         distillation_weight: Weight of `losses.ChannelDistillation`.
         temperature: Its temperature.
         dtype: Dtype policy of the heads.
 
     Example:
         ```python
-        trainee = Trainee(network, {"P4": 0.4}, presets.load("fornet_mobilenet_v2_camvid"))
+        trainee = Trainee(network, {"P4": 0.4}, [presets.load("fornet_mobilenet_v2_camvid")])
         trainee.compile()
         trainee.fit(train, validation_data=val)
         network.save_to_preset("mine")
@@ -76,14 +79,14 @@ class Trainee(MaskTrainer):
         self,
         network: Segmenter,
         auxiliary: Mapping[str, float] | None = None,
-        teacher: Segmenter | None = None,
+        teachers: Sequence[Segmenter] = (),
         distillation_weight: float = 3.0,
         temperature: float = 4.0,
         dtype: Any = None,
     ) -> None:
         weights = {f"auxiliary_{k.lower()}": w for k, w in (auxiliary or {}).items()}
         heads = {name: _head(network, name.split("_")[1].upper(), name) for name in weights}
-        if teacher is not None:
+        for teacher in teachers:
             teacher.trainable = False  # its batch-norm statistics stay too
             weights["distillation"] = distillation_weight
         super().__init__(
@@ -95,18 +98,19 @@ class Trainee(MaskTrainer):
         )
         self.input_spec = None  # images of any size
         self.network, self.backbone = network, network.backbone
-        self.teacher, self._weights_of_help = teacher, weights
+        self.teachers, self._weights_of_help = list(teachers), weights
         self._distillation = ChannelDistillation(temperature)
 
     def call(self, inputs: Any, training: Any = None, mask: Any = None) -> Any:
-        """All outputs, the teacher's logits among them, in training; else the network's."""
+        """All outputs, the teachers' logits among them, in training; else the network's."""
         if not training:
             return self.network(inputs, training=False)
         outputs = super().call(inputs, training=training, mask=mask)
-        if self.teacher is None:
+        if not self.teachers:
             return outputs
-        logits = self.teacher.logits_model(inputs, training=False)
-        return {**outputs, "teacher_logits": ops.stop_gradient(logits)}
+        logits = [teacher.logits_model(inputs, training=False) for teacher in self.teachers]
+        mean = sum(logits[1:], logits[0]) / len(logits)  # (B, H, W, classes)
+        return {**outputs, "teacher_logits": ops.stop_gradient(mean)}
 
     def loss_terms(self, y: Any, y_pred: Mapping[str, Any], sample_weight: Any = None) -> dict:
         """The network's terms and, of outputs in training, those of its helpers."""

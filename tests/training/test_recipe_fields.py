@@ -91,7 +91,7 @@ def test_a_run_with_heads_and_a_teacher(
     assert type(kept) is models.FoRNet
     assert [w.path for w in kept.weights] == [w.path for w in seen[0].network.weights]
     before = presets.load(teacher).get_weights()
-    for found, expected in zip(seen[0].teacher.get_weights(), before, strict=True):
+    for found, expected in zip(seen[0].teachers[0].get_weights(), before, strict=True):
         np.testing.assert_array_equal(found, expected)
     assert training.train(recipe, run_folder=tmp_path / "run", resume=True, verbose=0) == best
 
@@ -107,6 +107,21 @@ def test_the_student_comes_to_say_what_the_teacher_says(source: data.Source, tea
     trainee.reset_metrics()
     last = trainee.train_on_batch(images, masks, return_dict=True)
     assert float(last["distillation"]) < 0.7 * float(steps[0]["distillation"])
+
+
+@pytest.mark.each_backend
+def test_of_several_teachers_the_mean_is_learned(
+    source: data.Source, teacher: Path, tmp_path: Path
+) -> None:
+    other = tiny.network(source.label_space.num_classes, filters=4)
+    presets.save(other, tmp_path, name="other", label_space=source.label_space)
+    images, _ = batch(source)
+    alone = []
+    for taught_by in (str(teacher), str(tmp_path), [str(teacher), str(tmp_path)]):
+        _, trainee = trained(RECIPE.replace(teacher=taught_by), source)
+        alone.append(keras.ops.convert_to_numpy(trainee(images, training=True)["teacher_logits"]))
+    np.testing.assert_allclose(alone[2], (alone[0] + alone[1]) / 2, atol=1e-5)
+    assert np.abs(alone[0] - alone[1]).max() > 1e-3
 
 
 def test_a_teacher_of_other_classes_is_refused(source: data.Source, tmp_path: Path) -> None:
@@ -217,7 +232,8 @@ def test_fields_out_of_range_are_refused() -> None:
         ("ohem_min_kept", 0.0, "ohem_min_kept must be above 0 and at most 1"),
         ("stage_learning_rate_factor", 2.0, "must be above 0 and at most 1, got 2"),
         ("distillation_temperature", 0.0, "distillation_temperature must be above 0"),
-        ("teacher", 3, "teacher must be text or None"),
+        ("teacher", 3, "teacher must be text, a list of texts or None"),
+        ("teacher", ["runs/1", 3], "a list of texts or None, got .'runs/1', 3"),
         ("freeze_backbone", 1, "freeze_backbone must be True or False"),
     ):
         with pytest.raises(ValueError, match=message):
