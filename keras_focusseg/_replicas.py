@@ -154,6 +154,7 @@ def join(model: keras.Model) -> None:
             if strategy is not None:
                 layer.synchronized = True  # as an argument, JAX and PyTorch could not load it
             else:
+                layer.fused = False  # of the library's own
                 layer._moments = partial(_moments_over_ranks, layer._reduction_axes)
     if _ranks > 1:
         import torch.distributed

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import keras
 from keras import KerasTensor, layers
 
-from keras_focusseg.layers import Conv2D, attention_boost
+from keras_focusseg.layers import BatchNormalization, Conv2D, attention_boost
 
 
 class Builder:
@@ -63,7 +63,7 @@ class Builder:
 
     def norm(self, x: KerasTensor, name: str) -> KerasTensor:
         """Batch norm."""
-        return layers.BatchNormalization(
+        return BatchNormalization(
             epsilon=self.epsilon, momentum=self.momentum, dtype=self.policy, name=name
         )(x)
 

@@ -2,6 +2,7 @@
 
 from keras_focusseg.layers.aligned_aggregation import AlignedAggregation
 from keras_focusseg.layers.attention import ChannelAttention, DisentangledNonLocal, SqueezeExcite
+from keras_focusseg.layers.batch_normalization import BatchNormalization
 from keras_focusseg.layers.context import ContextualRefinement
 from keras_focusseg.layers.context_variants import ContextVariant
 from keras_focusseg.layers.conv_norm_act import ConvNormAct, conv2d
@@ -29,6 +30,7 @@ from keras_focusseg.layers.topk import (
 __all__ = [
     "AlignedAggregation",
     "AttentionBoostingGate",
+    "BatchNormalization",
     "BilinearUpsampling",
     "ChannelAttention",
     "ContextVariant",

@@ -74,7 +74,7 @@ class ContextVariant(ContextualRefinement):
     def pool(self, x: Any, coarsest: Any) -> Any:
         """Means or maxima over non-overlapping windows, as many as `coarsest` has cells."""
         pool = ops.mean if self.pooling == "average" else ops.max
-        return pool(self.windows(x, coarsest), axis=(2, 4))
+        return pool(pool(self.windows(x, coarsest), axis=4), axis=2)
 
     def attend(self, x: Any, training: bool | None) -> tuple[Any, dict[str, Any]]:
         """The blocks in their order; the map, and what each looked at."""

@@ -6,6 +6,7 @@ from typing import Any
 
 import keras
 
+from keras_focusseg.layers.batch_normalization import BatchNormalization
 from keras_focusseg.layers.convolution import Conv2D
 
 Shape = tuple[Any, ...]
@@ -86,7 +87,7 @@ class ConvNormAct(keras.layers.Layer):
             dtype=policy,
             name="conv",
         )
-        self.norm = keras.layers.BatchNormalization(
+        self.norm = BatchNormalization(
             momentum=0.9,
             epsilon=1e-5,
             gamma_initializer=gamma_initializer,

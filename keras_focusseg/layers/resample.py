@@ -263,6 +263,11 @@ class CropLike(keras.layers.Layer):
     def call(self, x: Any, like: Any) -> Any:
         """Maps (B, h', w', C) to the first ceil(H / stride) rows and ceil(W / stride) columns."""
         height, width = (_divided_up(side, self.stride) for side in ops.shape(like)[1:3])
+        if keras.backend.backend() == "tensorflow":
+            import tensorflow as tf
+
+            # The gradient of x[:, :height, :width] takes TensorFlow ten times as long.
+            return tf.slice(x, (0, 0, 0, 0), (-1, height, width, -1))
         return x[:, :height, :width]
 
     def compute_output_shape(

@@ -1,0 +1,90 @@
+"""Batch normalisation of maps in one pass over them where TensorFlow and PyTorch have one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+from keras import ops
+
+
+@keras.saving.register_keras_serializable(package="keras_focusseg")
+class BatchNormalization(keras.layers.BatchNormalization):
+    """`keras.layers.BatchNormalization`, faster on TensorFlow and PyTorch.
+
+    Keras (3.15.1) writes moments, difference, scale and shift as operations of their own, each of
+    which reads and writes the whole map, and so do their gradients. Maps (B, H, W, C) in float32
+    take the backend's own operation here, which gives the same values. Others, and those whose
+    statistics are gathered from several replicas, are normalised by Keras; so are all on JAX,
+    whose compiler joins the operations.
+
+    Its arguments are those of Keras' layer, and so are its weights.
+
+    Attributes:
+        fused: Whether the backend's operation may be used.
+
+    Example:
+        >>> import keras
+        >>> from keras_focusseg import layers
+        >>> tuple(layers.BatchNormalization()(keras.ops.ones((1, 8, 12, 4))).shape)
+        (1, 8, 12, 4)
+    """
+
+    fused = True
+
+    def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
+        """Maps (B, H, W, C) to the same shape."""
+        normalize = {"tensorflow": _on_tensorflow, "torch": _on_torch}.get(keras.backend.backend())
+        plain = mask is None and self.scale and self.center
+        plain = plain and not (self.renorm or self.synchronized) and self.fused
+        last = len(inputs.shape) == 4 and self.axis in (-1, 3)
+        half = {keras.backend.standardize_dtype(inputs.dtype), self.compute_dtype} != {"float32"}
+        if normalize is None or half or not (plain and last):
+            return super().call(inputs, training=training, mask=mask)
+        learning = bool(training) and self.trainable
+        y, mean, variance = normalize(inputs, self, learning)
+        if learning:
+            keep = self.momentum
+            for moving, value in ((self.moving_mean, mean), (self.moving_variance, variance)):
+                moving.assign(moving * keep + value * (1.0 - keep))
+        return y
+
+
+def _on_tensorflow(x: Any, norm: BatchNormalization, learning: bool) -> tuple[Any, Any, Any]:
+    """Normalised maps, and mean and variance of the batch where the layer learns."""
+    import tensorflow as tf
+
+    moving = ([], []) if learning else (norm.moving_mean, norm.moving_variance)
+    y, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
+        x=x,
+        scale=ops.convert_to_tensor(norm.gamma),
+        offset=ops.convert_to_tensor(norm.beta),
+        mean=tf.convert_to_tensor(moving[0], "float32"),
+        variance=tf.convert_to_tensor(moving[1], "float32"),
+        epsilon=norm.epsilon,
+        data_format="NHWC",
+        is_training=learning,
+    )
+    # It divides the squares by n - 1, Keras by n.
+    n = ops.cast(tf.size(x) / tf.shape(x)[-1], "float32")
+    return y, mean, variance * (n - 1.0) / n
+
+
+def _on_torch(x: Any, norm: BatchNormalization, learning: bool) -> tuple[Any, Any, Any]:
+    """Normalised maps, and mean and variance of the batch where the layer learns."""
+    import torch
+
+    moving = [] if learning else [norm.moving_mean, norm.moving_variance]
+    y, mean, inverse_deviation = torch.native_batch_norm(
+        ops.transpose(x, (0, 3, 1, 2)),  # lies in memory as PyTorch wants channels last to lie
+        ops.convert_to_tensor(norm.gamma),
+        ops.convert_to_tensor(norm.beta),
+        *(map(ops.convert_to_tensor, moving) if moving else (None, None)),
+        learning,
+        0.0,  # the share of the batch in the moving statistics, which Keras keeps
+        norm.epsilon,
+    )
+    y = ops.transpose(y, (0, 2, 3, 1))
+    if not learning:
+        return y, None, None
+    return y, mean, torch.clamp_min(inverse_deviation**-2 - norm.epsilon, 0.0)
