@@ -2,10 +2,12 @@
 
     KERAS_BACKEND=numpy python benchmarks/feed_workers.py --camvid CamVid
 
-Every row reads the same PNG files, decodes, checks and augments them by the full policy of
-`input_pipeline.py`, and collects batches. One pass warms up, since processes import the library
-first; its time is in the column `first_pass_seconds`. The second pass is what is measured, all rows
-in turns. Grain is `pip install grain`; the library does not use it.
+Every row takes the same decoded frames from memory, augments them by the policy of the CamVid
+recipe of the compact FoR-Net (crops of 240x320) and collects batches: what a recipe with
+`cache="memory"` does in each epoch but the first. Worker processes have copies of the frames. One
+pass warms up, since processes import the library first; its time is in the column
+`first_pass_seconds`. Then all rows take their turns, and the median pass counts. Grain is
+`pip install grain`; the library does not use it.
 
 Writes `benchmarks/results/feed_workers.csv`.
 """
@@ -17,23 +19,37 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterable
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
 import typer
-from input_pipeline import BATCH, Repeated, full_policy, write, write_scenes
+from input_pipeline import BATCH, Repeated, write, write_scenes
 
-from keras_focusseg import data
+from keras_focusseg import data, training
 from keras_focusseg.data.feeds.plan import Plan
 
+RECIPE = Path(__file__).resolve().parents[1] / "recipes" / "fornet_mobilenet_v2_camvid.py"
+POLICY = data.augmentation(training.load_recipe(RECIPE).augment)
 COUNTS = (1, 2, 4, 8)
-ROUNDS = 3
-READS = 96
+ROUNDS = 5
+FRAMES = 48
+READS = 480
 SIZE = (360, 480)
 Passes = Callable[[], Iterable[Any]]
 """Gives one pass of batches with each call."""
+
+
+class InMemory(Repeated):
+    """The first frames of a source, decoded, round and round; a copy of it holds them too."""
+
+    def __init__(self, source: data.Source, frames: int, length: int) -> None:
+        super().__init__(source, length)
+        self._frames = [source.load(index) for index in range(frames)]
+
+    def load(self, index: int) -> data.Sample:
+        """Frame `index`, counted round and round."""
+        return self._frames[index % len(self._frames)]
 
 
 def ours(source: data.Source, count: int, processes: bool) -> Passes:
@@ -41,7 +57,7 @@ def ours(source: data.Source, count: int, processes: bool) -> Passes:
     feed = data.batches(
         source,
         BATCH,
-        full_policy(SIZE),
+        POLICY,
         shuffle=True,
         feed="pydataset",
         workers=count,
@@ -60,14 +76,14 @@ class Samples:
         return len(self._order)
 
     def __getitem__(self, position: int) -> tuple[np.ndarray, np.ndarray]:
-        return self._plan.sample(0, int(self._order[position]), SIZE)
+        return self._plan.sample(0, int(self._order[position]), POLICY.crop_size)
 
 
 def grain(source: data.Source, count: int, processes: bool) -> Passes:
     """Grain's own iterators over the same samples, in threads or processes."""
     import grain
 
-    plan = Plan(source, BATCH, full_policy(SIZE), shuffle=True)
+    plan = Plan(source, BATCH, POLICY, shuffle=True)
     dataset = grain.MapDataset.source(Samples(plan))
     if processes:
         from absl import flags
@@ -96,29 +112,29 @@ def main(
 ) -> None:
     """Measures in turns and writes the medians."""
     with tempfile.TemporaryDirectory() as folder:
-        files = data.CamVid(camvid, "train") if camvid else write_scenes(Path(folder), SIZE, 48)
-        source = Repeated(files, READS)
-        todo = [("PyDatasetFeed", ours, COUNTS)] + [("Grain", grain, (2,))] * with_grain
-        rows = {
-            (name, kind, count): partial(make, source, count, kind == "processes")
-            for name, make, counts in todo
-            for kind in ("threads", "processes")
-            for count in counts
-        }
-        first: dict[Any, list[float]] = {key: [] for key in rows}
-        second: dict[Any, list[float]] = {key: [] for key in rows}
-        for number in range(ROUNDS):
-            for key, make in rows.items():
-                passes = make()
-                first[key].append(seconds(passes()))
-                second[key].append(READS / seconds(passes()))
-                print(number, *key, f"{first[key][-1]:.1f} s, {second[key][-1]:.1f}/s", flush=True)
+        files = data.CamVid(camvid, "train") if camvid else write_scenes(Path(folder), SIZE, FRAMES)
+        source = InMemory(files, FRAMES, READS)
+    todo = [("PyDatasetFeed", ours, COUNTS)] + [("Grain", grain, (2,))] * with_grain
+    rows = {
+        (name, kind, count): make(source, count, kind == "processes")
+        for name, make, counts in todo
+        for kind in ("threads", "processes")
+        for count in counts
+    }
+    first: dict[Any, float] = {}
+    rates: dict[Any, list[float]] = {key: [] for key in rows}
+    for key, passes in rows.items():
+        first[key] = seconds(passes())
+        print(*key, f"{first[key]:.1f} s", flush=True)
+    for number in range(ROUNDS):
+        for key, passes in rows.items():
+            rates[key].append(READS / seconds(passes()))
+            print(number, *key, f"{rates[key][-1]:.1f}/s", flush=True)
     write(
         "feed_workers.csv",
         ["feed", "workers", "count", "images_per_second", "first_pass_seconds", "cores"],
         [
-            [*key, f"{statistics.median(second[key]):.1f}", f"{statistics.median(first[key]):.1f}"]
-            + [os.cpu_count()]
+            [*key, f"{statistics.median(rates[key]):.1f}", f"{first[key]:.1f}"] + [os.cpu_count()]
             for key in rows
         ],
     )

@@ -142,7 +142,7 @@ def main() -> None:
     for case, values in seconds.items():
         low, ratio, high = np.quantile(np.divide(values, seconds[ALONE]), (0.25, 0.5, 0.75))
         figures = (f"{1e3 * np.median(values):.0f}", f"{ratio:.2f}", f"{low:.2f} to {high:.2f}")
-        row = (backend, *case, *given.size, given.batch, *figures, os.cpu_count())
+        row = (backend, *case, *given.size, given.batch, *figures, len(os.sched_getaffinity(0)))
         rows.append(dict(zip(COLUMNS, map(str, row), strict=True)))
     write_rows(RESULTS, COLUMNS, rows)
     print(RESULTS.read_text())

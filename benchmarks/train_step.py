@@ -162,7 +162,7 @@ def main() -> None:
             strict=True,
         ):
             row[f"{column}ms"], row[f"{column}ratio"] = f"{ms:.1f}", f"{ratio:.3f}"
-        row |= {"peak_mb": f"{peak / 1e6:.0f}", "cores": str(os.cpu_count())}
+        row |= {"peak_mb": f"{peak / 1e6:.0f}", "cores": str(len(os.sched_getaffinity(0)))}
         same = [each for each in rows if [each[c] for c in CASE] == [row[c] for c in CASE]]
         if same:
             same[0].update(row)

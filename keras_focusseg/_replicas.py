@@ -14,7 +14,7 @@ import math
 import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial, wraps
+from functools import cache, partial, wraps
 from typing import Any
 
 import keras
@@ -27,6 +27,8 @@ NOT_DIVIDED = (
     "(drop_remainder=True), and fill up those of validation by "
     "training.distribution(...).validation_feed(batches)."
 )
+_COLLECTIVES = 1_000_000  # more than one strategy of TensorFlow has
+_strategies = itertools.count()
 _ranks = 1  # processes that train one network on PyTorch; see `train_on_ranks`
 
 
@@ -60,9 +62,7 @@ def over_replicas(*values: Any) -> tuple[Any, ...]:
     shapes = [tuple(value.shape) for value in values]
     flat = ops.concatenate([ops.reshape(value, (-1,)) for value in values])  # one collective
     if _ranks > 1:
-        from torch.distributed.nn.functional import all_reduce
-
-        total = all_reduce(flat)
+        total = _sum_over_ranks().apply(flat)
     else:
         import tensorflow as tf
 
@@ -73,6 +73,30 @@ def over_replicas(*values: Any) -> tuple[Any, ...]:
     ends = list(itertools.accumulate(math.prod(shape) for shape in shapes))
     parts = zip([0, *ends[:-1]], ends, shapes, strict=True)
     return tuple(ops.reshape(total[start:end], shape) for start, end, shape in parts)
+
+
+@cache
+def _sum_over_ranks() -> Any:
+    """PyTorch's all-reduce, with its gradient: that in `torch.distributed.nn` is deprecated, and
+    what it should give way to has no gradient in older versions.
+    """
+    import torch.distributed
+
+    def total(values: Any) -> Any:
+        values = values.clone(memory_format=torch.contiguous_format)
+        torch.distributed.all_reduce(values)
+        return values
+
+    class Sum(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, values: Any) -> Any:
+            return total(values)
+
+        @staticmethod
+        def backward(ctx: Any, gradient: Any) -> Any:
+            return total(gradient)
+
+    return Sum
 
 
 def check_part(batch: Any) -> None:
@@ -296,6 +320,26 @@ def repair_keras(model: keras.Model) -> None:
 
     reduce_per_replica.of_focusseg = True  # type: ignore[attr-defined]
     trainer.reduce_per_replica = reduce_per_replica
+
+
+def number_collectives(model: keras.Model) -> None:
+    """Gives the collectives of each `MirroredStrategy` of this process numbers of their own.
+
+    TensorFlow 2.21 begins anew for each strategy of the same devices, and takes a collective of the
+    second for that of the first with its number, which has another shape (tensorflow issue 62790).
+    """
+    strategy = getattr(model, "distribute_strategy", None)
+    keys = getattr(getattr(strategy, "extended", None), "_collective_keys", None)
+    if keys is None or hasattr(keys, "of_focusseg"):
+        return
+    import tensorflow as tf
+
+    if isinstance(strategy, tf.distribute.MirroredStrategy):  # others have to agree on them
+        keys.of_focusseg = True
+        first = _COLLECTIVES * next(_strategies)
+        for group in keys._instance_key_table.values():
+            for device in group:
+                group[device] += first
 
 
 def sum_metrics(model: keras.Model) -> None:

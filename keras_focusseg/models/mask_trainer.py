@@ -109,6 +109,7 @@ class MaskTrainer(ConfiguredModel):
             **kwargs,
         )
         _replicas.repair_keras(self)
+        _replicas.number_collectives(self)
         self.__dict__["_loss_tracker"] = _MeanOfImages("loss")  # Keras would count it twice
         steps = self._steps
         steps.paper_loss = papers

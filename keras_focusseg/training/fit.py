@@ -347,7 +347,15 @@ def _end_epoch(
 
 @contextlib.contextmanager
 def _told_of_others(spread: Distribution) -> Iterator[None]:
-    """Adds to an error what it may mean where several processes train together."""
+    """Says what may end processes that train together: JAX beforehand, of others with the error."""
+    if spread.kind == "data_parallel" and spread.processes > 1:
+        print(
+            f"Process {spread.process} of {spread.processes} trains. If another one dies or hangs, "
+            "JAX ends this one, perhaps before Python can say so. Then start all again with "
+            "--resume.",
+            file=sys.stderr,
+            flush=True,
+        )
     try:
         yield
     except Exception as error:

@@ -50,6 +50,13 @@ def test_half_precision_scores():
     np.testing.assert_array_equal(metric.confusion_matrix(), confusion.matrix)
 
 
+def test_of_equal_scores_the_first_counts():
+    pixels = [[3, 3, 3], [0, 2, 2], [-0.0, 0, -1], [-np.inf] * 3, [1, np.inf, np.inf], [np.nan] * 3]
+    metric = metrics.MeanIoU(3)
+    metric.update_state(np.zeros((1, 1, 6), "int32"), np.array([[pixels]], "float32"))
+    assert metric.confusion_matrix()[0].tolist() == [3, 2, 1]  # any class where there is no score
+
+
 def test_stays_exact_beyond_32_bits():
     metric = metrics.MeanIoU(2)
     truth = np.array([[[0] * 7 + [1] * 5]])

@@ -138,14 +138,15 @@ def child(backend: str, function: str, *arguments: object, **variables: str) -> 
     )  # fmt: skip
 
 
-def finish(*processes: subprocess.Popen, seconds: float = 400.0) -> None:
-    """Waits for children, and shows what they said if one failed."""
+def finish(*processes: subprocess.Popen, seconds: float = 400.0) -> list[str]:
+    """Waits for children, and returns what they said, or shows it if one failed."""
     try:
         said = [process.communicate(timeout=seconds)[0] for process in processes]
     finally:
         for process in processes:
             process.kill()
     assert not any(process.returncode for process in processes), "\n".join(said)[-6000:]
+    return said
 
 
 def read(path: Path) -> dict[str, np.ndarray]:
@@ -204,6 +205,7 @@ def mirrored(folder: str) -> None:
         model.fit(batches, verbose=0)
         np.savez(Path(folder) / f"function_{name}.npz", **changes("weight", model, start))
     check_contrast(strategy)
+    check_second_strategy(strategy)
     train(f"{folder}/two", "mirrored", dies=0)
 
 
@@ -248,6 +250,21 @@ def check_contrast(strategy: Any) -> None:
     alone = float(loss(masks, embedding, logits, seed=0))
     assert alone > 0.1
     np.testing.assert_allclose([float(value) for value in values], [alone / 2] * 2, rtol=1e-4)
+
+
+def check_second_strategy(first: Any) -> None:
+    """What it sums has other shapes than what the first did, as with the networks of a notebook."""
+    import tensorflow as tf
+
+    from keras_focusseg import _replicas
+
+    second = tf.distribute.MirroredStrategy(first.extended.worker_devices)
+    with second.scope():
+        small().compile()
+    for size in (2, 3, 5):
+        ones = tf.function(lambda size=size: _replicas.over_replicas(tf.ones(size)))
+        (found,) = second.run(ones)
+        assert all((copy.numpy() == 2).all() for copy in found.values)
 
 
 def recipe() -> Any:
