@@ -372,6 +372,19 @@ def peers_before() -> str:
     return table(shown, ("ms before", "ms after", "ratio"))
 
 
+def operators_table() -> str:
+    """The operators that take most of a pass or a step of ours, a row a network."""
+    found: dict[tuple[str, str, str], list[str]] = {}
+    for row in _measured(RESULTS / "operators.csv"):
+        case = (row["mode"], row["backend"], row["network"])
+        found.setdefault(case, []).append(f"`{row['operator']}` {percent(float(row['share']))} %")
+    shown = [
+        {"mode": mode, "backend": backend, "network": network, "operators": ", ".join(costs)}
+        for (mode, backend, network), costs in sorted(found.items())
+    ]
+    return table(shown)
+
+
 def _peers() -> list[Row]:
     return _measured(RESULTS / "peers.csv")
 
@@ -413,4 +426,5 @@ PARTS: dict[str, Callable[[], str]] = {
     "peers": peers_tables,
     "peers where we lose": peers_losses,
     "peers before and after": peers_before,
+    "operators": operators_table,
 }
