@@ -29,31 +29,53 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 RECIPE = REPOSITORY / "recipes" / "fornet_mobilenet_edgetpu_crops_camvid.py"
 RESULTS = Path(__file__).resolve().parent / "results" / "choices.csv"
 SEQUENCE = "0001TP"
+AS_IT_IS, OHEM = "as the recipe", "hard pixels alone (OHEM)"
 
 
 def augment(
     crop: tuple[int, int], *more: dict[str, Any], **changed: dict[str, Any]
 ) -> dict[str, Any]:
     """The recipe's augmentation with settings of its steps changed and steps added at its end."""
-    changed["ScaleCrop"] = {"size": crop}
+    changed = {"ScaleCrop": {"size": crop}, **changed}
     steps = training.load_recipe(RECIPE).augment["steps"]
     kept = [{**step, **changed.get(step["step"], {})} for step in steps]
     return {"augment": {"steps": [*kept, *more]}}
 
 
-def choices(crop: tuple[int, int]) -> dict[str, dict[str, Any]]:
+def schedule(epochs: int) -> dict[str, Any]:
+    """So many epochs, with the recipe's share of warm-up and one validation at the end."""
+    return {"epochs": epochs, "warmup_steps": epochs * 38 // 15, "validate_every": epochs}
+
+
+def choices(
+    crop: tuple[int, int], epochs: int, taught_by: dict[str, Path]
+) -> dict[str, dict[str, Any]]:
     """What is tried: a name, and the recipe's fields that it changes."""
+    network = dict(training.load_recipe(RECIPE).network_config)
+    del network["class_weights"]
+    # Both were trained without the sequence that is held out.
+    teachers = [str(folder / "best") for folder in taught_by.values()]
     strong = {"brightness": 0.5, "contrast": 0.5, "saturation": 0.5, "hue": 0.05}
     larger = (crop[0] * 3 // 2, crop[1] * 3 // 2)
     return {
-        "as the recipe": {},
+        AS_IT_IS: {},
         "stronger colors": augment(crop, ColorJitter=strong),
         "ClassMix": augment(crop, {"step": "ClassMix"}),
-        "hard pixels alone (OHEM)": {"ohem_threshold": 0.7},
+        OHEM: {"ohem_threshold": 0.7},
         "auxiliary head": {"auxiliary": {"P4": 0.4}},
         "no crops by class": {"class_uniform": 0.0},
+        "no class weights": {"network_config": network},
+        "taught by the first and OHEM": {"teacher": teachers},
+        "scales 0.75 to 1.5": augment(crop, ScaleCrop={"size": crop, "scale": (0.75, 1.5)}),
+        "no average of the weights": {"ema": 0.0},
         f"crops of {larger[0]}x{larger[1]}": augment(larger),
+        f"{4 * epochs} epochs": schedule(4 * epochs),
     }
+
+
+def folder_of(runs: Path, name: str, seed: int) -> Path:
+    """Where a choice's run lies."""
+    return runs / f"{name.replace(' ', '_')}_{seed}"
 
 
 def run(name: str, recipe: training.Recipe, root: Path, folder: Path) -> None:
@@ -87,20 +109,18 @@ def main() -> None:
     parser.add_argument("--crop", default="240x320", help="HEIGHTxWIDTH")
     arguments = parser.parse_args()
     height, width = (int(side) for side in arguments.crop.split("x"))
-    tried = choices((height, width))
-
     runs = Path("runs") / "choices" / f"{arguments.epochs}_epochs_{arguments.crop}"
     common = training.load_recipe(RECIPE).replace(
         train_options={"exclude_sequences": (SEQUENCE,)},
         **augment((height, width)),
-        epochs=arguments.epochs,
-        warmup_steps=arguments.epochs * 38 // 15,  # the share that the recipe warms up for
-        validate_every=arguments.epochs,
+        **schedule(arguments.epochs),
         backbone_weights=arguments.backbone_weights,
     )
     for seed in arguments.seeds:
+        teachers = {name: folder_of(runs, name, seed) for name in (AS_IT_IS, OHEM)}
+        tried = choices((height, width), arguments.epochs, teachers)
         for name, changes in tried.items():
-            folder = runs / f"{name.replace(' ', '_')}_{seed}"
+            folder = folder_of(runs, name, seed)
             if not (folder / "row.json").is_file():
                 recipe = common.replace(seed=seed, **changes)
                 run(name, recipe, arguments.data_root, folder)
