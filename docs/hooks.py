@@ -404,6 +404,57 @@ def _per_gmac(row: Row) -> float:
     return float(row["ms_per_gmac"])
 
 
+# Top-K -------------------------------------------------------------------------------------------
+
+
+AUTHORS_BRANCHES = (("1", "0.1"), ("3", "0.2"), ("5", "0.3"), ("7", "0.4"))
+
+
+def sparse_branches() -> str:
+    """Branches of FoR-Net dense and on the chosen cells, a column for each of what runs them."""
+    measured = [r for r in _measured(RESULTS / "sparse_topk.csv") if r["form"] == "gathers"]
+    runners = list(dict.fromkeys(row["backend"] for row in measured))
+    shown: list[Row] = []
+    for cells, channels in dict.fromkeys((row["cells"], row["channels"]) for row in measured):
+        found: dict[tuple[str, str], dict[str, tuple[float, float]]] = {}
+        for row in measured:
+            if (row["cells"], row["channels"]) == (cells, channels):
+                times = (float(row["dense_cpu_ms"]), float(row["sparse_cpu_ms"]))
+                found.setdefault((row["kernel"], row["ratio"]), {})[row["backend"]] = times
+        branches = {f"{k} x {k}, {100 * float(r):g} %": found[k, r] for k, r in sorted(found)}
+        branches["all four"] = {
+            runner: (
+                sum(found[branch][runner][0] for branch in AUTHORS_BRANCHES),
+                sum(found[branch][runner][1] for branch in AUTHORS_BRANCHES),
+            )
+            for runner in runners
+        }
+        for name, times in branches.items():
+            row = {"map": f"{cells} x {channels}".replace("x", " x ", 1), "branch": name}
+            shown.append(
+                row | {runner: "{:.1f}, {:.1f}".format(*times[runner]) for runner in runners}
+            )
+    return table(shown, runners)
+
+
+def sparse_networks() -> str:
+    """Whole FoR-Nets, dense and on the chosen cells alone."""
+    rows = [
+        {
+            "network": f"{row['network']}, {'x'.join(reversed(row['image'].split('x')))}",
+            "runs in": row["backend"],
+            "shares of the branches, %": ", ".join(
+                f"{100 * float(share):g}" for share in row["ratios"].split()
+            ),
+            "dense, ms": row["dense_ms"],
+            "chosen cells, ms": row["sparse_ms"],
+            "ratio": row["ratio"],
+        }
+        for row in _measured(RESULTS / "sparse_networks.csv")
+    ]
+    return table(rows, ("dense, ms", "chosen cells, ms", "ratio"))
+
+
 # Markdown ----------------------------------------------------------------------------------------
 
 
@@ -427,4 +478,6 @@ PARTS: dict[str, Callable[[], str]] = {
     "peers where we lose": peers_losses,
     "peers before and after": peers_before,
     "operators": operators_table,
+    "sparse branches": sparse_branches,
+    "sparse networks": sparse_networks,
 }

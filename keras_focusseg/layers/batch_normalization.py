@@ -74,17 +74,15 @@ def _on_torch(x: Any, norm: BatchNormalization, learning: bool) -> tuple[Any, An
     """Normalised maps, and mean and variance of the batch where the layer learns."""
     import torch
 
-    moving = [] if learning else [norm.moving_mean, norm.moving_variance]
+    x = ops.transpose(x, (0, 3, 1, 2))  # lies in memory as PyTorch wants channels last to lie
+    gamma, beta = ops.convert_to_tensor(norm.gamma), ops.convert_to_tensor(norm.beta)
+    if not learning:  # the operation that converters of exported networks know
+        moving = map(ops.convert_to_tensor, (norm.moving_mean, norm.moving_variance))
+        y = torch.nn.functional.batch_norm(x, *moving, gamma, beta, eps=norm.epsilon)
+        return ops.transpose(y, (0, 2, 3, 1)), None, None
+    # The statistics that it would keep are not Keras': 0.0 is the share of the batch in them.
     y, mean, inverse_deviation = torch.native_batch_norm(
-        ops.transpose(x, (0, 3, 1, 2)),  # lies in memory as PyTorch wants channels last to lie
-        ops.convert_to_tensor(norm.gamma),
-        ops.convert_to_tensor(norm.beta),
-        *(map(ops.convert_to_tensor, moving) if moving else (None, None)),
-        learning,
-        0.0,  # the share of the batch in the moving statistics, which Keras keeps
-        norm.epsilon,
+        x, gamma, beta, None, None, True, 0.0, norm.epsilon
     )
-    y = ops.transpose(y, (0, 2, 3, 1))
-    if not learning:
-        return y, None, None
-    return y, mean, torch.clamp_min(inverse_deviation**-2 - norm.epsilon, 0.0)
+    variance = torch.clamp_min(inverse_deviation**-2 - norm.epsilon, 0.0)
+    return ops.transpose(y, (0, 2, 3, 1)), mean, variance

@@ -130,9 +130,11 @@ def test_what_differs_is_not_kept(
 
 @pytest.mark.parametrize(
     "format",
-    {"tensorflow": ("saved_model", "litert"), "jax": ("saved_model",), "torch": ("torch",)}[
-        BACKEND
-    ],
+    {
+        "tensorflow": ("saved_model", "litert"),
+        "jax": ("saved_model",),
+        "torch": ("torch", "openvino"),
+    }[BACKEND],
 )
 def test_labels_of_uint8_images(model: Any, tmp_path: Path, format: str) -> None:
     needs(format)
