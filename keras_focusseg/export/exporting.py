@@ -100,7 +100,8 @@ def export(
     Raises:
         ValueError: What was asked for cannot be written: with the nearest thing that can.
         ImportError: A package is missing.
-        ExportDiffers: The file does not say what Keras says; nothing is written.
+        ExportDiffers: The file does not say what Keras says, or its runtime does not open it;
+            nothing is written.
 
     Example:
         ```python
@@ -146,7 +147,14 @@ def export(
         }
         if precision == "int8":
             facts["calibration"] = f"{calibrated.name} {calibrated.split}"
-        file = ExportedModel(aside, facts, open_runtime(aside, format))
+        try:
+            run = open_runtime(aside, format)
+        except Exception as error:  # each runtime has its own
+            raise ExportDiffers(
+                f"What was written as {format} on {keras.backend.backend()} cannot be opened by "
+                f"{form.runtime}, and was not kept: {error}"
+            ) from error
+        file = ExportedModel(aside, facts, run)
         comparison = _agreeing(model, file, source)
         facts["comparison"] = dataclasses.asdict(comparison)
         _put(aside, path)

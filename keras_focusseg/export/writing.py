@@ -156,6 +156,9 @@ def _write_onnx_by_torch(graph: Any, path: Path, names: Sequence[str]) -> None:
         input_names=["images"],
         output_names=list(names),
         dynamo=True,
+        # onnxscript 0.7.2 joins the minimum and maximum of a clipping, and loses the value between
+        # them, which SCRNet's sampling reads. ONNX Runtime optimises a graph when it opens it.
+        optimize=False,
         verbose=False,
         custom_translation_table={torch.ops.aten.sort.stable: stable_sort},
     )

@@ -223,6 +223,12 @@ class PadToMultiple(keras.layers.Layer):
             missing = _missing(side, self.multiple)
             if isinstance(missing, int) and missing == 0:
                 continue
+            if keras.backend.backend() == "torch":
+                # `take` of Keras (3.15.1) there is a squeeze of a side that is not 1, which
+                # PyTorch passes over, but no file in ONNX and OpenVINO.
+                last = x[:, -1:] if axis == 1 else x[:, :, -1:]
+                x = ops.concatenate([x, *[last] * missing], axis=axis)
+                continue
             x = ops.take(x, ops.minimum(ops.arange(side + missing), side - 1), axis=axis)
         return x
 

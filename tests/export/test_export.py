@@ -128,6 +128,18 @@ def test_what_differs_is_not_kept(
     assert (tmp_path / "street.onnx").read_text() == "as it was"
 
 
+def test_what_its_runtime_does_not_open_is_not_kept(
+    model: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    needs("onnx")
+    monkeypatch.setattr(
+        "keras_focusseg.export.exporting.writing.write", lambda *a, **k: a[2].write_bytes(b"no")
+    )
+    with pytest.raises(export.ExportDiffers, match="cannot be opened by onnxruntime"):
+        export.export(model, tmp_path / "street.onnx", "onnx", SIZE)
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize(
     "format",
     {
@@ -157,6 +169,15 @@ def test_int8_takes_bytes_and_gives_labels(tmp_path: Path) -> None:
     options = {"precision": "int8", "labels": True, "uint8": True, "calibration_count": 4}
     written = export.export(network, tmp_path / "street.tflite", "litert", SIZE, **options)
     assert written.comparison.equal_labels > 0.9
+
+
+@pytest.mark.skipif(BACKEND != "torch", reason="PyTorch's converter is asked")
+def test_scrnet_leaves_pytorch_as_onnx(tmp_path: Path) -> None:
+    needs("onnx")
+    network = scrnet(num_classes=11)
+    randomize_weights(network)
+    written = export.export(network, tmp_path / "street.onnx", "onnx", SIZE)
+    assert written.comparison.equal_labels > 0.999
 
 
 def test_chosen_cells_alone_leave_keras(model: Any, tmp_path: Path) -> None:
