@@ -9,8 +9,10 @@ AdamW with `ema=0.999`; `fit` of the first; `fit` of the second, under the callb
 counts of mean IoU. The networks are those of presets on MobileNetV2. Machines differ and are
 shared: the ratios, medians of those of each round to the loop in it, say more than the seconds, and
 those of the processor's time, of all threads, more than those of the clock's. `spread` is where the
-middle half of the rounds' processor ratios lies. `peak_mb` is what the process held at most, less
-what it held before the first network was built; the cases share it.
+middle half of the rounds' processor ratios lies. What differs by little is told apart by two cases
+alone (`--cases "bare loop without counts" --steps 4 --rounds 60`), since a machine's pace drifts in
+seconds. `peak_mb` is what the process held at most, less what it held before the first network was
+built; the cases share it.
 
 Writes its rows into `benchmarks/results/train_step.csv`, in place of those of the same case.
 """
@@ -123,6 +125,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=4)
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--cases", nargs="+", help="beside the bare loop; by default all")
     given = parser.parse_args()
     rng = np.random.default_rng(0)
     count = given.batch * given.steps
@@ -139,6 +142,8 @@ def main() -> None:
         "fit, averages and callbacks": lambda: fit(averaged, images, masks, given.batch, ours=True),
         "bare loop without counts": lambda: bare(uncounted, images, masks, given.batch),
     }
+    if given.cases:
+        cases = {name: cases[name] for name in ("bare loop", *given.cases)}
     for model in (plain, averaged, uncounted):  # compiles; the loops call what `fit` compiled
         fit(model, images, masks, given.batch, ours=model is averaged)
     bare(plain, images, masks, given.batch)
