@@ -11,6 +11,9 @@ import keras
 
 from keras_focusseg.optimizers import own_optimizer
 
+LOGS_EVERY = 25
+"""Steps of a run from one whose logs the callbacks get to the next."""
+
 
 class TrainingDiverged(RuntimeError):
     """The loss is no longer a number; the message says where, and how to go on."""
@@ -19,9 +22,11 @@ class TrainingDiverged(RuntimeError):
 class StopOnNaN(keras.callbacks.Callback):
     """Ends a run with `TrainingDiverged` soon after the loss is not finite.
 
-    The step does not wait for it: on TensorFlow and JAX, Keras hands the logs to callbacks that
-    say `async_safe` in a thread of its own, where they wait for the device, and the next steps are
-    under way when the error arrives. No validation counts, and no checkpoint is written, after it.
+    The step does not wait for it: on JAX and PyTorch, Keras hands the logs to callbacks that say
+    `async_safe` in a thread of its own, where they wait for the device, and the next steps are
+    under way when the error arrives; on TensorFlow Keras itself waits for the logs of each step,
+    but not in `training.train`, see `RunCallbacks`. No validation counts, and no checkpoint is
+    written, after it.
     """
 
     async_safe = True
@@ -40,7 +45,7 @@ class StopOnNaN(keras.callbacks.Callback):
         loss = float((logs or {}).get("loss", 0.0))
         if not math.isfinite(loss) and self.message is None:
             self.message = (
-                f"The loss became {loss} in step {batch + 1} of epoch {self.epoch + 1}. The last "
+                f"The loss was {loss} in step {batch + 1} of epoch {self.epoch + 1}. The last "
                 "checkpoint is kept. Lower the learning rate, lengthen the warm-up or clip "
                 "gradients harder, and look for broken images; then train anew."
             )
@@ -62,6 +67,9 @@ class StopOnNaN(keras.callbacks.Callback):
 class RunCallbacks(keras.callbacks.CallbackList):
     """The callbacks of a run, which may be several calls of `fit`.
 
+    They hear of every step, but get the logs of the first, of every 25th after it and of the last
+    of an epoch alone: Keras makes numbers of them, for which it has to wait for the device.
+
     Args:
         callbacks: The callbacks.
         **options: As for `keras.callbacks.CallbackList`.
@@ -74,6 +82,7 @@ class RunCallbacks(keras.callbacks.CallbackList):
     def __init__(self, callbacks: list[keras.callbacks.Callback], **options: Any) -> None:
         super().__init__(callbacks, **options)
         self.first_step = 0
+        self._due = 0
 
     @contextlib.contextmanager
     def run(self) -> Iterator[None]:
@@ -88,13 +97,23 @@ class RunCallbacks(keras.callbacks.CallbackList):
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
         """Nothing, see `run`."""
 
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Lets the first step bring logs."""
+        self._due = 0
+        super().on_epoch_begin(epoch, logs)
+
     def on_train_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         """Tells the number of the step in its epoch."""
         super().on_train_batch_begin(batch + self.first_step, logs)
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        """Tells the number of the step in its epoch."""
-        super().on_train_batch_end(batch + self.first_step, logs)
+        """Tells the number of the step in its epoch, and the logs if they are due."""
+        step = batch + self.first_step
+        if step < min(self._due, self.params["steps"] - 1):
+            logs = None
+        else:
+            self._due = step + LOGS_EVERY
+        super().on_train_batch_end(step, logs)
 
 
 class ValidateAverages(keras.callbacks.Callback):

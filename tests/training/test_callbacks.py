@@ -6,6 +6,7 @@ import pytest
 
 from keras_focusseg import optimizers
 from keras_focusseg.training import StopOnNaN, TrainingDiverged, ValidateAverages
+from keras_focusseg.training.callbacks import RunCallbacks
 
 pytestmark = pytest.mark.each_backend
 
@@ -69,3 +70,30 @@ def test_nan_ends_the_run_with_the_place_and_advice(bad_row: int) -> None:
     with pytest.raises(TrainingDiverged, match=f"nan in step {step} of epoch 1.*Lower the learn"):
         model.fit(x, y, batch_size=4, verbose=0, shuffle=False, validation_data=(x, y),
                   callbacks=[StopOnNaN(), NoFurther()])  # fmt: skip
+
+
+class Steps(keras.callbacks.Callback):
+    """Keeps which steps it heard of, and which had logs."""
+
+    def on_train_begin(self, logs: dict | None = None) -> None:
+        self.heard, self.logged = [], []
+
+    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
+        self.heard.append(batch)
+        if logs:
+            self.logged.append(batch)
+
+
+def test_a_run_waits_for_the_logs_of_few_steps() -> None:
+    model, steps = small_model(keras.optimizers.SGD(0.01)), Steps()
+    x, y = data(count=116)
+    callbacks = RunCallbacks([steps], add_history=True, model=model, epochs=2, steps=29)
+    with callbacks.run():
+        model.fit(x, y, batch_size=4, epochs=2, verbose=0, shuffle=False, callbacks=callbacks)
+    assert steps.heard == 2 * list(range(29))
+    assert steps.logged == 2 * [0, 25, 28]
+    y[-5] = np.nan
+    callbacks = RunCallbacks([StopOnNaN(), NoFurther()], model=model, epochs=1, steps=29)
+    with pytest.raises(TrainingDiverged, match="nan in step 29 of"), callbacks.run():
+        model.fit(x, y, batch_size=4, verbose=0, shuffle=False, validation_data=(x, y),
+                  callbacks=callbacks)  # fmt: skip
