@@ -48,7 +48,7 @@ def main() -> None:
     notes = json.loads(arguments.notes.read_text())
     trained = presets.record(arguments.run / "best")
     recipe = training.Recipe.from_config(dict(trained.recipe)).to_config()
-    model = presets.load(arguments.run / "best")
+    model = presets.load(arguments.run / "best", dtype="float32")  # whatever it was trained in
     shifts = {}
     if arguments.shift_classes:
         shifts = {"class_shifts": shift(model, recipe, arguments)}

@@ -273,7 +273,8 @@ class CropLike(keras.layers.Layer):
             import tensorflow as tf
 
             # The gradient of x[:, :height, :width] takes TensorFlow ten times as long.
-            return tf.slice(x, (0, 0, 0, 0), (-1, height, width, -1))
+            cropped = tf.slice(x, (0, 0, 0, 0), (-1, height, width, -1))
+            return tf.ensure_shape(cropped, (x.shape[0], None, None, x.shape[-1]))
         return x[:, :height, :width]
 
     def compute_output_shape(
