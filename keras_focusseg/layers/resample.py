@@ -274,7 +274,8 @@ class CropLike(keras.layers.Layer):
 
             # The gradient of x[:, :height, :width] takes TensorFlow ten times as long.
             cropped = tf.slice(x, (0, 0, 0, 0), (-1, height, width, -1))
-            return tf.ensure_shape(cropped, (x.shape[0], None, None, x.shape[-1]))
+            cropped.set_shape((x.shape[0], None, None, x.shape[-1]))  # a slice forgets channels
+            return cropped
         return x[:, :height, :width]
 
     def compute_output_shape(
