@@ -52,7 +52,8 @@ def choices(
 ) -> dict[str, dict[str, Any]]:
     """What is tried: a name, and the recipe's fields that it changes."""
     network = dict(training.load_recipe(RECIPE).network_config)
-    del network["class_weights"]
+    unweighted = {name: value for name, value in network.items() if name != "class_weights"}
+    dropping = {**network, "backbone_options": {"drop_path_rate": 0.2}}
     # Both were trained without the sequence that is held out.
     teachers = [str(folder / "best") for folder in taught_by.values()]
     strong = {"brightness": 0.5, "contrast": 0.5, "saturation": 0.5, "hue": 0.05}
@@ -64,7 +65,8 @@ def choices(
         OHEM: {"ohem_threshold": 0.7},
         "auxiliary head": {"auxiliary": {"P4": 0.4}},
         "no crops by class": {"class_uniform": 0.0},
-        "no class weights": {"network_config": network},
+        "no class weights": {"network_config": unweighted},
+        "stochastic depth, up to 0.2": {"network_config": dropping},
         "taught by the first and OHEM": {"teacher": teachers},
         "scales 0.75 to 1.5": augment(crop, ScaleCrop={"size": crop, "scale": (0.75, 1.5)}),
         "no average of the weights": {"ema": 0.0},

@@ -9,8 +9,9 @@ Example:
 
 from __future__ import annotations
 
+import inspect
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -91,10 +92,16 @@ def build(
         The pyramid model; its input is (B, H, W, 3) in 0..255.
 
     Raises:
-        ValueError: If the name is not known, or the weights do not fit.
+        ValueError: If the name or an option is not known, or the weights do not fit.
     """
     if name not in _CONSTRUCTORS:
         raise ValueError(f"No backbone is named {name!r}. Known are: {', '.join(names())}.")
+    arguments = inspect.signature(_CONSTRUCTORS[name])
+    try:
+        arguments.bind(**options)
+    except TypeError as error:
+        known = ", ".join(arguments.parameters)
+        raise ValueError(f"Backbone {name} {error}. Its arguments are {known}.") from None
     backbone = _CONSTRUCTORS[name](**options)
     if weights is not None:
         load_weights(backbone, weights, calibration_images=calibration_images)
@@ -102,7 +109,10 @@ def build(
 
 
 def as_pyramid(
-    backbone: str | keras.Model, weights: str | None = None, **options: Any
+    backbone: str | keras.Model,
+    weights: str | None = None,
+    more: Mapping[str, Any] | None = None,
+    **options: Any,
 ) -> keras.Model:
     """Returns the encoder that a network's `backbone=` argument means.
 
@@ -110,21 +120,27 @@ def as_pyramid(
         backbone: One of `names()`, a built Keras model with outputs "P2" ... "P5", or a backbone
             with a pyramid of KerasHub or keras-cv (see `from_keras_hub`, `from_keras_cv`).
         weights: As for `build`; for names only.
+        more: What a user adds to `options`, a network's `backbone_options`; for names only.
         **options: Arguments of a named backbone's constructor; a model is taken as it is.
 
     Returns:
         A model from images (B, H, W, 3) to the dict `{"P2", "P3", "P4", "P5"}`.
 
     Raises:
-        ValueError: If the name is not known, the model has no pyramid or a fixed size where it is
-            another package's, or `weights` is given beside a model.
+        ValueError: If the name or an option is not known, an option is given twice, the model has
+            no pyramid or a fixed size where it is another package's, or `weights` or `more` is
+            given beside a model.
 
     Example:
         >>> as_pyramid("resnet18", output_stride=16).pyramid_strides["P5"]
         16
     """
     if isinstance(backbone, str):
-        return build(backbone, weights=weights, **options)
+        if twice := sorted(set(more or ()) & set(options)):
+            raise ValueError(f"backbone_options hold {twice}, which are arguments of the network.")
+        return build(backbone, weights=weights, **options, **(more or {}))
+    if more:
+        raise ValueError("backbone_options go with a backbone's name; build a model with them.")
     if weights is not None:
         raise ValueError("backbone_weights goes with a backbone's name; load a model's yourself.")
     if isinstance(backbone, Backbone):  # which has KerasHub's attribute too

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import keras
+import numpy as np
 from keras import KerasTensor, layers
 
 from keras_focusseg.layers import BatchNormalization, Conv2D, attention_boost
@@ -71,12 +72,35 @@ class Builder:
         """Sum of maps of one shape."""
         return layers.Add(dtype=self.policy, name=name)(summands)
 
+    def drop_path(self, branch: KerasTensor, rate: float, name: str) -> KerasTensor:
+        """A residual's branch, dropped whole in training, sample by sample (arXiv 1603.09382)."""
+        if rate == 0:
+            return branch
+        return layers.Dropout(rate, noise_shape=(None, 1, 1, 1), dtype=self.policy, name=name)(
+            branch
+        )
+
     def boost(self, x: KerasTensor, b: KerasTensor) -> KerasTensor:
         """x + sigmoid(b) * b, SERNet-Former's gate; b and the product are kept in `boosts`."""
         n = len(self.boosts) // 2 + 1
         x, added = attention_boost(x, b, name=f"abm{n}", dtype=self.policy)
         self.boosts |= {f"norm{n}": b, f"boost{n}": added}
         return x
+
+
+def drop_path_rates(rate: float, blocks: int) -> list[float]:
+    """Rates that rise linearly from 0 at the first block to `rate` at the last.
+
+    Raises:
+        ValueError: `rate` is not in [0, 1).
+
+    Example:
+        >>> drop_path_rates(0.5, 3)
+        [0.0, 0.25, 0.5]
+    """
+    if not 0 <= rate < 1:
+        raise ValueError(f"drop_path_rate must be in [0, 1), received {rate!r}.")
+    return [float(value) for value in np.linspace(0.0, rate, blocks)]
 
 
 def normal_by_fan_out() -> keras.initializers.Initializer:

@@ -21,6 +21,7 @@ from keras import KerasTensor, layers
 
 from keras_focusseg.backbones import checkpoints
 from keras_focusseg.backbones.backbone import Backbone, StrideBudget, check_output_stride
+from keras_focusseg.backbones.builder import drop_path_rates
 from keras_focusseg.backbones.mobile import ConvNorms, round_channels
 
 # Size: multipliers of width and depth.
@@ -69,9 +70,12 @@ class EfficientNetLite(Backbone):
         dtype: Dtype policy of the layers; None takes the global policy.
         name: Name of the model; by default `efficientnet_lite` and the size.
         trainable: Whether the weights can be trained.
+        drop_path_rate: Rate at which, in training, the last block's branch is dropped, sample by
+            sample; it rises linearly from 0 at the first block. Blocks without a residual drop
+            nothing.
 
     Raises:
-        ValueError: `size` or `output_stride` is none of those.
+        ValueError: `size` or `output_stride` is none of those, or `drop_path_rate` not in [0, 1).
 
     Example:
         >>> from keras_focusseg.backbones.efficientnet_lite import EfficientNetLite
@@ -88,6 +92,7 @@ class EfficientNetLite(Backbone):
         dtype: str | Mapping[str, Any] | keras.DTypePolicy | None = None,
         name: str | None = None,
         trainable: bool = True,
+        drop_path_rate: float = 0.0,
     ) -> None:
         if size not in SIZES:
             raise ValueError(f"size must be one of {SIZES}, received {size!r}.")
@@ -103,12 +108,13 @@ class EfficientNetLite(Backbone):
         stride, _ = budget.take(2)
         x = build.conv(x, "stem", 32, 3, stride=stride, relu=True)  # (B, H/2, W/2, 32)
         pyramid = {}
-        index = 0
-        for position, stage in enumerate(scaled_stages(size)):
+        stages = scaled_stages(size)
+        drops = enumerate(drop_path_rates(drop_path_rate, sum(stage.repeat for stage in stages)))
+        for position, stage in enumerate(stages):
             for number in range(stage.repeat):
-                wanted = stage.stride if number == 0 else 1
-                x = _inverted_residual(build, x, index, stage, number > 0, *budget.take(wanted))
-                index += 1
+                index, drop = next(drops)
+                strides = budget.take(stage.stride if number == 0 else 1)
+                x = _inverted_residual(build, x, index, stage, number > 0, *strides, drop)
             if position in _LEVEL_OF_STAGE:
                 pyramid[_LEVEL_OF_STAGE[position]] = x
 
@@ -123,6 +129,7 @@ class EfficientNetLite(Backbone):
             include_rescaling=include_rescaling,
             batch_norm_momentum=batch_norm_momentum,
             trainable=trainable,
+            drop_path_rate=drop_path_rate,
         )
 
 
@@ -147,6 +154,7 @@ def _inverted_residual(
     residual: bool,
     stride: int,
     dilation: int,
+    drop: float,
 ) -> KerasTensor:
     """1x1 expansion, depthwise convolution, linear 1x1 projection."""
     prefix = f"block_{index}_"
@@ -155,7 +163,7 @@ def _inverted_residual(
         x = build.conv(x, f"{prefix}expand", stage.expansion * inputs.shape[-1], relu=True)
     x = build.depthwise(x, f"{prefix}depthwise", stage.kernel, stride=stride, dilation=dilation)
     x = build.conv(x, f"{prefix}project", stage.channels, relu=False)
-    return build.add([inputs, x], f"{prefix}add") if residual else x
+    return build.residual(inputs, x, prefix, drop) if residual else x
 
 
 def load_efficientnet_lite_checkpoint(

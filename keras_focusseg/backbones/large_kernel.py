@@ -14,12 +14,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
-import numpy as np
 from keras import KerasTensor, layers
 
 from keras_focusseg.backbones import checkpoints
 from keras_focusseg.backbones.backbone import PYRAMID_LEVELS, Backbone, imagenet_rescaling
-from keras_focusseg.backbones.builder import Builder, normal_by_fan_out
+from keras_focusseg.backbones.builder import Builder, drop_path_rates, normal_by_fan_out
 from keras_focusseg.layers import DepthwiseConv2D
 
 OUTPUT_STRIDE = 32
@@ -125,10 +124,7 @@ class KeyedBuilder(Builder):
         """x + DropPath(LayerScale(branch)): whole branches are dropped, sample by sample."""
         name = self._named(key)
         branch = LayerScale(dtype=self.policy, name=name)(branch)
-        if drop > 0:
-            branch = layers.Dropout(
-                drop, noise_shape=(None, 1, 1, 1), dtype=self.policy, name=f"{name}_drop_path"
-            )(branch)
+        branch = self.drop_path(branch, drop, f"{name}_drop_path")
         return self.add([x, branch], f"{name}_add")
 
     def _named(self, key: str) -> str:
@@ -181,7 +177,7 @@ class LargeKernelBackbone(Backbone):
         trainable: bool = True,
     ) -> None:
         name = name or type(self).__name__.lower()
-        _check_arguments(channels, depths, mlp_ratios, drop_path_rate, output_stride, name)
+        _check_arguments(channels, depths, mlp_ratios, output_stride, name)
         policy = keras.dtype_policies.get(dtype)
         build = KeyedBuilder(policy, batch_norm_momentum)
 
@@ -231,16 +227,6 @@ class LargeKernelBackbone(Backbone):
         raise NotImplementedError
 
 
-def drop_path_rates(rate: float, blocks: int) -> list[float]:
-    """Rates that rise linearly from 0 at the first block to `rate` at the last.
-
-    Example:
-        >>> drop_path_rates(0.5, 3)
-        [0.0, 0.25, 0.5]
-    """
-    return [float(value) for value in np.linspace(0.0, rate, blocks)]
-
-
 def patch_embedding(
     build: KeyedBuilder, x: KerasTensor, key: str, channels: int, kernel_size: int, stride: int
 ) -> KerasTensor:
@@ -281,7 +267,6 @@ def _check_arguments(
     channels: Sequence[int],
     depths: Sequence[int],
     mlp_ratios: Sequence[int],
-    drop_path_rate: float,
     output_stride: int,
     name: str,
 ) -> None:
@@ -301,8 +286,6 @@ def _check_arguments(
                 f"{argument} must be {len(PYRAMID_LEVELS)} positive numbers, one a stage, received "
                 f"{tuple(values)}."
             )
-    if not 0 <= drop_path_rate < 1:
-        raise ValueError(f"drop_path_rate must be in [0, 1), received {drop_path_rate!r}.")
 
 
 def load_checkpoint(model: LargeKernelBackbone, source: str | os.PathLike[str]) -> None:

@@ -58,6 +58,14 @@ class ConvNorms(Builder):
         )
         return self._norm(x, name, None, relu=True)
 
+    def residual(
+        self, inputs: KerasTensor, branch: KerasTensor, prefix: str, drop: float
+    ) -> KerasTensor:
+        """inputs + DropPath(branch)."""
+        return self.add(
+            [inputs, self.drop_path(branch, drop, f"{prefix}drop_path")], f"{prefix}add"
+        )
+
     def relu(self, x: KerasTensor, name: str) -> KerasTensor:
         """The activation alone."""
         return layers.ReLU(self.relu_ceiling, dtype=self.policy, name=name)(x)

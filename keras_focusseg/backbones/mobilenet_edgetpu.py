@@ -22,6 +22,7 @@ from keras_focusseg.backbones.backbone import (
     StrideBudget,
     check_output_stride,
 )
+from keras_focusseg.backbones.builder import drop_path_rates
 from keras_focusseg.backbones.folded import load_folded
 from keras_focusseg.backbones.mobile import ConvNorms
 
@@ -114,10 +115,13 @@ class MobileNetEdgeTPU(Backbone):
         name: Name of the model.
         trainable: Whether the weights can be trained.
         last_stride: Stride of the last stage that is built: 32, or 16 for the small form.
+        drop_path_rate: Rate at which, in training, the last block's branch is dropped, sample by
+            sample; it rises linearly from 0 at the first block. Blocks without a residual drop
+            nothing.
 
     Raises:
-        ValueError: `features` or a stride is none of those, or `output_stride` is above
-            `last_stride`.
+        ValueError: `features` or a stride is none of those, `output_stride` is above `last_stride`,
+            or `drop_path_rate` is not in [0, 1).
 
     Example:
         >>> from keras_focusseg.backbones.mobilenet_edgetpu import MobileNetEdgeTPU
@@ -137,6 +141,7 @@ class MobileNetEdgeTPU(Backbone):
         name: str = "mobilenet_edgetpu",
         trainable: bool = True,
         last_stride: int = 32,
+        drop_path_rate: float = 0.0,
     ) -> None:
         if last_stride not in _FORMS:
             raise ValueError(f"last_stride must be 32 or 16, received {last_stride!r}.")
@@ -164,10 +169,11 @@ class MobileNetEdgeTPU(Backbone):
             x = build.boost(x, b)
         x = build.conv(x, "expanded_conv_project", 16, relu=False)
         taps = {}
-        for number, block in enumerate(_BLOCKS[: form.levels[-1]], start=1):
+        drops = drop_path_rates(drop_path_rate, form.levels[-1])
+        for number, (block, drop) in enumerate(zip(_BLOCKS, drops, strict=False), start=1):
             stride, dilation = budget.take(block.stride)
             rate = dilation if dilate else 1
-            x, b, expanded = _inverted_residual(build, x, number, block, stride, rate)
+            x, b, expanded = _inverted_residual(build, x, number, block, stride, rate, drop)
             if attention_boosting and number in form.levels:
                 x = build.boost(x, b)
             taps[number, "expand"], taps[number, "project"] = expanded, x
@@ -190,11 +196,18 @@ class MobileNetEdgeTPU(Backbone):
             attention_boosting=attention_boosting,
             trainable=trainable,
             last_stride=last_stride,
+            drop_path_rate=drop_path_rate,
         )
 
 
 def _inverted_residual(
-    build: ConvNorms, inputs: KerasTensor, number: int, block: _Block, stride: int, dilation: int
+    build: ConvNorms,
+    inputs: KerasTensor,
+    number: int,
+    block: _Block,
+    stride: int,
+    dilation: int,
+    drop: float,
 ) -> tuple[KerasTensor, KerasTensor, KerasTensor]:
     """Expansion, depthwise convolution unless the expansion is dense, linear projection.
 
@@ -213,7 +226,7 @@ def _inverted_residual(
             expanded, f"{prefix}depthwise", block.kernel, stride=stride, dilation=dilation
         )
     b = build.conv(x, f"{prefix}project", block.channels, relu=False)
-    return build.add([inputs, b], f"{prefix}add") if block.residual else b, b, expanded
+    return build.residual(inputs, b, prefix, drop) if block.residual else b, b, expanded
 
 
 def conv_names(features: str, last_stride: int = 32) -> list[str]:

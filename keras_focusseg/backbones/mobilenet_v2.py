@@ -16,6 +16,7 @@ import numpy as np
 from keras import KerasTensor, layers
 
 from keras_focusseg.backbones.backbone import Backbone, StrideBudget, check_output_stride
+from keras_focusseg.backbones.builder import drop_path_rates
 from keras_focusseg.backbones.folded import load_folded
 from keras_focusseg.backbones.mobile import ConvNorms, round_channels
 
@@ -68,9 +69,13 @@ class MobileNetV2(Backbone):
         dtype: Dtype policy of the layers; None takes the global policy.
         name: Name of the model.
         trainable: Whether the weights can be trained.
+        drop_path_rate: Rate at which, in training, the last block's branch is dropped, sample by
+            sample; it rises linearly from 0 at the first block. Blocks without a residual drop
+            nothing.
 
     Raises:
-        ValueError: `alpha` is not positive, or `output_stride` none of those.
+        ValueError: `alpha` is not positive, `output_stride` none of those, or `drop_path_rate` not
+            in [0, 1).
 
     Example:
         >>> from keras_focusseg.backbones.mobilenet_v2 import MobileNetV2
@@ -91,6 +96,7 @@ class MobileNetV2(Backbone):
         dtype: str | Mapping[str, Any] | keras.DTypePolicy | None = None,
         name: str = "mobilenet_v2",
         trainable: bool = True,
+        drop_path_rate: float = 0.0,
     ) -> None:
         if alpha <= 0:
             raise ValueError(f"alpha must be positive, received {alpha!r}.")
@@ -108,11 +114,12 @@ class MobileNetV2(Backbone):
         if attention_boosting:
             x = build.boost(x, b)
         pyramid = {}
-        for index, block in enumerate(_BLOCKS):
+        drops = drop_path_rates(drop_path_rate, len(_BLOCKS))
+        for index, (block, drop) in enumerate(zip(_BLOCKS, drops, strict=True)):
             channels = round_channels(int(block.channels * alpha))
             stride, dilation = budget.take(block.stride)
             rate = dilation if dilate else 1
-            x, b = build.inverted_residual(x, index, block.expansion, channels, stride, rate)
+            x, b = build.inverted_residual(x, index, block.expansion, channels, stride, rate, drop)
             if index in _LEVEL_OF_BLOCK:
                 pyramid[_LEVEL_OF_BLOCK[index]] = x = build.boost(x, b) if attention_boosting else x
         if include_top_conv:
@@ -132,6 +139,7 @@ class MobileNetV2(Backbone):
             dilate=dilate,
             attention_boosting=attention_boosting,
             trainable=trainable,
+            drop_path_rate=drop_path_rate,
         )
 
 
@@ -158,6 +166,7 @@ class _Builder(ConvNorms):
         channels: int,
         stride: int,
         dilation: int,
+        drop: float,
     ) -> tuple[KerasTensor, KerasTensor]:
         """1x1 expansion, depthwise 3x3, linear 1x1 projection; with a residual where shapes allow.
 
@@ -174,7 +183,7 @@ class _Builder(ConvNorms):
         # The table decides, not the dilated stride: a block that strides at output stride 32 has
         # no residual at 8 either, or its weights would mean another function.
         if in_channels == channels and _BLOCKS[index].stride == 1:
-            return self.add([inputs, b], f"{prefix}add"), b
+            return self.residual(inputs, b, prefix, drop), b
         return b, b
 
 

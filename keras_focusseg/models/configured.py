@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import functools
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Self
 
 import keras
@@ -130,11 +130,13 @@ def _bound(construct: Callable[..., None]) -> Callable[..., None]:
 
 
 def _json_value(value: Any) -> Any:
-    """The value with arrays and tuples as lists, and NumPy's numbers as Python's."""
+    """The value with tuples and arrays as lists, mappings as dicts, NumPy's numbers as Python's."""
     if isinstance(value, (np.ndarray, np.generic)):
         return value.tolist()
     if isinstance(value, (list, tuple)):
         return [_json_value(item) for item in value]
+    if isinstance(value, Mapping):
+        return {name: _json_value(item) for name, item in value.items()}
     return value
 
 

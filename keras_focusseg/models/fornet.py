@@ -82,6 +82,8 @@ class FoRNet(Segmenter):
         boundary_decay: Target value lost with each such cell.
         class_weights: Weight of each class in the cross-entropy (ours); all 1 by default.
         ignore_class: Mask value that is not counted.
+        backbone_options: Further arguments of a named backbone, such as `{"alpha": 0.5}` or
+            `{"drop_path_rate": 0.1}`.
         dtype: Dtype policy of the layers or its name, such as `"mixed_bfloat16"`; the one in
             force by default. A backbone that is given as a model keeps its own.
         name: Name of the model.
@@ -123,6 +125,7 @@ class FoRNet(Segmenter):
         boundary_decay: float = 0.5,
         class_weights: Sequence[float] | None = None,
         ignore_class: int | None = 255,
+        backbone_options: Mapping[str, Any] | None = None,
         dtype: str | keras.DTypePolicy | None = None,
         name: str = "fornet",
     ) -> None:
@@ -137,7 +140,9 @@ class FoRNet(Segmenter):
         selector_filters = filters // 2 if selector_filters is None else selector_filters
         context_filters = filters // 4 if context_filters is None else context_filters
         decoder_filters = filters if decoder_filters is None else decoder_filters
-        encoder = backbones.as_pyramid(backbone, backbone_weights, output_stride=output_stride)
+        encoder = backbones.as_pyramid(
+            backbone, backbone_weights, backbone_options, output_stride=output_stride
+        )
 
         images = keras.Input((None, None, 3), name="images")  # (B, H, W, 3)
         pyramid = encoder(images)

@@ -138,6 +138,8 @@ class SCRNet(Segmenter):
         max_views: Anchors a class and image, at most; classes with no more pixels take no part.
         class_weights: Weight of each class in the cross-entropy; all 1 by default.
         ignore_class: Mask value that is not counted.
+        backbone_options: Further arguments of a named backbone, such as `{"alpha": 0.5}` or
+            `{"drop_path_rate": 0.1}`.
         dtype: Dtype policy of the layers or its name, such as `"mixed_bfloat16"`; the one in
             force by default. A backbone that is given as a model keeps its own.
         name: Name of the model.
@@ -181,6 +183,7 @@ class SCRNet(Segmenter):
         max_views: int = 100,
         class_weights: Sequence[float] | None = None,
         ignore_class: int | None = 255,
+        backbone_options: Mapping[str, Any] | None = None,
         dtype: str | keras.DTypePolicy | None = None,
         name: str = "scrnet",
     ) -> None:
@@ -193,7 +196,9 @@ class SCRNet(Segmenter):
                 "contrast_weight and contrast_warmup must be 0 or more, got "
                 f"{contrast_weight} and {contrast_warmup}."
             )
-        encoder = backbones.as_pyramid(backbone, backbone_weights, output_stride=output_stride)
+        encoder = backbones.as_pyramid(
+            backbone, backbone_weights, backbone_options, output_stride=output_stride
+        )
         if filters is None:
             filters = 256 if encoder.count_params() > HEAVY_BACKBONE else 128
         signals: dict[str, keras.KerasTensor] = {}

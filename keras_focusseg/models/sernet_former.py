@@ -83,6 +83,8 @@ class SERNetFormer(Segmenter):
         afn2_after_resize: AfN2 at stride 4 in place of the bridge's stride.
         class_weights: Weight of each class in the cross-entropy; all 1 by default.
         ignore_class: Mask value that is not counted.
+        backbone_options: Further arguments of a named backbone, such as `{"alpha": 0.5}` or
+            `{"drop_path_rate": 0.1}`.
         dtype: Dtype policy of the layers or its name, such as `"mixed_bfloat16"`; the one in
             force by default. A backbone that is given as a model keeps its own.
         name: Name of the model.
@@ -124,6 +126,7 @@ class SERNetFormer(Segmenter):
         afn2_after_resize: bool = False,
         class_weights: Sequence[float] | None = None,
         ignore_class: int | None = 255,
+        backbone_options: Mapping[str, Any] | None = None,
         dtype: str | keras.DTypePolicy | None = None,
         name: str = "sernet_former",
     ) -> None:
@@ -135,7 +138,12 @@ class SERNetFormer(Segmenter):
                 "(12, 16, 18), or switch the bridge off with bridge=False."
             )
         encoder = _encoder(
-            backbone, backbone_weights, output_stride, dilate_backbone, attention_boosting
+            backbone,
+            backbone_weights,
+            backbone_options,
+            output_stride,
+            dilate_backbone,
+            attention_boosting,
         )
 
         images = keras.Input((None, None, 3), name="images")  # (B, H, W, 3)
@@ -208,6 +216,7 @@ class SERNetFormer(Segmenter):
 def _encoder(
     backbone: str | keras.Model,
     weights: str | None,
+    more: Mapping[str, Any] | None,
     output_stride: int,
     dilate: bool,
     attention_boosting: bool,
@@ -224,7 +233,7 @@ def _encoder(
             )
         if gated:
             options.update(dilate=dilate, attention_boosting=attention_boosting)
-    encoder = backbones.as_pyramid(backbone, weights, **options)
+    encoder = backbones.as_pyramid(backbone, weights, more, **options)
     has_gates = {f"{what}{n}" for what in ("norm", "boost") for n in GATES} <= set(encoder.output)
     if has_gates != attention_boosting:
         raise ValueError(

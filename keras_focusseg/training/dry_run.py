@@ -104,6 +104,7 @@ def _narrow(recipe: Recipe) -> dict[str, Any]:
     for family, light in LIGHT.items():
         if str(config["backbone"]).startswith(family):
             config["backbone"] = light
+            config.pop("backbone_options", None)  # which may give the sizes of the larger one
             for name, argument in arguments.items():
                 width = config.get(name, argument.default)
                 if name.endswith("filters") and isinstance(width, int):

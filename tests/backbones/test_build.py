@@ -46,6 +46,8 @@ def test_names() -> None:
     ]
     with pytest.raises(ValueError, match="'resnet20'. Known are: mobilenet_v2, mobilenet_edgetpu"):
         backbones.build("resnet20")
+    with pytest.raises(ValueError, match="mobilenet_v2 got an unexpected .*'depth'.*are alpha, "):
+        backbones.build("mobilenet_v2", depth=3)
 
 
 @pytest.mark.backend_free
@@ -109,6 +111,30 @@ def test_config_round_trip(name: str, options: dict[str, float]) -> None:
     norms = [x for x in copy.layers if isinstance(x, keras.layers.BatchNormalization)]
     assert {norm.momentum for norm in norms} == {0.97}
     assert {norm.compute_dtype for norm in norms} == {"bfloat16"}
+
+
+@pytest.mark.backend_free
+@pytest.mark.parametrize(("name", "options"), [x for x in SMALL if x[0] != "resnet18"])
+def test_branches_of_residual_blocks_are_dropped_the_deeper_the_more(
+    name: str, options: dict[str, float]
+) -> None:
+    plain = backbones.build(name, output_stride=16, **options)
+    model = check_config_round_trip(
+        backbones.build(name, output_stride=16, drop_path_rate=0.4, **options)
+    )
+    drops = [x for x in model.layers if isinstance(x, keras.layers.Dropout)]
+    sums = [x for x in model.layers if isinstance(x, keras.layers.Add)]
+    assert [x.name.replace("drop_path", "add") for x in drops] == [x.name for x in sums]
+    rates = [x.rate for x in drops]
+    assert 0 < rates[0] and rates == sorted(rates) and rates[-1] <= 0.4
+    assert {tuple(x.noise_shape) for x in drops} == {(None, 1, 1, 1)}
+    assert not any(isinstance(x, keras.layers.Dropout) for x in plain.layers)
+    for each in (plain, model):
+        randomize_weights(each)
+    images = references.noise(33, 47)
+    references.assert_close(references.run(model, images), references.run(plain, images), 1e-6)
+    with pytest.raises(ValueError, match=r"drop_path_rate must be in \[0, 1\), received 1"):
+        backbones.build(name, drop_path_rate=1, **options)
 
 
 @pytest.mark.backend_free

@@ -173,6 +173,11 @@ def test_other_backbones_and_the_neck(
         ({"neck": "pan"}, "neck must be None or 'fpn', got 'pan'"),
         ({"backbone": "resnet19"}, "No backbone is named 'resnet19'"),
         ({"backbone_weights": "imagenet"}, "goes with a backbone's name"),
+        ({"backbone_options": {"alpha": 0.5}}, "backbone_options go with a backbone's name"),
+        (
+            {"backbone": "mobilenet_v2", "backbone_options": {"output_stride": 8}},
+            r"backbone_options hold \['output_stride'\], which are arguments of the network",
+        ),
     ],
 )
 def test_wrong_arguments_are_told(options: dict, message: str):
