@@ -7,9 +7,11 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_focusseg.layers.convolution import PlainCall
+
 
 @keras.saving.register_keras_serializable(package="keras_focusseg")
-class BatchNormalization(keras.layers.BatchNormalization):
+class BatchNormalization(PlainCall, keras.layers.BatchNormalization):
     """`keras.layers.BatchNormalization`, faster on TensorFlow and PyTorch.
 
     Keras (3.15.1) writes moments, difference, scale and shift as operations of their own, each of
@@ -31,6 +33,8 @@ class BatchNormalization(keras.layers.BatchNormalization):
     """
 
     fused = True
+    asks_training = True
+    first_weight = "gamma"
 
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
         """Maps (B, H, W, C) to the same shape."""
@@ -74,15 +78,15 @@ def _on_torch(x: Any, norm: BatchNormalization, learning: bool) -> tuple[Any, An
     """Normalised maps, and mean and variance of the batch where the layer learns."""
     import torch
 
-    x = ops.transpose(x, (0, 3, 1, 2))  # lies in memory as PyTorch wants channels last to lie
-    gamma, beta = ops.convert_to_tensor(norm.gamma), ops.convert_to_tensor(norm.beta)
+    x = x.permute(0, 3, 1, 2)  # lies in memory as PyTorch wants channels last to lie
+    gamma, beta = norm.gamma.value, norm.beta.value
     if not learning:  # the operation that converters of exported networks know
-        moving = map(ops.convert_to_tensor, (norm.moving_mean, norm.moving_variance))
+        moving = norm.moving_mean.value, norm.moving_variance.value
         y = torch.nn.functional.batch_norm(x, *moving, gamma, beta, eps=norm.epsilon)
-        return ops.transpose(y, (0, 2, 3, 1)), None, None
+        return y.permute(0, 2, 3, 1), None, None
     # The statistics that it would keep are not Keras': 0.0 is the share of the batch in them.
     y, mean, inverse_deviation = torch.native_batch_norm(
         x, gamma, beta, None, None, True, 0.0, norm.epsilon
     )
     variance = torch.clamp_min(inverse_deviation**-2 - norm.epsilon, 0.0)
-    return ops.transpose(y, (0, 2, 3, 1)), mean, variance
+    return y.permute(0, 2, 3, 1), mean, variance

@@ -7,7 +7,7 @@ from typing import Any
 import keras
 
 from keras_focusseg.layers.batch_normalization import BatchNormalization
-from keras_focusseg.layers.convolution import Conv2D
+from keras_focusseg.layers.convolution import Conv2D, PlainCall
 
 Shape = tuple[Any, ...]
 
@@ -42,7 +42,7 @@ def torch_conv_initializer() -> keras.initializers.Initializer:
 
 
 @keras.saving.register_keras_serializable(package="keras_focusseg")
-class ConvNormAct(keras.layers.Layer):
+class ConvNormAct(PlainCall, keras.layers.Layer):
     """A size-keeping convolution without bias, batch normalisation and an activation.
 
     Kernels start as PyTorch's convolutions do (uniform, variance 1 / (3 fan_in)); epsilon 1e-5 and
@@ -64,6 +64,9 @@ class ConvNormAct(keras.layers.Layer):
         >>> tuple(layers.ConvNormAct(16, 3)(keras.ops.ones((1, 8, 12, 4))).shape)
         (1, 8, 12, 16)
     """
+
+    asks_training = True
+    first_weight = "conv"
 
     def __init__(
         self,

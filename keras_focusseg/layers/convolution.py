@@ -1,33 +1,102 @@
-"""Convolutions of maps whose channels come last, without the copies that Keras makes on PyTorch."""
+"""Convolutions of maps whose channels come last, without what Keras adds to them on PyTorch."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from typing import Any
 
 import keras
 from keras import ops
 
 
-def _convolved(convolve: Callable[..., Any], x: Any, kernel: Any, layer: Any) -> Any:
-    """`convolve` of maps (B, H, W, C) and a kernel, as the layer says: (B, h, w, filters)."""
-    options = {
-        "strides": layer.strides,
-        "padding": layer.padding,
-        "dilation_rate": layer.dilation_rate,
-    }
-    if keras.backend.backend() != "torch" or layer.data_format != "channels_last":
-        return convolve(x, kernel, data_format=layer.data_format, **options)
-    # Keras (3.15.1) lays the channels of each input first in memory, and then last again as
-    # PyTorch's kernels want them: two copies of the map, and two more of its gradient (keras-team/
-    # keras issue 23279, mended by pull request 23199; drop this with keras > 3.15.1). A map whose
-    # axes alone are turned lies in memory as PyTorch wants it, and nothing is copied.
-    y = convolve(ops.transpose(x, (0, 3, 1, 2)), kernel, data_format="channels_first", **options)
-    return ops.transpose(y, (0, 2, 3, 1))
+class PlainCall:
+    """Lets a layer of one map `call` at once on PyTorch where Keras would change nothing.
+
+    Around each call Keras (3.15.1) binds arguments and looks after dtypes, masks, scopes and names,
+    in Python: a quarter of a pass of SCRNet on one image, where no compiler takes it away as on
+    TensorFlow and JAX (keras-team/keras issue 22561 collects what mends it; measure again with
+    keras > 3.15.1). A built layer in float32 that is given a map in float32 needs none of it. Such
+    a call takes no part in `keras.RematScope`, and does not look for masks.
+
+    Attributes:
+        asks_training: Whether `call` takes `training`.
+        first_weight: The weight, or the layer with it, whose dtype tells whether weights are cast.
+    """
+
+    asks_training = False
+    first_weight = "kernel"
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """As for every layer of Keras."""
+        if keras.backend.backend() == "torch" and _is_plain(self, args, kwargs):
+            told = {"training": kwargs["training"]} if self.asks_training else {}
+            return self.call(*args, **told)  # type: ignore[attr-defined]
+        return super().__call__(*args, **kwargs)  # type: ignore[misc]
+
+
+def _is_plain(layer: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bool:
+    """Whether nothing but `layer.call` is needed."""
+    import torch
+
+    if len(args) != 1 or not kwargs.keys() <= {"training", "mask"}:
+        return False
+    if kwargs.get("mask") is not None:
+        return False
+    if layer.asks_training and kwargs.get("training") is None:
+        return False  # Keras finds out
+    x = args[0]
+    if not isinstance(x, torch.Tensor) or x.ndim != 4 or x.dtype != torch.float32:
+        return False
+    if not layer.built or layer.activity_regularizer is not None:
+        return False
+    weight = getattr(layer, layer.first_weight)  # its dtype is that of the scope that it is read in
+    return layer.compute_dtype == getattr(weight, "dtype", None) == "float32"
+
+
+def _on_torch(layer: Any) -> bool:
+    """Whether PyTorch computes, on maps whose channels come last."""
+    return keras.backend.backend() == "torch" and layer.data_format == "channels_last"
+
+
+def _convolved_by_torch(x: Any, weight: Any, layer: Any) -> Any:
+    """The convolution that the layer says, by PyTorch itself.
+
+    Keras (3.15.1) lays the channels of each input first in memory, and then last again as PyTorch's
+    kernels want them: two copies of the map, and two more of its gradient (keras-team/keras issue
+    23279, mended by pull request 23199 in keras > 3.15.1). A map whose axes alone are turned lies
+    in memory as PyTorch wants it, and nothing is copied. Turning them by Keras' operations would
+    cost more Python than the call of PyTorch (issue 22561, as above).
+
+    Args:
+        x: Maps (B, H, W, C).
+        weight: Kernels (filters, C / groups, height, width).
+        layer: What has strides, padding and dilation.
+
+    Returns:
+        Maps (B, h, w, filters).
+    """
+    from torch.nn import functional
+
+    groups = x.shape[-1] // weight.shape[1]
+    x = x.permute(0, 3, 1, 2)
+    rows = columns = 0  # of zeros, at both sides together
+    if layer.padding == "same":
+        sides = zip(x.shape[2:], weight.shape[2:], layer.strides, layer.dilation_rate, strict=True)
+        rows, columns = (
+            max((-(-side // stride) - 1) * stride + rate * (taps - 1) + 1 - side, 0)
+            for side, taps, stride, rate in sides
+        )
+    if rows % 2 or columns % 2:  # one more at the end
+        ends = (columns // 2, columns - columns // 2, rows // 2, rows - rows // 2)
+        x, rows, columns = functional.pad(x, ends), 0, 0
+    y = functional.conv2d(
+        x, weight, None, layer.strides, (rows // 2, columns // 2), layer.dilation_rate, groups
+    )
+    return y.permute(0, 2, 3, 1)
 
 
 @keras.saving.register_keras_serializable(package="keras_focusseg")
-class Conv2D(keras.layers.Conv2D):
+class Conv2D(PlainCall, keras.layers.Conv2D):
     """`keras.layers.Conv2D`, faster on PyTorch.
 
     Its arguments are those of Keras' layer.
@@ -41,11 +110,14 @@ class Conv2D(keras.layers.Conv2D):
 
     def convolution_op(self, inputs: Any, kernel: Any) -> Any:
         """The convolution, without bias and activation."""
-        return _convolved(ops.conv, inputs, kernel, self)
+        if not _on_torch(self):
+            return super().convolution_op(inputs, kernel)
+        weight = ops.convert_to_tensor(kernel).permute(3, 2, 0, 1)
+        return _convolved_by_torch(inputs, weight, self)
 
 
 @keras.saving.register_keras_serializable(package="keras_focusseg")
-class DepthwiseConv2D(keras.layers.DepthwiseConv2D):
+class DepthwiseConv2D(PlainCall, keras.layers.DepthwiseConv2D):
     """`keras.layers.DepthwiseConv2D`, faster on PyTorch.
 
     Its arguments are those of Keras' layer.
@@ -59,7 +131,10 @@ class DepthwiseConv2D(keras.layers.DepthwiseConv2D):
 
     def call(self, inputs: Any) -> Any:
         """Maps (B, H, W, C) to (B, h, w, C * depth_multiplier)."""
-        y = _convolved(ops.depthwise_conv, inputs, self.kernel, self)
+        if not _on_torch(self):
+            return super().call(inputs)
+        weight = ops.convert_to_tensor(self.kernel).permute(2, 3, 0, 1)
+        y = _convolved_by_torch(inputs, weight.flatten(0, 1)[:, None], self)
         if self.use_bias:
             y = ops.add(y, self.bias)
         return y if self.activation is None else self.activation(y)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import keras
 import numpy as np
 import pytest
@@ -54,6 +56,42 @@ def test_gradients_are_those_of_keras() -> None:
         trained.append(model.get_weights())
     for ours, theirs in zip(*trained, strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
+
+
+class _Half(keras.layers.Layer):
+    """Calls a layer that computes in float32 while weights are cast to bfloat16."""
+
+    def __init__(self, inner: keras.layers.Layer) -> None:
+        super().__init__(dtype="mixed_bfloat16")
+        self.inner = inner
+
+    def call(self, x: Any) -> Any:
+        """The inner layer of the maps in float32."""
+        return self.inner(keras.ops.cast(x, "float32"), training=False)
+
+
+@pytest.mark.parametrize("name", ["Conv2D", "DepthwiseConv2D", "BatchNormalization"])
+def test_layers_in_float32_stay_so_inside_half_precision(name: str) -> None:
+    options: dict[str, Any] = {"dtype": "float32"}
+    if name != "BatchNormalization":
+        options |= {"kernel_size": 3} | ({"filters": 2} if name == "Conv2D" else {})
+    x = np.random.default_rng(0).normal(size=(1, 5, 7, 4)).astype("float32")
+    ours, theirs = (getattr(place, name)(**options) for place in (layers, keras.layers))
+    for layer in (ours, theirs):
+        layer.build((None, 5, 7, 4))
+    theirs.set_weights(ours.get_weights())
+    found = [_Half(layer)(x) for layer in (ours, theirs)]
+    assert [y.dtype for y in found] == [keras.ops.ones(1, "float32").dtype] * 2
+    np.testing.assert_allclose(*map(keras.ops.convert_to_numpy, found), atol=1e-6)
+
+
+def test_regularized_activities_are_losses() -> None:
+    conv = layers.Conv2D(
+        2, 1, kernel_initializer="ones", activity_regularizer=keras.regularizers.L1(1)
+    )
+    for _ in range(2):  # the first call builds it
+        conv(np.ones((1, 2, 2, 3), "float32"))
+    assert [float(keras.ops.convert_to_numpy(loss)) for loss in conv.losses] == [24.0]
 
 
 def test_config_round_trip() -> None:
