@@ -178,17 +178,20 @@ def torch_run(case: Case) -> tuple[Run, int]:
     return step, count
 
 
+def onnx_session(path: str, threads: int) -> Any:
+    """A file in ONNX Runtime; several threads wait by spinning, which is processor time."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+
+
 def file_run(case: Case) -> tuple[Run, int]:
     """A pass of an exported file in its own runtime; its parameters are not counted."""
     images = batch(case)[0].astype("float32")
     if case["library"] == "onnxruntime":
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = case["threads"]
-        session = onnxruntime.InferenceSession(
-            case["file"], options, providers=["CPUExecutionProvider"]
-        )
+        session = onnx_session(case["file"], case["threads"])
         name = session.get_inputs()[0].name
         return lambda: session.run(None, {name: images}), 0
     import openvino

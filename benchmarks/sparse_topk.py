@@ -25,6 +25,7 @@ from typing import Any
 import keras
 import numpy as np
 from keras import ops
+from peer_worker import onnx_session
 
 from keras_focusseg import files
 from keras_focusseg.layers import ConvNormAct, RankedCells, SelectedConvNormAct, TopKMasks
@@ -66,17 +67,13 @@ def predictor(inputs: list[Any], outputs: Any, arrays: list[np.ndarray]) -> Call
 
 
 def session(inputs: list[Any], outputs: Any, arrays: list[np.ndarray]) -> Callable[[], Any]:
-    """A model in ONNX Runtime."""
-    import onnxruntime
-
+    """A model in ONNX Runtime, on one thread."""
     model = keras.Model(inputs, outputs)
     signature = [keras.InputSpec("float32", array.shape) for array in arrays]
     with tempfile.TemporaryDirectory() as folder:
         path = f"{folder}/branch.onnx"
         model.export(path, format="onnx", input_signature=[signature], verbose=False)
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = 1  # several wait by spinning, which is processor time
-        runtime = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        runtime = onnx_session(path, threads=1)
     given = {value.name: array for value, array in zip(runtime.get_inputs(), arrays, strict=True)}
     runtime.run(None, given)
     return lambda: runtime.run(None, given)[0]
