@@ -3,6 +3,8 @@
     KERAS_BACKEND=tensorflow python benchmarks/sparse_networks.py    # and jax, torch
     KERAS_BACKEND=tensorflow python benchmarks/sparse_networks.py --onnx
     KERAS_BACKEND=tensorflow python benchmarks/sparse_networks.py --networks resnet101 --rounds 1
+    KERAS_BACKEND=tensorflow python benchmarks/sparse_networks.py --networks resnet101 --rounds 1 \
+        --factors 1 --size 256x512 --dtype float64    # is the difference rounding?
 
 `predict` of one image before and after `sparse_inference()`, or both forms as ONNX files in ONNX
 Runtime, in turns in one process, with the network's own shares of the cells times each factor. One
@@ -30,20 +32,21 @@ for variable in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_TH
 
 import keras  # noqa: E402
 import numpy as np  # noqa: E402
+from peer_worker import onnx_session  # noqa: E402
 from result_tables import write_rows  # noqa: E402
 
 from keras_focusseg import export, models, presets  # noqa: E402
 
 RESULTS = Path(__file__).resolve().parent / "results" / "sparse_networks.csv"
-KEY = ("network", "backend", "factor")
+KEY = ("network", "backend", "factor", "dtype", "image")
 COLUMNS = (
     *KEY,
     "ratios",
-    "image",
     "dense_ms",
     "sparse_ms",
     "ratio",
     "largest_difference",
+    "largest_logit",
     "rounds",
 )
 SIZES = {"compact": (360, 480), "resnet101": (1024, 2048)}
@@ -51,12 +54,13 @@ FACTORS = (0.25, 0.5, 1.0, 1.5)
 Run = Callable[[np.ndarray], np.ndarray]
 
 
-def network(name: str, factor: float) -> models.FoRNet:
+def network(name: str, factor: float, dtype: str) -> models.FoRNet:
     """The network, its branches on so many times the cells that they see."""
     if name == "resnet101":
-        model = models.FoRNet()
+        keras.utils.set_random_seed(0)
+        model = models.FoRNet(dtype=dtype)
     else:
-        model = presets.load("fornet_mobilenet_edgetpu_camvid", dtype="float32")
+        model = presets.load("fornet_mobilenet_edgetpu_camvid", dtype=dtype)
     config = model.get_config()
     if factor == 1.0:
         return model
@@ -81,12 +85,8 @@ def predictors(model: models.FoRNet, size: tuple[int, int], on_onnx: bool) -> li
 
 
 def session(path: str) -> Run:
-    """A file in ONNX Runtime, on one thread: several wait by spinning, which is processor time."""
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    runtime = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    """A file in ONNX Runtime, on one thread."""
+    runtime = onnx_session(path, threads=1)
     name = runtime.get_inputs()[0].name
     return lambda image: runtime.run(None, {name: image})[0]
 
@@ -98,24 +98,28 @@ def timed(run: Run, image: np.ndarray) -> tuple[float, np.ndarray]:
     return 1e3 * (time.process_time() - start), logits
 
 
-def measured(name: str, factor: float, on_onnx: bool, rounds: int) -> dict[str, str]:
+def measured(
+    name: str, factor: float, dtype: str, size: tuple[int, int], on_onnx: bool, rounds: int
+) -> dict[str, str]:
     """A row of the table, without the backend."""
-    model = network(name, factor)
-    height, width = SIZES[name]
+    model = network(name, factor, dtype)
+    height, width = size
     image = np.random.default_rng(0).uniform(0, 255, (1, height, width, 3)).astype("float32")
     runs = predictors(model, (height, width), on_onnx)
-    difference = float(np.abs(np.subtract(*(run(image) for run in runs))).max())  # compiles them
+    logits = [run(image) for run in runs]  # compiles them
     times = [[timed(run, image)[0] for run in runs] for _ in range(rounds)]
     dense, sparse = (statistics.median(column) for column in zip(*times, strict=True))
     return {
         "network": name,
         "factor": f"{factor:g}",
+        "dtype": dtype,
         "ratios": " ".join(f"{ratio:g}" for ratio in model.get_config()["ratios"]),
         "image": f"{height}x{width}",
         "dense_ms": f"{dense:.0f}",
         "sparse_ms": f"{sparse:.0f}",
         "ratio": f"{sparse / dense:.2f}",
-        "largest_difference": f"{difference:.1g}",
+        "largest_difference": f"{np.abs(np.subtract(*logits)).max():.1g}",
+        "largest_logit": f"{np.abs(logits[0]).max():.0f}",
         "rounds": str(rounds),
     }
 
@@ -126,13 +130,17 @@ def main() -> None:
     parser.add_argument("--networks", nargs="+", choices=SIZES, default=["compact"])
     parser.add_argument("--factors", nargs="+", type=float, default=FACTORS)
     parser.add_argument("--onnx", action="store_true", help="as ONNX files in ONNX Runtime")
+    parser.add_argument("--dtype", choices=("float32", "float64"), default="float32")
+    parser.add_argument("--size", help="HEIGHTxWIDTH, in place of that of the network")
     parser.add_argument("--rounds", type=int, default=5)
     given = parser.parse_args()
     backend = "onnxruntime" if given.onnx else keras.backend.backend()
     rows = list(csv.DictReader(RESULTS.open())) if RESULTS.is_file() else []
     for name in given.networks:
+        height, width = map(int, given.size.split("x")) if given.size else SIZES[name]
         for factor in given.factors:
-            row = measured(name, factor, given.onnx, given.rounds) | {"backend": backend}
+            case = (name, factor, given.dtype, (height, width))
+            row = measured(*case, given.onnx, given.rounds) | {"backend": backend}
             print(row, flush=True)
             rows = [old for old in rows if any(old[column] != row[column] for column in KEY)]
             rows = sorted([*rows, row], key=lambda row: [row[column] for column in KEY])

@@ -442,17 +442,19 @@ def sparse_networks() -> str:
     rows = [
         {
             "network": f"{row['network']}, {'x'.join(reversed(row['image'].split('x')))}",
-            "runs in": row["backend"],
+            "runs in": f"{row['backend']}, {row['dtype']}",
             "shares of the branches, %": ", ".join(
                 f"{100 * float(share):g}" for share in row["ratios"].split()
             ),
             "dense, ms": row["dense_ms"],
             "chosen cells, ms": row["sparse_ms"],
             "ratio": row["ratio"],
+            "largest difference": row["largest_difference"],
+            "largest logit": row["largest_logit"],
         }
         for row in _measured(RESULTS / "sparse_networks.csv")
     ]
-    return table(rows, ("dense, ms", "chosen cells, ms", "ratio"))
+    return table(rows, list(rows[0])[3:])
 
 
 # Markdown ----------------------------------------------------------------------------------------
