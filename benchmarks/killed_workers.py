@@ -1,14 +1,16 @@
 """Processes that train together, one of which is killed or stopped: what becomes of the others.
 
     python benchmarks/killed_workers.py
-    python benchmarks/killed_workers.py --only jax --signals SIGKILL
+    python benchmarks/killed_workers.py --only jax --signals SIGKILL --victims 0
 
 Two processes on this machine train the FoR-Net of `benchmarks/equal_training.py` together. After
-two epochs one of them gets a signal: SIGKILL ends it, SIGSTOP lets it live and do nothing. `victim`
+two epochs one of them gets a signal: SIGKILL ends it, SIGSTOP lets it live and do nothing, and by
+SIGUSR1 its Python waits for ever while its other threads live on, as in a feed that hangs. `victim`
 is its number; process 0 is the one that writes, and the one that JAX' service for all lives in.
 
 - `seconds`: from the signal until the other process has ended by itself, and `code`, how it ended;
-  after SIGSTOP with `limit` seconds in place of the 600 that processes wait for each other;
+  after SIGUSR1 until both have. After SIGSTOP and SIGUSR1 with `limit` seconds in place of the 600
+  that processes wait for each other, and after which, and 30 more, each looks after itself;
 - `says_resume`: whether the other process said that all have to be started again with `--resume`;
 - `resumed_at`: epochs of the run that went on from what they left, on one device, to its end;
 - `load`: processes of the machine that wanted one of its `cores` at the signal. Where there are
@@ -40,15 +42,17 @@ CASE = ("backend", "engine", "signal", "victim")
 COLUMNS = (*CASE, "limit", "seconds", "code", "says_resume", "resumed_at", "load", "cores")
 ENGINES = {"tensorflow": "multi_worker", "jax": "data_parallel", "torch": "ranks"}
 EPOCHS, KILLED_AFTER = 12, 2
-LIMITS = {"SIGKILL": 600, "SIGSTOP": 60}  # seconds that a process waits for the other
+LIMITS = {"SIGKILL": 600, "SIGSTOP": 60, "SIGUSR1": 30}  # seconds that one waits for the other
 LONGEST = 1800  # seconds until a try has failed
 
 
 def child(work: Path, strategy: str, limit: int) -> None:
     """Trains, or goes on with one device."""
     from keras_focusseg import backbones, training
+    from keras_focusseg.training import watchdog
 
-    sys.modules["keras_focusseg.training.distribution"].TIMEOUT_SECONDS = limit  # type: ignore
+    signal.signal(signal.SIGUSR1, lambda *_: time.sleep(LONGEST))
+    watchdog.TIMEOUT_SECONDS = limit
     backbones._CONSTRUCTORS["four_convolutions"] = equal_training.pyramid
     recipe = equal_training.recipe("FoRNet", work)
     recipe = recipe.replace(epochs=EPOCHS, validate_every=EPOCHS)
@@ -96,11 +100,12 @@ def tried(backend: str, name: str, victim: int, work: Path) -> dict[str, Any]:
             described |= {"MASTER_PORT": str(ports[0])}
         both.append(started(backend, work, engine, LIMITS[name], NUMBER=str(number), **described))
     log, other = work / "run" / "log.csv", both[1 - victim]
+    ending = both if name == "SIGUSR1" else [other]
     try:
         wait(lambda: epochs_in(log) >= KILLED_AFTER or other.poll() is not None, "The start")
         start, load = time.monotonic(), os.getloadavg()[0]
         both[victim].send_signal(signal.Signals[name])
-        wait(lambda: other.poll() is not None, "The end of the other process")
+        wait(lambda: None not in [each.poll() for each in ending], "The end of the others")
         seconds = time.monotonic() - start
     finally:
         for process in both:
@@ -128,7 +133,7 @@ def main() -> None:
     """Runs the cases and writes their rows."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--only", choices=list(ENGINES), help="one backend")
-    parser.add_argument("--signals", nargs="+", default=["SIGKILL", "SIGSTOP"])
+    parser.add_argument("--signals", nargs="+", choices=LIMITS, default=list(LIMITS))
     parser.add_argument("--victims", nargs="+", type=int, default=[1], help="their numbers")
     parser.add_argument("--child", help=argparse.SUPPRESS)
     given = parser.parse_args()

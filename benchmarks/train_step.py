@@ -4,15 +4,15 @@
     KERAS_BACKEND=torch python benchmarks/train_step.py --network SCRNet --size 96 128
 
 Measured in turns in one process: the compiled step of plain AdamW called in a loop; the same of
-AdamW with `ema=0.999`; `fit` of the first; `fit` of the second, under the callbacks of
-`training.train` that act in the steps of a run; the loop again, of a network compiled without the
-counts of mean IoU. The networks are those of presets on MobileNetV2. Machines differ and are
-shared: the ratios, medians of those of each round to the loop in it, say more than the seconds, and
-those of the processor's time, of all threads, more than those of the clock's. `spread` is where the
-middle half of the rounds' processor ratios lies. What differs by little is told apart by two cases
-alone (`--cases "bare loop without counts" --steps 4 --rounds 60`), since a machine's pace drifts in
-seconds. `peak_mb` is what the process held at most, less what it held before the first network was
-built; the cases share it.
+AdamW with `ema=0.999`; `fit` of the first; `fit` of the second, under the callbacks of a run of
+`training.train`; the loop again, of a network compiled without the counts of mean IoU. The networks
+are those of presets on MobileNetV2. Machines differ and are shared: the ratios, medians of those of
+each round to the loop in it, say more than the seconds, and those of the processor's time, of all
+threads, more than those of the clock's. `spread` is where the middle half of the rounds' processor
+ratios lies. What differs by little is told apart by two cases alone (`--cases "bare loop without
+counts" --steps 4 --rounds 60`), since a machine's pace drifts in seconds. `peak_mb` is what the
+process held at most, less what it held before the first of its `networks` was built: "fit" and the
+loop share one, and so do both cases with averages.
 
 Writes its rows into `benchmarks/results/train_step.csv`, in place of those of the same case.
 """
@@ -23,7 +23,9 @@ import argparse
 import csv
 import os
 import resource
+import tempfile
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,14 +34,33 @@ import numpy as np
 from result_tables import write_rows
 
 from keras_focusseg import optimizers, presets, training
+from keras_focusseg.training.callbacks import RunCallbacks
+from keras_focusseg.training.report import Speed
+from keras_focusseg.training.watchdog import Watchdog
 
 RESULTS = Path(__file__).resolve().parent / "results" / "train_step.csv"
 CASE = ("version", "backend", "network", "case", "height", "width", "batch")
-MEASURES = ("ms", "ratio", "processor_ms", "processor_ratio", "spread", "peak_mb", "cores")
+TIMES = ("ms", "ratio", "processor_ms", "processor_ratio", "spread")
+MEASURES = (*TIMES, "peak_mb", "networks", "cores")
 PRESETS = {
     "FoRNet": "fornet_mobilenet_v2_synthetic_streets",
     "SCRNet": "scrnet_mobilenet_v2_camvid",
     "SERNetFormer": "sernet_former_mobilenet_v2_camvid",
+}
+
+
+# The networks, and which of them each case is of.
+NETWORKS: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "averaged": {"ema": 0.999},
+    "uncounted": {"metrics": []},
+}
+CASES = {
+    "bare loop": "plain",
+    "bare loop, averages": "averaged",
+    "fit": "plain",
+    "fit, averages and callbacks": "averaged",
+    "bare loop without counts": "uncounted",
 }
 
 
@@ -68,17 +89,35 @@ def network(preset: str, ema: float = 0.0, metrics: Any = "auto") -> Any:
     return model
 
 
-def callbacks() -> list[keras.callbacks.Callback]:
-    """Those of `training.train` that act in a step."""
-    return [training.StopOnNaN(), training.ValidateAverages()]
+class FolderOfSteps(training.RunFolder):
+    """Looks in each step whether a checkpoint is due, and writes none after the epoch."""
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Nothing."""
 
 
 def fit(model: Any, images: np.ndarray, masks: np.ndarray, batch: int, ours: bool) -> np.ndarray:
-    """Seconds of a step of `fit`."""
-    clock = EpochTime()
-    extra = callbacks() if ours else []
-    model.fit(images, masks, batch_size=batch, shuffle=False, verbose=0, callbacks=[*extra, clock])
-    spent: np.ndarray = clock.seconds / (len(images) // batch)
+    """Seconds of a step of `fit`; `ours` for the callbacks of `training.train`."""
+    clock, steps = EpochTime(), len(images) // batch
+    given = {"batch_size": batch, "shuffle": False, "verbose": 0}
+    if ours:
+        with tempfile.TemporaryDirectory() as folder:
+            listeners = [
+                clock,  # looks before the others when an epoch ends
+                Watchdog(process=0, processes=1),
+                training.StopOnNaN(),
+                Speed(batch),
+                FolderOfSteps(Path(folder), lambda *_: None),
+                training.ValidateAverages(),
+            ]
+            callbacks = RunCallbacks(
+                listeners, add_history=True, model=model, epochs=1, steps=steps
+            )
+            with callbacks.run():
+                model.fit(images, masks, callbacks=callbacks, **given)
+    else:
+        model.fit(images, masks, callbacks=[clock], **given)
+    spent: np.ndarray = clock.seconds / steps
     return spent
 
 
@@ -116,6 +155,15 @@ def bare(model: Any, images: np.ndarray, masks: np.ndarray, batch: int) -> np.nd
     return spent
 
 
+def measured(
+    case: str, model: Any, images: np.ndarray, masks: np.ndarray, batch: int
+) -> np.ndarray:
+    """Seconds of a step of a case."""
+    if case.startswith("bare loop"):
+        return bare(model, images, masks, batch)
+    return fit(model, images, masks, batch, ours=case != "fit")
+
+
 def main() -> None:
     """Measures in turns and adds the medians to the results."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
@@ -125,28 +173,23 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=4)
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--cases", nargs="+", help="beside the bare loop; by default all")
+    parser.add_argument(
+        "--cases", nargs="+", choices=CASES, help="beside the bare loop; by default all"
+    )
     given = parser.parse_args()
     rng = np.random.default_rng(0)
     count = given.batch * given.steps
     images = rng.integers(0, 256, (count, *given.size, 3)).astype("uint8")
     masks = rng.integers(0, 11, (count, *given.size)).astype("int32")
     before = peak_bytes()
-    preset = PRESETS[given.network]
-    plain, averaged = network(preset), network(preset, ema=0.999)
-    uncounted = network(preset, metrics=[])
-    cases = {
-        "bare loop": lambda: bare(plain, images, masks, given.batch),
-        "bare loop, averages": lambda: bare(averaged, images, masks, given.batch),
-        "fit": lambda: fit(plain, images, masks, given.batch, ours=False),
-        "fit, averages and callbacks": lambda: fit(averaged, images, masks, given.batch, ours=True),
-        "bare loop without counts": lambda: bare(uncounted, images, masks, given.batch),
-    }
-    if given.cases:
-        cases = {name: cases[name] for name in ("bare loop", *given.cases)}
-    for model in (plain, averaged, uncounted):  # compiles; the loops call what `fit` compiled
-        fit(model, images, masks, given.batch, ours=model is averaged)
-    bare(plain, images, masks, given.batch)
+    names = ["bare loop", *(given.cases or list(CASES)[1:])]
+    kinds = {CASES[name] for name in names}
+    models = {kind: network(PRESETS[given.network], **NETWORKS[kind]) for kind in kinds}
+    data = (images, masks, given.batch)
+    cases = {name: partial(measured, name, models[CASES[name]], *data) for name in names}
+    for kind, model in models.items():  # compiles; the loops call what `fit` compiled
+        fit(model, *data, ours=kind == "averaged")
+    bare(models["plain"], *data)
     seconds: dict[str, list[np.ndarray]] = {name: [] for name in cases}
     for number in range(given.rounds):  # forth and back, for what drifts
         for name in list(cases)[:: -1 if number % 2 else 1]:
@@ -167,7 +210,8 @@ def main() -> None:
             strict=True,
         ):
             row[f"{column}ms"], row[f"{column}ratio"] = f"{ms:.1f}", f"{ratio:.3f}"
-        row |= {"peak_mb": f"{peak / 1e6:.0f}", "cores": str(len(os.sched_getaffinity(0)))}
+        row |= {"peak_mb": f"{peak / 1e6:.0f}", "networks": str(len(models))}
+        row["cores"] = str(len(os.sched_getaffinity(0)))
         same = [each for each in rows if [each[c] for c in CASE] == [row[c] for c in CASE]]
         if same:
             same[0].update(row)

@@ -376,7 +376,7 @@ def set_metric_counts(model: keras.Model, counts: Sequence[np.ndarray]) -> None:
     pairs = list(zip(model.metrics_variables, counts, strict=True))
     strategy = getattr(model, "distribute_strategy", None)
     if strategy is None or strategy.num_replicas_in_sync == 1:
-        first = _ranks == 1 or _is_first_rank()
+        first = _ranks == 1 or _rank() == 0
         for variable, count in pairs:
             variable.assign(count if first else np.zeros_like(count))
         return
@@ -415,10 +415,11 @@ def largest_of_processes(number: int, strategy: Any = None) -> int:
     return int(tf.reduce_max(strategy.gather(strategy.run(lambda: tf.constant([number])), axis=0)))
 
 
-def _is_first_rank() -> bool:
+def _rank() -> int:
+    """The number of this rank of PyTorch."""
     import torch.distributed
 
-    return torch.distributed.get_rank() == 0
+    return int(torch.distributed.get_rank())
 
 
 def _clip_after_sum(optimizer: Any) -> None:
@@ -475,12 +476,16 @@ def _moments_over_ranks(axes: list[int], inputs: Any, mask: Any) -> tuple[Any, A
     if mask is not None:
         raise ValueError("Batch norms of masked inputs cannot be synchronised between ranks.")
     x = ops.cast(inputs, "float32")
-    total = ops.sum(x, axis=axes)
-    pixels = math.prod(x.shape) / math.prod(total.shape)
-    total, count = over_replicas(total, ops.ones_like(total) * pixels)
-    mean = total / count
-    (squares,) = over_replicas(ops.sum(ops.square(x - mean), axis=axes))
-    return ops.cast(mean, inputs.dtype), ops.cast(squares / count, inputs.dtype)
+    mean = ops.mean(x, axis=axes)
+    variance = ops.mean(ops.square(x - mean), axis=axes)
+    # Each rank fills its row, so that the sum shows all rows to all, in one meeting of the ranks.
+    own = ops.one_hot(_rank(), _ranks)
+    rows = ops.reshape(own, (-1, 1, 1)) * ops.stack([mean, variance])
+    rows, pixels = over_replicas(rows, own * (math.prod(x.shape) / math.prod(mean.shape)))
+    shares = ops.reshape(pixels / ops.sum(pixels), (-1, 1))
+    mean = ops.sum(shares * rows[:, 0], axis=0)
+    variance = ops.sum(shares * (rows[:, 1] + ops.square(rows[:, 0] - mean)), axis=0)
+    return ops.cast(mean, inputs.dtype), ops.cast(variance, inputs.dtype)
 
 
 def forget_synchronization(config: Any) -> None:

@@ -22,6 +22,7 @@ import numpy as np
 
 from keras_focusseg import _replicas
 from keras_focusseg.label_spaces import IGNORE
+from keras_focusseg.training import watchdog
 from keras_focusseg.training.cut_weights import CutWeights
 
 OF_BACKEND: dict[str, tuple[str, ...]] = {
@@ -29,9 +30,6 @@ OF_BACKEND: dict[str, tuple[str, ...]] = {
     "jax": ("data_parallel", "model_parallel"),
     "torch": ("ranks",),
 }
-# A process that waits longer for the others gives up. Must exceed what one process does alone:
-# compile, write a checkpoint.
-TIMEOUT_SECONDS = 600
 # On JAX: after so long without a sign of life a process counts as dead, and the others end.
 HEARTBEAT_SECONDS = 30
 
@@ -291,7 +289,9 @@ def _multi_worker() -> Distribution:
             'such as {"cluster": {"worker": ["host1:2222", "host2:2222"]}, "task": {"type": '
             '"worker", "index": 0}}.'
         )
-    options = tf.distribute.experimental.CommunicationOptions(timeout_seconds=TIMEOUT_SECONDS)
+    options = tf.distribute.experimental.CommunicationOptions(
+        timeout_seconds=watchdog.TIMEOUT_SECONDS
+    )
     strategy = tf.distribute.MultiWorkerMirroredStrategy(communication_options=options)
     task = json.loads(os.environ["TF_CONFIG"])["task"]
     address = json.loads(os.environ["TF_CONFIG"])["cluster"][task["type"]][task["index"]]
@@ -368,9 +368,8 @@ def _ranks() -> Distribution:
         on_gpu = torch.cuda.is_available()
         if on_gpu:
             torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
-        torch.distributed.init_process_group(
-            "nccl" if on_gpu else "gloo", timeout=datetime.timedelta(seconds=TIMEOUT_SECONDS)
-        )
+        limit = datetime.timedelta(seconds=watchdog.TIMEOUT_SECONDS)
+        torch.distributed.init_process_group("nccl" if on_gpu else "gloo", timeout=limit)
     world, rank = torch.distributed.get_world_size(), torch.distributed.get_rank()
     return Distribution("ranks", world, world, rank)
 

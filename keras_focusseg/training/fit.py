@@ -40,6 +40,7 @@ from keras_focusseg.training.report import Report, Speed
 from keras_focusseg.training.run_folder import RunFolder, locked
 from keras_focusseg.training.stopping import Signals
 from keras_focusseg.training.trainee import with_helpers
+from keras_focusseg.training.watchdog import Watchdog
 
 CALIBRATION_IMAGES = 32
 
@@ -120,13 +121,14 @@ def train(
         )
     if not spread.is_chief:
         verbose = 0
-    signals = Signals()
+    signals, watchdog = Signals(), Watchdog(spread.process, spread.processes)
     # The first of several processes writes; the others read what it resumes from.
-    with signals.caught(), locked(run_folder) if spread.is_chief else contextlib.nullcontext():
+    lock = locked(run_folder) if spread.is_chief else contextlib.nullcontext()
+    with signals.caught(), watchdog.on_guard(), lock:
         check_run_folder(recipe, run_folder, resume)  # another run may have ended since
         where = (data_root, run_folder, limit)
         watched = (verbose, report, log_to)
-        return _train(recipe, where, watched, spread, signals, save_every)
+        return _train(recipe, where, watched, spread, (signals, watchdog), save_every)
 
 
 def _train(
@@ -134,12 +136,13 @@ def _train(
     where: tuple[str | Path | None, Path, int | None],
     watched: tuple[int | None, bool, str | None],
     spread: Distribution,
-    signals: Signals,
+    ended_by: tuple[Signals, Watchdog],
     save_every: SaveEvery,
 ) -> Path:
     """What `train` does, in a folder that is this run's, by some of its arguments."""
     data_root, run_folder, limit = where
     verbose, report, log_to = watched
+    signals, watchdog = ended_by
     begun = newest_checkpoint(run_folder) is not None
     train_source = data.open_source(
         recipe.dataset,
@@ -246,6 +249,7 @@ def _train(
             val_source, recipe.val_batch_size, cache=recipe.cache, workers=recipe.workers
         )
         listeners: list[keras.callbacks.Callback] = [
+            watchdog,
             StopOnNaN(),
             Speed(recipe.batch_size),
             folder,

@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -280,19 +281,23 @@ def recipe() -> Any:
     )
 
 
-def train(folder: str, strategy: str, dies: int | None = None) -> None:
-    """Trains the recipe; the process of that number is killed after the first epoch."""
+def train(folder: str, strategy: str, dies: int | None = None, hangs: int | None = None) -> None:
+    """Trains the recipe; processes of these numbers are killed, or hang, after the first epoch."""
     from keras_focusseg import training
+    from keras_focusseg.training import watchdog
 
-    if dies is not None:
-        end = training.RunFolder.on_epoch_end
+    end = training.RunFolder.on_epoch_end
 
-        def die(self: Any, epoch: int, logs: Any = None) -> None:
-            end(self, epoch, logs)
-            if epoch == 0 and self.spread.process == dies:
-                os._exit(9)
+    def on_epoch_end(self: Any, epoch: int, logs: Any = None) -> None:
+        end(self, epoch, logs)
+        if epoch == 0 and self.spread.process == dies:
+            os._exit(9)
+        if epoch == 0 and self.spread.process == hangs:
+            time.sleep(600)
 
-        training.RunFolder.on_epoch_end = die
+    if dies is not None or hangs is not None:
+        training.RunFolder.on_epoch_end = on_epoch_end
+        watchdog.TIMEOUT_SECONDS, watchdog.GRACE_SECONDS = 5, 0
     training.train(
         recipe(),
         run_folder=folder,
@@ -335,7 +340,7 @@ def accumulating() -> Any:
 
 def ranks(folder: str) -> None:
     """The small network on one of two ranks, each with its half of every batch; then the recipe,
-    until the second gets SIGTERM, and again until it is killed.
+    until the second gets SIGTERM, and again until it hangs.
     """
     from keras_focusseg import training
 
@@ -351,7 +356,7 @@ def ranks(folder: str) -> None:
         assert "All 2 ranks got the same first batch" in str(caught[0].message), caught
     np.savez(Path(folder) / f"rank{spread.process}.npz", **found)
     stopped(f"{folder}/two", "ranks", by=1)
-    train(f"{folder}/two", "ranks", dies=1)
+    train(f"{folder}/two", "ranks", hangs=1)
 
 
 def one_process(folder: str) -> None:
