@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from keras_focusseg import losses, models
-from keras_focusseg.optimizers import SGD, AdamW
+from keras_focusseg.optimizers import SGD, AdamW, per_variable
 from tests.models import tiny
 from tests.testers import check_config_round_trip, to_numpy
 
@@ -147,6 +147,12 @@ def test_a_wrapped_optimizer_is_told_the_backbone_and_a_stray_one_complains():
         AdamW(1e-3, head_learning_rate_factor=10.0).build(model.trainable_variables)
     with pytest.raises(ValueError, match="must be above 0, got 0"):
         SGD(1e-3, head_learning_rate_factor=0.0)
+
+
+def test_pytorch_updates_all_variables_of_a_rate_at_once():
+    """Keras hands out another class there, from which ours have to inherit."""
+    assert per_variable.FUSED == (keras.backend.backend() == "torch")
+    assert hasattr(keras.optimizers.SGD(0.1), "_parallel_update_step") == per_variable.FUSED
 
 
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="is TensorFlow's strategy")

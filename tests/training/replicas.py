@@ -205,6 +205,7 @@ def mirrored(folder: str) -> None:
         batches = tf.data.Dataset.from_tensor_slices(scenes(8)).batch(4)
         model.fit(batches, verbose=0)
         np.savez(Path(folder) / f"function_{name}.npz", **changes("weight", model, start))
+    check_watch(model)
     check_contrast(strategy)
     check_second_strategy(strategy)
     train(f"{folder}/two", "mirrored", dies=0)
@@ -233,6 +234,19 @@ def check_small_batches(model: Any, iou: Any) -> None:
         assert "fewer images than the 2 replicas: leave out" in str(error)
     else:
         raise AssertionError("trained on a batch of one image")
+
+
+def check_watch(model: Any) -> None:
+    """A NaN ends the training of several replicas, too."""
+    from keras_focusseg import training
+
+    model.set_weights([np.nan * w for w in model.get_weights()])
+    try:
+        model.fit(*scenes(4), batch_size=4, verbose=0, callbacks=[training.StopOnNaN()])
+    except training.TrainingDiverged as error:
+        assert "The loss was nan in step 1 of epoch 1" in str(error), error
+    else:
+        raise AssertionError("trained on")
 
 
 def check_contrast(strategy: Any) -> None:
