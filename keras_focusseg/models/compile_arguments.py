@@ -79,7 +79,8 @@ class FunctionLoss(keras.losses.Loss):
     """
 
     def __init__(self, function: Callable[[Any, Any], Any]) -> None:
-        super().__init__(name=getattr(function, "__name__", "loss"))
+        # TensorFlow refuses the brackets of "<lambda>" in a name.
+        super().__init__(name=getattr(function, "__name__", "loss").strip("<>"))
         self.function = function
 
     def call(self, y_true: Any, y_pred: Any) -> Any:

@@ -160,6 +160,8 @@ def test_a_function_as_loss_and_one_hot_masks(model: models.FoRNet):
     scores = model.test_on_batch(images, labels, return_dict=True)
     assert set(scores) == {"loss"}
     assert scores["loss"] == pytest.approx(logits.mean(), abs=1e-5)
+    model.compile("sgd", loss=lambda y, logits: mean_logit(y, logits), metrics=None)
+    assert model.test_on_batch(images, labels) == pytest.approx(logits.mean(), abs=1e-5)
 
     model.compile("sgd", loss="categorical_crossentropy", metrics="mean_squared_error")
     one_hot = np.eye(4, dtype="float32")[labels % 4]
