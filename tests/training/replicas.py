@@ -380,6 +380,43 @@ def one_process(folder: str) -> None:
     np.savez(Path(folder) / "one.npz", **fitted(model, steps=4))
 
 
+def networks(folder: str, strategy: str) -> None:
+    """The three networks for 20 steps, each on every device of an engine; SGD with averages.
+
+    Without what each replica draws for itself: dropout, and SCRNet's contrast.
+    """
+    import keras
+
+    from keras_focusseg import models, optimizers, training
+    from tests.models import tiny
+
+    if strategy == "mirrored":
+        two_logical_devices()
+    spread = training.distribution(strategy)
+    part = spread if spread.processes > 1 else None
+    scrnet = {"context_filters": 8, "contrast_weight": 0.0, "dropout": 0.0}
+    sernet = {
+        "attention_boosting": False,
+        "bridge_filters": 8,
+        "bridge_dilation_rates": (1, 2),
+        "skip_filters": 8,
+        "decoder_filters": 8,
+    }
+    builders = {
+        "fornet": lambda: tiny.network(CLASSES, 8),
+        "scrnet": lambda: models.SCRNet(CLASSES, tiny.backbone(), filters=8, **scrnet),
+        "sernet_former": lambda: models.SERNetFormer(CLASSES, tiny.backbone(), **sernet),
+    }
+    for name, build in builders.items():
+        with spread.scope():
+            keras.utils.set_random_seed(0)
+            model = build()
+            model.compile(optimizers.SGD(0.01, momentum=0.9, global_clipnorm=0.5, ema=0.9))
+            found = fitted(model, steps=20, part=part)
+        if spread.is_chief:
+            np.savez(Path(folder) / f"{name}_{strategy}.npz", **found)
+
+
 def check_that_maps_stay_where_they_are() -> None:
     """Reading maps at positions sends none of them to another device, nor its gradient."""
     import jax

@@ -239,6 +239,25 @@ def test_ranks_of_which_one_is_stopped_then_hangs_and_on_with_one(one_device: Pa
     assert_equal_logs(tmp_path / "two", one_device / "one")
 
 
+ENGINE = {"tensorflow": "mirrored", "jax": "data_parallel", "torch": "ranks"}[BACKEND]
+
+
+def test_each_network_trains_on_several_devices_as_on_one(tmp_path: Path):
+    """20 steps: losses, weights, statistics and averages. JAX has four devices, others two."""
+    variables: list[dict[str, str]] = [{}]
+    if ENGINE == "data_parallel":
+        variables = [{"XLA_FLAGS": f"{FLAGS} --xla_force_host_platform_device_count=4"}]
+    if ENGINE == "ranks":
+        job = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
+        variables = [{"RANK": str(rank), **job} for rank in range(2)]
+    children = [replicas.child(BACKEND, "networks", tmp_path, ENGINE, **each) for each in variables]
+    replicas.networks(str(tmp_path), "none")
+    replicas.finish(*children)
+    for name in ("fornet", "scrnet", "sernet_former"):
+        several, one = (replicas.read(tmp_path / f"{name}_{n}.npz") for n in (ENGINE, "none"))
+        replicas.assert_equal_training(several, one)
+
+
 @only("tensorflow")
 def test_two_workers(one_device: Path, tmp_path: Path):
     """Each has its half of the batches; the first writes; logs are those of one device."""
