@@ -1,13 +1,13 @@
-"""FoR-Net, compact form on MobileNet-EdgeTPU, on crops of CamVid at 480x360: first of two runs.
+"""FoR-Net, compact form on MobileNet-EdgeTPU, on crops of CamVid at 480x360: first of four runs.
 
 Run it with `focusseg train recipes/fornet_mobilenet_edgetpu_crops_camvid.py --data-root CamVid
---backbone-weights mobilenet_edgetpu_slim_cityscapes.npz`, then fornet_mobilenet_edgetpu_camvid.py,
-which goes on from its weights with whole frames. The form on MobileNet-EdgeTPU and these settings
-are this library's. The encoder starts from weights learned on Cityscapes, so it learns at a quarter
-of the rate of the rest.
+--backbone-weights mobilenet_edgetpu_slim_cityscapes.npz`, then
+fornet_mobilenet_edgetpu_frames_camvid.py, which goes on from its weights with whole frames. The
+form on MobileNet-EdgeTPU and these settings are this library's. The encoder starts from weights
+learned on Cityscapes, so it learns at a quarter of the rate of the rest.
 
-The run of the shipped preset was stopped after 20 epochs, to have time for the second; its first
-seven followed a schedule of 40 epochs. `recipes/logs` has its log.
+The run was stopped after 20 epochs, to have time for the second; its first seven followed a
+schedule of 40 epochs. `recipes/logs` has its log.
 
 Paper: arXiv 2605.02764.
 Data: CamVid train, 367 frames of 480x360, 11 classes.

@@ -2,8 +2,8 @@
 
 Run it with `focusseg train recipes/fornet_mobilenet_edgetpu_small_camvid.py --data-root CamVid`
 after fornet_mobilenet_edgetpu_small_crops_camvid.py, from whose best weights it starts, at a lower
-rate. Augmentation and rates are those of fornet_mobilenet_edgetpu_camvid.py. With the classes
-shifted on training frames, as the preset has them, its score is 74.8.
+rate. Augmentation and rates are those of fornet_mobilenet_edgetpu_frames_camvid.py. With the
+classes shifted on training frames, as the preset has them, its score is 74.8.
 
 Paper: arXiv 2605.02764.
 Data: CamVid train, 367 frames of 480x360, 11 classes.
@@ -17,7 +17,7 @@ from pathlib import Path
 from keras_focusseg.training import load_recipe
 
 crops = load_recipe(Path(__file__).with_name("fornet_mobilenet_edgetpu_small_crops_camvid.py"))
-whole = load_recipe(Path(__file__).with_name("fornet_mobilenet_edgetpu_camvid.py"))
+whole = load_recipe(Path(__file__).with_name("fornet_mobilenet_edgetpu_frames_camvid.py"))
 recipe = whole.replace(
     name="fornet_mobilenet_edgetpu_small_camvid",
     network_config=crops.network_config,

@@ -2,8 +2,8 @@
 
 Run it with `focusseg train recipes/scrnet_mobilenet_edgetpu_camvid.py --data-root CamVid` after
 scrnet_mobilenet_edgetpu_crops_camvid.py, from whose best weights it starts, at a lower rate.
-Augmentation and rates are those of fornet_mobilenet_edgetpu_camvid.py. With the classes shifted on
-training frames, as the preset has them, its score is 76.8.
+Augmentation and rates are those of fornet_mobilenet_edgetpu_frames_camvid.py. With the classes
+shifted on training frames, as the preset has them, its score is 76.8.
 
 Paper: arXiv 2412.08671.
 Data: CamVid train, 367 frames of 480x360, 11 classes.
@@ -17,7 +17,7 @@ from pathlib import Path
 from keras_focusseg.training import load_recipe
 
 crops = load_recipe(Path(__file__).with_name("scrnet_mobilenet_edgetpu_crops_camvid.py"))
-fornet = load_recipe(Path(__file__).with_name("fornet_mobilenet_edgetpu_camvid.py"))
+fornet = load_recipe(Path(__file__).with_name("fornet_mobilenet_edgetpu_frames_camvid.py"))
 recipe = fornet.replace(
     name="scrnet_mobilenet_edgetpu_camvid",
     network=crops.network,

@@ -2,7 +2,7 @@
 
 Run it with `focusseg train recipes/sernet_former_mobilenet_edgetpu_camvid.py --data-root CamVid`
 after sernet_former_mobilenet_edgetpu_crops_camvid.py, from whose best weights it starts, at a lower
-rate. Augmentation and rates are those of fornet_mobilenet_edgetpu_camvid.py, whose preset
+rate. Augmentation and rates are those of fornet_mobilenet_edgetpu_frames_camvid.py, whose preset
 teaches it. With the classes shifted on training frames, as the preset has them, its score is 77.0.
 
 Paper: arXiv 2401.15741.
@@ -17,7 +17,7 @@ from pathlib import Path
 from keras_focusseg.training import load_recipe
 
 crops = load_recipe(Path(__file__).with_name("sernet_former_mobilenet_edgetpu_crops_camvid.py"))
-fornet = load_recipe(Path(__file__).with_name("fornet_mobilenet_edgetpu_camvid.py"))
+fornet = load_recipe(Path(__file__).with_name("fornet_mobilenet_edgetpu_frames_camvid.py"))
 recipe = fornet.replace(
     name="sernet_former_mobilenet_edgetpu_camvid",
     network=crops.network,
