@@ -83,7 +83,9 @@ def _convolved_by_torch(x: Any, weight: Any, layer: Any) -> Any:
     if layer.padding == "same":
         sides = zip(x.shape[2:], weight.shape[2:], layer.strides, layer.dilation_rate, strict=True)
         rows, columns = (
-            max((-(-side // stride) - 1) * stride + rate * (taps - 1) + 1 - side, 0)
+            # No quotient of a negated size: FoR-Net's OpenVINO file, for which Keras lets PyTorch
+            # trace the sizes, then gave other logits.
+            max(rate * (taps - 1) - (side - 1) % stride, 0)
             for side, taps, stride, rate in sides
         )
     if rows % 2 or columns % 2:  # one more at the end
