@@ -286,7 +286,8 @@ def warn_of_equal_parts(images: Any) -> None:
     import torch
     import torch.distributed
 
-    own = torch.tensor([float(np.asarray(ops.convert_to_numpy(images), "float64").sum())])
+    total = float(np.asarray(ops.convert_to_numpy(images), "float64").sum())
+    own = torch.tensor([total], dtype=torch.float64, device=_device())
     all_sums = [torch.empty_like(own) for _ in range(_ranks)]
     torch.distributed.all_gather(all_sums, own)
     if all(torch.equal(own, other) for other in all_sums):
@@ -403,7 +404,7 @@ def largest_of_processes(number: int, strategy: Any = None) -> int:
         import torch
         import torch.distributed
 
-        largest = torch.tensor(number, device="cuda" if torch.cuda.is_available() else "cpu")
+        largest = torch.tensor(number, device=_device())
         torch.distributed.all_reduce(largest, torch.distributed.ReduceOp.MAX)
         return int(largest)
     if backend == "jax":
@@ -413,6 +414,13 @@ def largest_of_processes(number: int, strategy: Any = None) -> int:
     import tensorflow as tf
 
     return int(tf.reduce_max(strategy.gather(strategy.run(lambda: tf.constant([number])), axis=0)))
+
+
+def _device() -> str:
+    """Where a tensor has to be for PyTorch's collective operations: NCCL takes no others."""
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def _rank() -> int:

@@ -181,10 +181,11 @@ def _open_torch(path: Path) -> Run:
     import torch
 
     module = torch.export.load(path).module()
+    device = next((weight.device for weight in module.parameters()), torch.device("cpu"))
 
     def run(images: np.ndarray) -> list[np.ndarray]:
         with torch.no_grad():
-            return [np.asarray(module(torch.from_numpy(images)).cpu())]
+            return [np.asarray(module(torch.from_numpy(images).to(device)).cpu())]
 
     return run
 

@@ -149,7 +149,7 @@ def _write_onnx_by_torch(graph: Any, path: Path, names: Sequence[str]) -> None:
         all_of_them = opset18.Shape(x, start=dim, end=dim + 1 or None)
         return opset18.TopK(x, all_of_them, axis=dim, largest=int(descending), sorted=1)
 
-    image = torch.zeros(graph.inputs[0].shape, dtype=getattr(torch, graph.inputs[0].dtype))
+    image = ops.zeros(graph.inputs[0].shape, graph.inputs[0].dtype)  # where the weights are
     program = torch.onnx.export(
         graph.eval(),
         (image,),
