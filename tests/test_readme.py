@@ -17,8 +17,11 @@ def test_the_table_has_every_shipped_preset_with_its_recorded_figures() -> None:
     shipped = [name for name in presets.names() if presets.record(name).weights is not None]
     assert sorted(rows) == shipped
     for name in shipped:
-        score = presets.record(name).scores[0]
         cells = [cell.strip() for cell in rows[name].split("|")]
+        if not presets.record(name).scores:
+            assert cells[-3:] == ["nothing: it learned the frames of val too", "", ""]
+            continue
+        score = presets.record(name).scores[0]
         assert cells[-2:] == [
             f"{100 * score['mean_iou']:.1f}",
             f"{100 * score['boundary_f1']:.1f}",

@@ -138,8 +138,9 @@ def test_recipes_of_presets_stand_for_the_runs_that_made_them() -> None:
         stored = Recipe.from_config({k: v for k, v in made.items() if k not in starts})
         now = now.replace(backbone_weights=None, pretrained=None)
         assert json.loads(json.dumps(now.to_config())) == stored.to_config(), name
-        score = f"{100 * record.scores[0]['mean_iou']:.1f}"
-        assert score in SHIPPED[0].with_name(f"{name}.py").read_text(), name
+        for score in record.scores[:1]:
+            said = f"{100 * score['mean_iou']:.1f}"
+            assert said in SHIPPED[0].with_name(f"{name}.py").read_text(), name
 
 
 def test_headers_of_the_shipped_recipes_are_whole() -> None:
@@ -148,8 +149,9 @@ def test_headers_of_the_shipped_recipes_are_whole() -> None:
         said = [getattr(header, label.lower()) for label in LABELS]
         assert all(said) or not any(said), header
         if header.score:
-            assert header.score.startswith(("mIoU ", "not run: needs ")), header
-            assert header.score.startswith("mIoU ") or header.hours == "not measured", header
+            run = header.score.startswith(("mIoU ", "none: "))
+            assert run or header.score.startswith("not run: needs "), header
+            assert run or header.hours == "not measured", header
 
 
 def test_a_header_is_read_without_running_the_file(tmp_path: Path) -> None:
