@@ -58,6 +58,23 @@ def test_gradients_are_those_of_keras() -> None:
         np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.skipif(keras.backend.backend() != "torch", reason="PyTorch traces the sizes")
+@pytest.mark.parametrize("name", ["Conv2D", "DepthwiseConv2D"])
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::torch.jit.TracerWarning")
+def test_traced_sizes_are_not_negated(name: str) -> None:
+    import torch
+
+    # Keras has PyTorch trace what becomes an OpenVINO file, and sizes are part of the trace: with a
+    # quotient of a negated one in the padding, FoR-Net's file gave other logits.
+    filters = {"filters": 2} if name == "Conv2D" else {}
+    layer = getattr(layers, name)(kernel_size=3, strides=2, padding="same", **filters)
+    layer(torch.ones(1, 10, 13, 4))  # the first call builds it
+    trace = torch.jit.trace(layer, torch.ones(1, 10, 13, 4))
+    operations = {node.kind() for node in trace.inlined_graph.nodes()}
+    assert {"aten::size", "aten::_convolution"} <= operations
+    assert "aten::neg" not in operations
+
+
 class _Half(keras.layers.Layer):
     """Calls a layer that computes in float32 while weights are cast to bfloat16."""
 
