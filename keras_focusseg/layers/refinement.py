@@ -8,7 +8,7 @@ import keras
 from keras import KerasTensor, ops
 
 from keras_focusseg.layers.conv_norm_act import ConvNormAct, conv2d
-from keras_focusseg.layers.resample import pixel_grid, resize_to, sample_bilinear
+from keras_focusseg.layers.resample import pixel_grid, resize_to, sample_bilinear, window
 
 MASKS = ("softmax", "sigmoid", None)
 Shape = tuple[Any, ...]
@@ -41,10 +41,9 @@ def refine_offsets(offsets: Any, weights: Any) -> Any:
     padded = ops.concatenate([offsets[:, :1], offsets, offsets[:, -1:]], axis=1)
     padded = ops.concatenate([padded[:, :, :1], padded, padded[:, :, -1:]], axis=2)
     refined = 0.0
-    for index in range(9):
-        top, left = divmod(index, 3)
-        shifted = padded[:, top : top + height, left : left + width]  # D0(p + r), (B, H, W, 2)
-        refined = refined + weights[..., index : index + 1] * shifted
+    for index, weight in enumerate(ops.split(weights, 9, axis=-1)):  # a_r, (B, H, W, 1)
+        shifted = window(padded, *divmod(index, 3), height, width)  # D0(p + r), (B, H, W, 2)
+        refined = refined + weight * shifted
     return refined
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import operator
 from collections.abc import Callable
 from typing import Any
 
@@ -134,29 +136,31 @@ def sample_bilinear(x: Any, coordinates: Any, padding: str = "border") -> Any:
         raise ValueError(f"padding must be 'border' or 'zeros', got {padding!r}.")
     x, coordinates = ops.convert_to_tensor(x), ops.cast(coordinates, "float32")
     height, width = ops.shape(x)[1:3]
-    margin = 0.0 if padding == "border" else 1.0  # one ring outside decides all that lies there
-    last_column, last_row = ops.cast(width - 1, "float32"), ops.cast(height - 1, "float32")
-    column = ops.clip(coordinates[..., 0], -margin, last_column + margin)  # (B, h, w)
-    row = ops.clip(coordinates[..., 1], -margin, last_row + margin)
-    left, top = ops.floor(column), ops.floor(row)
-    along, down = column - left, row - top  # (B, h, w), in [0, 1)
-
+    column, row = ops.unstack(coordinates, axis=-1)  # (B, h, w)
+    columns, rows = _neighbors(column, width, padding), _neighbors(row, height, padding)
     read = _reader(x)
 
-    def corner(column: Any, row: Any, weight: Any) -> Any:
-        inside = (column >= 0) & (column <= last_column) & (row >= 0) & (row <= last_row)
-        if padding == "zeros":
-            weight = weight * ops.cast(inside, "float32")
-        column = ops.cast(ops.clip(column, 0.0, last_column), "int32")
-        row = ops.cast(ops.clip(row, 0.0, last_row), "int32")
-        values = read(row * width + column)  # (B, h, w, C)
-        return ops.cast(values, "float32") * ops.expand_dims(weight, -1)
+    def corner(row: tuple[Any, Any], column: tuple[Any, Any]) -> Any:
+        values = read(row[0] * width + column[0])  # (B, h, w, C)
+        return ops.cast(values, "float32") * ops.expand_dims(row[1] * column[1], -1)
 
-    result = corner(left, top, (1.0 - along) * (1.0 - down))
-    result = result + corner(left + 1.0, top, along * (1.0 - down))
-    result = result + corner(left, top + 1.0, (1.0 - along) * down)
-    result = result + corner(left + 1.0, top + 1.0, along * down)
-    return ops.cast(result, x.dtype)
+    corners = (corner(row, column) for row in rows for column in columns)
+    return ops.cast(functools.reduce(operator.add, corners), x.dtype)
+
+
+def _neighbors(position: Any, side: Any, padding: str) -> list[tuple[Any, Any]]:
+    """The cells before and behind positions (B, h, w) on one side of a map, and their shares."""
+    margin = 0.0 if padding == "border" else 1.0  # one ring outside decides all that lies there
+    last = ops.cast(side - 1, "float32")
+    position = ops.clip(position, -margin, last + margin)
+    before = ops.floor(position)
+    beyond = position - before  # in [0, 1)
+    found = []
+    for cell, share in ((before, 1.0 - beyond), (before + 1.0, beyond)):
+        if padding == "zeros":
+            share = share * ops.cast((cell >= 0) & (cell <= last), "float32")
+        found.append((ops.cast(ops.clip(cell, 0.0, last), "int32"), share))
+    return found
 
 
 def _reader(x: Any) -> Callable[[Any], Any]:
@@ -174,6 +178,18 @@ def _reader(x: Any) -> Callable[[Any], Any]:
     flat = ops.reshape(x, (-1, channels))  # (B H W, C)
     first = ops.reshape(ops.arange(batch, dtype="int32") * (height * width), (-1, 1, 1))
     return lambda cells: ops.take(flat, first + cells, axis=0)
+
+
+def window(x: Any, top: int, left: int, height: Any, width: Any) -> Any:
+    """Rows from `top` and columns from `left` of maps (B, H, W, C): (B, height, width, C)."""
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        # The gradient of x[:, top:..., left:...] takes TensorFlow ten times as long.
+        found = tf.slice(x, (0, top, left, 0), (-1, height, width, -1))
+        found.set_shape((x.shape[0], None, None, x.shape[-1]))  # a slice forgets channels
+        return found
+    return x[:, top : top + height, left : left + width]
 
 
 def pixel_grid(like: Any) -> Any:
@@ -269,14 +285,7 @@ class CropLike(keras.layers.Layer):
     def call(self, x: Any, like: Any) -> Any:
         """Maps (B, h', w', C) to the first ceil(H / stride) rows and ceil(W / stride) columns."""
         height, width = (_divided_up(side, self.stride) for side in ops.shape(like)[1:3])
-        if keras.backend.backend() == "tensorflow":
-            import tensorflow as tf
-
-            # The gradient of x[:, :height, :width] takes TensorFlow ten times as long.
-            cropped = tf.slice(x, (0, 0, 0, 0), (-1, height, width, -1))
-            cropped.set_shape((x.shape[0], None, None, x.shape[-1]))  # a slice forgets channels
-            return cropped
-        return x[:, :height, :width]
+        return window(x, 0, 0, height, width)
 
     def compute_output_shape(
         self, x_shape: tuple[int | None, ...], like_shape: tuple[int | None, ...]
