@@ -8,7 +8,7 @@ import keras
 import numpy as np
 from keras import KerasTensor, layers
 
-from keras_focusseg.layers import BatchNormalization, Conv2D, attention_boost
+from keras_focusseg.layers import Add, BatchNormalization, Conv2D, attention_boost
 
 
 class Builder:
@@ -70,7 +70,7 @@ class Builder:
 
     def add(self, summands: Sequence[KerasTensor], name: str) -> KerasTensor:
         """Sum of maps of one shape."""
-        return layers.Add(dtype=self.policy, name=name)(summands)
+        return Add(dtype=self.policy, name=name)(summands)
 
     def drop_path(self, branch: KerasTensor, rate: float, name: str) -> KerasTensor:
         """A residual's branch, dropped whole in training, sample by sample (arXiv 1603.09382)."""

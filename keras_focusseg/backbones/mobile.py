@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import keras
-from keras import KerasTensor, layers
+from keras import KerasTensor
 
 from keras_focusseg.backbones.builder import Builder
-from keras_focusseg.layers import Conv2D, DepthwiseConv2D
+from keras_focusseg.layers import Conv2D, DepthwiseConv2D, ReLU
 
 BATCH_NORM_EPSILON = 1e-3
 
@@ -68,7 +68,7 @@ class ConvNorms(Builder):
 
     def relu(self, x: KerasTensor, name: str) -> KerasTensor:
         """The activation alone."""
-        return layers.ReLU(self.relu_ceiling, dtype=self.policy, name=name)(x)
+        return ReLU(self.relu_ceiling, dtype=self.policy, name=name)(x)
 
     def _options(self, name: str) -> dict[str, Any]:
         return {

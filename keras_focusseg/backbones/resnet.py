@@ -24,6 +24,7 @@ from keras_focusseg.backbones.backbone import (
     imagenet_rescaling,
 )
 from keras_focusseg.backbones.builder import Builder
+from keras_focusseg.layers import ReLU
 
 # Blocks of layer1..layer4.
 _STAGES = {
@@ -198,7 +199,7 @@ class _Builder(Builder):
         return self._relu(y, f"{prefix}out"), x
 
     def _relu(self, x: KerasTensor, name: str) -> KerasTensor:
-        return layers.ReLU(dtype=self.policy, name=name)(x)
+        return ReLU(dtype=self.policy, name=name)(x)
 
 
 def load_resnet_checkpoint(model: ResNet, source: str | os.PathLike[str]) -> None:

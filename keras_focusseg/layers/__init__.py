@@ -7,6 +7,7 @@ from keras_focusseg.layers.context import ContextualRefinement
 from keras_focusseg.layers.context_variants import ContextVariant
 from keras_focusseg.layers.conv_norm_act import ConvNormAct, conv2d
 from keras_focusseg.layers.convolution import Conv2D, DepthwiseConv2D
+from keras_focusseg.layers.elementwise import Add, ReLU
 from keras_focusseg.layers.flow_alignment import FlowAlignment
 from keras_focusseg.layers.gates import AttentionBoostingGate, attention_boost
 from keras_focusseg.layers.pyramid_pooling import PyramidPooling
@@ -28,6 +29,7 @@ from keras_focusseg.layers.topk import (
 )
 
 __all__ = [
+    "Add",
     "AlignedAggregation",
     "AttentionBoostingGate",
     "BatchNormalization",
@@ -44,6 +46,7 @@ __all__ = [
     "PadToMultiple",
     "PyramidPooling",
     "RankedCells",
+    "ReLU",
     "ResizeLike",
     "SelectedConvNormAct",
     "SemanticRefinement",

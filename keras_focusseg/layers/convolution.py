@@ -10,21 +10,22 @@ from keras import ops
 
 
 class PlainCall:
-    """Lets a layer of one map `call` at once on PyTorch where Keras would change nothing.
+    """Lets a layer of maps `call` at once on PyTorch where Keras would change nothing.
 
     Around each call Keras (3.15.1) binds arguments and looks after dtypes, masks, scopes and names,
     in Python: a quarter of a pass of SCRNet on one image, where no compiler takes it away as on
     TensorFlow and JAX (keras-team/keras issue 22561 collects what mends it; measure again with
-    keras > 3.15.1). A built layer in float32 that is given a map in float32 needs none of it. Such
-    a call takes no part in `keras.RematScope`, and does not look for masks.
+    keras > 3.15.1). A built layer in float32 that is given maps in float32 needs none of it. Such a
+    call takes no part in `keras.RematScope`, and does not look for masks.
 
     Attributes:
         asks_training: Whether `call` takes `training`.
-        first_weight: The weight, or the layer with it, whose dtype tells whether weights are cast.
+        first_weight: The weight, or the layer with it, whose dtype tells whether weights are cast;
+            `None` for a layer without weights.
     """
 
     asks_training = False
-    first_weight = "kernel"
+    first_weight: str | None = "kernel"
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """As for every layer of Keras."""
@@ -44,11 +45,13 @@ def _is_plain(layer: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> b
         return False
     if layer.asks_training and kwargs.get("training") is None:
         return False  # Keras finds out
-    x = args[0]
-    if not isinstance(x, torch.Tensor) or x.ndim != 4 or x.dtype != torch.float32:
-        return False
+    for x in args[0] if isinstance(args[0], list) else args:
+        if not isinstance(x, torch.Tensor) or x.ndim != 4 or x.dtype != torch.float32:
+            return False
     if not layer.built or layer.activity_regularizer is not None:
         return False
+    if layer.first_weight is None:
+        return layer.compute_dtype == "float32"
     weight = getattr(layer, layer.first_weight)  # its dtype is that of the scope that it is read in
     return layer.compute_dtype == getattr(weight, "dtype", None) == "float32"
 

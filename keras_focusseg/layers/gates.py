@@ -7,6 +7,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_focusseg.layers.elementwise import Add
+
 
 @keras.saving.register_keras_serializable(package="keras_focusseg")
 class AttentionBoostingGate(keras.layers.Layer):
@@ -68,4 +70,4 @@ def attention_boost(
             f"{b.shape[-1]}; a gate is added at equal sizes, so give it the block's own output."
         )
     added = AttentionBoostingGate(dtype=dtype, name=f"{name}_gate")(b)
-    return keras.layers.Add(dtype=dtype, name=name)([filtered, added]), added
+    return Add(dtype=dtype, name=name)([filtered, added]), added

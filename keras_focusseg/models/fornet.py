@@ -15,6 +15,7 @@ import keras
 
 from keras_focusseg import backbones
 from keras_focusseg.layers import (
+    Add,
     ConvNormAct,
     RankedCells,
     ResizeLike,
@@ -161,7 +162,7 @@ class FoRNet(Segmenter):
             regions.append(  # R_i = C_i(F_ctx * m_i), Eq. (5)
                 ConvNormAct(filters, kernel, rate, name=f"branch{i}")(chosen)
             )
-        f_sum = keras.layers.Add(name="aggregate")([f, *regions])  # Eq. (6), (B, h, w, C)
+        f_sum = Add(name="aggregate")([f, *regions])  # Eq. (6), (B, h, w, C)
 
         low = ConvNormAct(low_level_filters, name="low_level")(pyramid["P2"])  # (B, H/4, W/4, L)
         y = ResizeLike(name="decoder_resize")(f_sum, low)  # (B, H/4, W/4, C)
@@ -305,7 +306,7 @@ def _global_context(f: keras.KerasTensor, filters: int) -> keras.KerasTensor:
     c = pool(f)  # (B, 1, 1, C)
     c = conv2d(filters, name="context_squeeze", activation="relu")(c)
     c = conv2d(channels, name="context_expand")(c)
-    return keras.layers.Add(name="context_add")([f, c])  # (B, h, w, C)
+    return Add(name="context_add")([f, c])  # (B, h, w, C)
 
 
 def _top_down(pyramid: Mapping[str, keras.KerasTensor], filters: int) -> keras.KerasTensor:
@@ -314,5 +315,5 @@ def _top_down(pyramid: Mapping[str, keras.KerasTensor], filters: int) -> keras.K
     for level in ("P4", "P3"):
         lateral = ConvNormAct(filters, name=f"neck_{level.lower()}")(pyramid[level])
         f = ResizeLike(name=f"neck_{level.lower()}_resize")(f, lateral)
-        f = keras.layers.Add(name=f"neck_{level.lower()}_add")([lateral, f])
+        f = Add(name=f"neck_{level.lower()}_add")([lateral, f])
     return ConvNormAct(filters, 3, name="transition")(f)  # F, (B, h, w, C)

@@ -19,6 +19,7 @@ from keras import ops
 
 from keras_focusseg import backbones
 from keras_focusseg.layers import (
+    Add,
     AlignedAggregation,
     BilinearUpsampling,
     ContextualRefinement,
@@ -236,7 +237,7 @@ class SCRNet(Segmenter):
             for field, value in fields.items():
                 signal = f"{field}_{level.lower()}"
                 signals[signal] = CropLike(cells, dtype="float32", name=signal)(value, images)
-            p = keras.layers.Add(name=f"add_{level.lower()}")([lateral, aligned])
+            p = Add(name=f"add_{level.lower()}")([lateral, aligned])
         p = ConvNormAct(filters, 3, name="smooth")(p)  # (B, H'/4, W'/4, D)
         signals["decoded"] = p
 

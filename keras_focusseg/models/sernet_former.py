@@ -15,7 +15,15 @@ from typing import Any
 import keras
 
 from keras_focusseg import backbones
-from keras_focusseg.layers import ConvNormAct, DepthwiseConv2D, ResizeLike, attention_boost, conv2d
+from keras_focusseg.layers import (
+    Add,
+    ConvNormAct,
+    DepthwiseConv2D,
+    ReLU,
+    ResizeLike,
+    attention_boost,
+    conv2d,
+)
 from keras_focusseg.layers.conv_norm_act import torch_conv_initializer
 from keras_focusseg.losses import CrossEntropy
 from keras_focusseg.models.panels import Drawing, Panel
@@ -252,7 +260,7 @@ def _boosted_conv(x: keras.KerasTensor, filters: int, name: str) -> keras.KerasT
 
 def _boosted(b: keras.KerasTensor, name: str) -> keras.KerasTensor:
     """AbM(b) = ReLU(b) + AbG(b)."""
-    filtered = keras.layers.ReLU(name=f"{name}_relu")(b)
+    filtered = ReLU(name=f"{name}_relu")(b)
     return attention_boost(filtered, b, name=f"{name}_abm")[0]
 
 
@@ -280,7 +288,7 @@ def _bridge(
     if len(branches) == 1:
         return branches[0]
     if merge == "sum":
-        return keras.layers.Add(name="bridge_sum")(branches)
+        return Add(name="bridge_sum")(branches)
     z = keras.layers.Concatenate(name="bridge_concat")(branches)
     return ConvNormAct(filters, name="bridge_merge")(z)
 
@@ -290,4 +298,4 @@ def _attention_fusion(x: keras.KerasTensor, name: str) -> keras.KerasTensor:
     y = x
     for i in range(FUSION_DEPTH):
         y = _boosted_conv(y, x.shape[-1], f"{name}_{i}")
-    return keras.layers.Add(name=f"{name}_add")([x, y])
+    return Add(name=f"{name}_add")([x, y])
