@@ -1,8 +1,10 @@
-"""Convolutions of maps whose channels come last, without what Keras adds to them on PyTorch."""
+"""Convolutions of maps whose channels come last, without what Keras and XLA add to them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import functools
+import operator
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
@@ -81,16 +83,8 @@ def _convolved_by_torch(x: Any, weight: Any, layer: Any) -> Any:
     from torch.nn import functional
 
     groups = x.shape[-1] // weight.shape[1]
+    rows, columns = _zeros_around(x.shape[1:3], layer)
     x = x.permute(0, 3, 1, 2)
-    rows = columns = 0  # of zeros, at both sides together
-    if layer.padding == "same":
-        sides = zip(x.shape[2:], weight.shape[2:], layer.strides, layer.dilation_rate, strict=True)
-        rows, columns = (
-            # No quotient of a negated size: FoR-Net's OpenVINO file, for which Keras lets PyTorch
-            # trace the sizes, then gave other logits.
-            max(rate * (taps - 1) - (side - 1) % stride, 0)
-            for side, taps, stride, rate in sides
-        )
     if rows % 2 or columns % 2:  # one more at the end
         ends = (columns // 2, columns - columns // 2, rows // 2, rows - rows // 2)
         x, rows, columns = functional.pad(x, ends), 0, 0
@@ -98,6 +92,65 @@ def _convolved_by_torch(x: Any, weight: Any, layer: Any) -> Any:
         x, weight, None, layer.strides, (rows // 2, columns // 2), layer.dilation_rate, groups
     )
     return y.permute(0, 2, 3, 1)
+
+
+def _zeros_around(sides: Sequence[Any], layer: Any) -> list[Any]:
+    """Rows and columns of zeros that a layer pads maps of these sides with, both ends together."""
+    if layer.padding != "same":
+        return [0, 0]
+    each = zip(sides, layer.kernel_size, layer.strides, layer.dilation_rate, strict=True)
+    # No quotient of a negated size: FoR-Net's OpenVINO file, for which Keras lets PyTorch trace
+    # the sizes, then gave other logits.
+    return [max(rate * (taps - 1) - (side - 1) % stride, 0) for side, taps, stride, rate in each]
+
+
+def _depthwise_by_jax(x: Any, kernel: Any, layer: Any) -> Any:
+    """The depthwise convolution that the layer says; on processors as a sum of moved maps.
+
+    There XLA (jax 0.10.2) takes ten times as long for its own, and more for the gradient: that of
+    the kernels is computed for all pairs of channels (jax-ml/jax issues 23713 and 13800; measure
+    again with jax > 0.10.2).
+
+    Args:
+        x: Maps (B, H, W, C).
+        kernel: Kernels (height, width, C, multiplier).
+        layer: What has strides, padding and dilation.
+
+    Returns:
+        Maps (B, h, w, C * multiplier).
+    """
+    import jax
+
+    def convolved(x: Any, kernel: Any) -> Any:
+        return ops.depthwise_conv(
+            x, kernel, layer.strides, layer.padding, "channels_last", layer.dilation_rate
+        )
+
+    def summed(x: Any, kernel: Any) -> Any:
+        return _sum_of_moved(x, kernel, layer)
+
+    return jax.lax.platform_dependent(x, kernel, cpu=summed, default=convolved)
+
+
+def _sum_of_moved(x: Any, kernel: Any, layer: Any) -> Any:
+    """The depthwise convolution, tap by tap: the map moved to the tap, times the tap's weights."""
+    dtype = x.dtype
+    exact = keras.backend.result_type(dtype, "float32")  # half precision would lose sums
+    x, kernel = ops.cast(x, exact), ops.cast(kernel, exact)
+    ends = [(zeros // 2, zeros - zeros // 2) for zeros in _zeros_around(x.shape[1:3], layer)]
+    x = ops.repeat(ops.pad(x, [(0, 0), *ends, (0, 0)]), kernel.shape[-1], axis=-1)
+    kernel = ops.reshape(kernel, (*kernel.shape[:2], -1))  # (height, width, C * multiplier)
+    each = zip(x.shape[1:3], layer.kernel_size, layer.strides, layer.dilation_rate, strict=True)
+    rows, columns = (
+        [slice(tap * rate, side - (taps - 1 - tap) * rate, stride) for tap in range(taps)]
+        for side, taps, stride, rate in each
+    )
+    moved = (
+        x[:, row, column] * kernel[i, j]
+        for i, row in enumerate(rows)
+        for j, column in enumerate(columns)
+    )
+    return ops.cast(functools.reduce(operator.add, moved), dtype)
 
 
 @keras.saving.register_keras_serializable(package="keras_focusseg")
@@ -123,7 +176,7 @@ class Conv2D(PlainCall, keras.layers.Conv2D):
 
 @keras.saving.register_keras_serializable(package="keras_focusseg")
 class DepthwiseConv2D(PlainCall, keras.layers.DepthwiseConv2D):
-    """`keras.layers.DepthwiseConv2D`, faster on PyTorch.
+    """`keras.layers.DepthwiseConv2D`, faster on PyTorch, and on JAX where a processor computes.
 
     Its arguments are those of Keras' layer.
 
@@ -136,10 +189,13 @@ class DepthwiseConv2D(PlainCall, keras.layers.DepthwiseConv2D):
 
     def call(self, inputs: Any) -> Any:
         """Maps (B, H, W, C) to (B, h, w, C * depth_multiplier)."""
-        if not _on_torch(self):
+        if _on_torch(self):
+            weight = ops.convert_to_tensor(self.kernel).permute(2, 3, 0, 1)
+            y = _convolved_by_torch(inputs, weight.flatten(0, 1)[:, None], self)
+        elif keras.backend.backend() == "jax" and self.data_format == "channels_last":
+            y = _depthwise_by_jax(inputs, ops.convert_to_tensor(self.kernel), self)
+        else:
             return super().call(inputs)
-        weight = ops.convert_to_tensor(self.kernel).permute(2, 3, 0, 1)
-        y = _convolved_by_torch(inputs, weight.flatten(0, 1)[:, None], self)
         if self.use_bias:
             y = ops.add(y, self.bias)
         return y if self.activation is None else self.activation(y)

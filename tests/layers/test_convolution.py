@@ -75,6 +75,19 @@ def test_traced_sizes_are_not_negated(name: str) -> None:
     assert "aten::neg" not in operations
 
 
+@pytest.mark.skipif(keras.backend.backend() != "jax", reason="JAX lets XLA convolve")
+def test_processors_are_spared_the_depthwise_convolution_of_xla() -> None:
+    import jax
+
+    if jax.default_backend() != "cpu":
+        pytest.skip("no processor computes")
+    layer = layers.DepthwiseConv2D(3, padding="same")
+    layer(np.ones((1, 4, 5, 2), "float32"))
+    compiled = jax.jit(lambda x: layer(x)).lower(np.ones((1, 4, 5, 2), "float32")).compile()
+    assert " multiply(" in compiled.as_text()
+    assert " convolution(" not in compiled.as_text()
+
+
 class _Half(keras.layers.Layer):
     """Calls a layer that computes in float32 while weights are cast to bfloat16."""
 
