@@ -7,7 +7,8 @@ from typing import Any
 import keras
 from keras import KerasTensor, ops
 
-from keras_focusseg.layers.conv_norm_act import ConvNormAct, conv2d
+from keras_focusseg.layers.conv_norm_act import ConvNormAct
+from keras_focusseg.layers.convolution import Conv2D
 from keras_focusseg.layers.resample import pixel_grid, resize_to, sample_bilinear, window
 
 MASKS = ("softmax", "sigmoid", None)
@@ -45,6 +46,24 @@ def refine_offsets(offsets: Any, weights: Any) -> Any:
         shifted = window(padded, *divmod(index, 3), height, width)  # D0(p + r), (B, H, W, 2)
         refined = refined + weight * shifted
     return refined
+
+
+class _OffsetConv(Conv2D):
+    """The convolution of D0, which does that of the mask in the same pass.
+
+    Each has few channels, for which a pass over the map costs about as much as for all of them.
+    """
+
+    def call(self, z: Any, weight: Conv2D | None = None) -> Any:
+        """Maps (B, H, W, C) to D0 (B, H, W, 2); with `weight` also to what that gives."""
+        if weight is None:
+            return super().call(z)
+        kernel, bias = (
+            ops.concatenate([ops.convert_to_tensor(value) for value in pair], axis=-1)
+            for pair in ((self.kernel, weight.kernel), (self.bias, weight.bias))
+        )
+        both = self.convolution_op(z, kernel) + bias
+        return both[..., : self.filters], both[..., self.filters :]
 
 
 @keras.saving.register_keras_serializable(package="keras_focusseg")
@@ -107,13 +126,14 @@ class SemanticRefinement(keras.layers.Layer):
         """Makes the convolutions."""
         low, high = low_shape[-1], high_shape[-1]
         hidden = self._hidden(low)
-        zero = {"kernel_initializer": "zeros", "dtype": "float32"}
+        zero = {"padding": "same", "data_format": "channels_last"}
+        zero |= {"kernel_initializer": "zeros", "dtype": "float32"}
         self.squeeze = ConvNormAct(hidden, dtype=self.dtype_policy, name="squeeze")
         self.squeeze.build((*high_shape[:-1], low + high))
-        self.offset = conv2d(2, 3, name="offset", **zero)
+        self.offset = _OffsetConv(2, 3, name="offset", **zero)
         self.offset.build((*high_shape[:-1], hidden))
         if self.mask is not None:
-            self.weight = conv2d(9, 3, name="weight", **zero)
+            self.weight = Conv2D(9, 3, name="weight", **zero)
             self.weight.build((*high_shape[:-1], hidden))
 
     def call(
@@ -126,10 +146,11 @@ class SemanticRefinement(keras.layers.Layer):
         """
         u = resize_to(low, tuple(ops.shape(high)[1:3]))  # (B, H, W, C)
         z = self.squeeze(ops.concatenate([high, u], axis=-1), training=training)
-        offsets = initial = self.offset(z)  # D0, (B, H, W, 2)
         fields = {}
-        if self.mask is not None:
-            weights = self.weight(z)  # (B, H, W, 9)
+        if self.mask is None:
+            offsets = self.offset(z)  # D = D0, (B, H, W, 2)
+        else:
+            initial, weights = self.offset(z, weight=self.weight)  # D0 and (B, H, W, 9)
             weights = ops.softmax(weights) if self.mask == "softmax" else ops.sigmoid(weights)
             offsets = refine_offsets(initial, weights)  # D, (B, H, W, 2)
             fields = {"initial_offsets": initial, "offset_weights": weights}
