@@ -13,6 +13,7 @@ from keras_focusseg.training.report import Report
 from keras_focusseg.training.run_folder import RunFolder
 from keras_focusseg.training.runs import Run, find_runs
 from keras_focusseg.training.stopping import TrainingStopped
+from keras_focusseg.training.watchdog import Watchdog
 
 __all__ = [
     "Distribution",
@@ -28,6 +29,7 @@ __all__ = [
     "WarmupCosine",
     "WarmupPoly",
     "WarmupStep",
+    "Watchdog",
     "average",
     "build_model",
     "distribution",

@@ -43,6 +43,10 @@ from keras_focusseg.training.trainee import with_helpers
 from keras_focusseg.training.watchdog import Watchdog
 
 CALIBRATION_IMAGES = 32
+ALL_AGAIN = (
+    "Start all of them again with --resume: the run goes on from the last checkpoint, also on "
+    "another number of devices."
+)
 
 
 def train(
@@ -121,7 +125,7 @@ def train(
         )
     if not spread.is_chief:
         verbose = 0
-    signals, watchdog = Signals(), Watchdog(spread.process, spread.processes)
+    signals, watchdog = Signals(), Watchdog(spread.process, spread.processes, ALL_AGAIN)
     # The first of several processes writes; the others read what it resumes from.
     lock = locked(run_folder) if spread.is_chief else contextlib.nullcontext()
     with signals.caught(), watchdog.on_guard(), lock:
@@ -367,8 +371,7 @@ def _told_of_others(spread: Distribution) -> Iterator[None]:
             error.add_note(
                 f"Process {spread.process} of {spread.processes} stops. If the error speaks of a "
                 "connection, a worker or a deadline, another process died or hangs, and its own "
-                "output says why. Start all of them again with --resume: the run goes on from "
-                "the last checkpoint, also on another number of devices."
+                f"output says why. {ALL_AGAIN}"
             )
         raise
 

@@ -34,35 +34,66 @@ class Watchdog(keras.callbacks.Callback):
 
     It looks where a step begins: where one ends, Keras would read the loss for it.
 
+    `training.train` has one. A `fit` or `evaluate` of your own takes it as a callback, within
+    `on_guard`: Keras does not tell a callback that an error has ended `fit`.
+
     Args:
         process: Number of this process among those that train together.
         processes: How many they are; nothing is watched if it is one.
+        advice: What the message ends with: how to go on.
 
     Attributes:
-        limit: Seconds from the begin of a step, of training or of validation, to the next;
-            `STARTING` times as many where a step compiles.
+        limit: Seconds from the begin of a step, of training or of validation, to the next, 630 at
+            first; three times as many until the first step, and where a step compiles.
+
+    Example:
+        ```python
+        spread = training.distribution("auto")
+        watchdog = training.Watchdog(spread.process, spread.processes)
+        with spread.scope(), watchdog.on_guard():
+            model = models.FoRNet(num_classes=11, backbone="mobilenet_v2")
+            model.compile()
+            model.fit(train, validation_data=val, callbacks=[watchdog])
+        ```
     """
 
-    def __init__(self, process: int, processes: int) -> None:
+    def __init__(
+        self, process: int, processes: int, advice: str = "Start all of them again."
+    ) -> None:
         super().__init__()
-        self.process, self.processes = process, processes
+        self.process, self.processes, self.advice = process, processes, advice
         self.limit: float = TIMEOUT_SECONDS + GRACE_SECONDS
         self._patience, self._due = math.inf, math.inf
         self._compiled: set[str] = set()
+        self._guards = processes == 1  # nobody is kept waiting
 
     @contextlib.contextmanager
     def on_guard(self) -> Iterator[None]:
-        """Where the process is watched."""
+        """Where the process is watched; ends with the block, whatever ends that."""
         if self.processes == 1:
             yield
             return
         over = threading.Event()
         self._wait(STARTING)
         threading.Thread(target=self._watch, args=(over,), daemon=True).start()
+        self._guards = True
         try:
             yield
         finally:
             over.set()
+            self._guards = False
+
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        """Refuses a training that it would not watch.
+
+        Raises:
+            ValueError: `fit` was not called within `on_guard`.
+        """
+        if not self._guards:
+            raise ValueError(
+                "A Watchdog among the callbacks watches nothing by itself: call fit inside "
+                "`with watchdog.on_guard():`."
+            )
 
     def on_train_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         """Starts the clock anew."""
@@ -88,9 +119,7 @@ class Watchdog(keras.callbacks.Callback):
         print(
             f"Process {self.process} of {self.processes} ends: it began no further step for "
             f"{self._patience:.0f} seconds. Either it hangs, in what the lines above show, or it "
-            "waits for another process, whose own output says more. Start all of them again with "
-            "--resume: the run goes on from the last checkpoint, also on another number of "
-            "devices.",
+            f"waits for another process, whose own output says more. {self.advice}",
             file=sys.stderr,
             flush=True,
         )

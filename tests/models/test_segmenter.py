@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,11 @@ def network(**options: Any) -> models.FoRNet:
     """FoR-Net with one branch: what is asked here is the same for any network."""
     one_branch = {"kernel_sizes": (3,), "dilation_rates": (1,), "ratios": (0.3,)}
     return tiny_fornet(4, **{**one_branch, **options})
+
+
+def assert_loss_is_sum_of_terms(logs: Mapping[str, float]) -> None:
+    total = logs["cross_entropy"] + logs["dice"] + 0.5 * logs["selector"]
+    assert logs["loss"] == pytest.approx(total, rel=1e-5)
 
 
 def batch(height: int = 32, width: int = 48, size: int = 2) -> tuple[np.ndarray, np.ndarray]:
@@ -55,9 +60,7 @@ def test_fit_without_arguments_and_its_logs():
     assert stop.monitor_op is keras.ops.greater
     assert set(history) == LOGS | {f"val_{name}" for name in LOGS}
     for epoch in range(2):
-        parts = [history[name][epoch] for name in ("cross_entropy", "dice", "selector")]
-        total = parts[0] + parts[1] + 0.5 * parts[2]
-        assert history["loss"][epoch] == pytest.approx(total, rel=1e-5)
+        assert_loss_is_sum_of_terms({name: history[name][epoch] for name in LOGS})
     # Four small steps need not lower the loss; the overfit test shows that it learns.
     after = keras.ops.convert_to_numpy(model.get_layer("classifier").kernel)
     assert (after != before).any()
@@ -213,7 +216,10 @@ def sizes() -> Iterator[tuple[np.ndarray, np.ndarray]]:
 
 
 def test_batches_of_different_sizes(model: models.FoRNet):
-    """With TensorFlow as a `tf.data.Dataset` of unknown sizes: one trace serves all."""
+    """With TensorFlow as a `tf.data.Dataset` of unknown sizes: one trace serves all.
+
+    Terms are shown as the loss is: as means over images, of which the last batch has fewer.
+    """
     model.compile()
     if keras.backend.backend() != "tensorflow":
         logs = [model.train_on_batch(*pair, return_dict=True) for pair in sizes()]
@@ -231,6 +237,8 @@ def test_batches_of_different_sizes(model: models.FoRNet):
         history = model.fit(data, epochs=2, validation_data=data, verbose=0).history
         assert set(history) == LOGS | {f"val_{name}" for name in LOGS}
         assert np.isfinite([history[name] for name in history]).all()
+        for kind in ("", "val_"):
+            assert_loss_is_sum_of_terms({name: history[f"{kind}{name}"][-1] for name in LOGS})
     for use in (model.predict_on_batch, lambda x: model.train_on_batch(x, x[..., 0])):
         with pytest.raises(ValueError, match="too small: the width is 8"):
             use(np.zeros((1, 32, 8, 3), "float32"))  # told after any number of sizes

@@ -171,7 +171,8 @@ def mirrored(folder: str) -> None:
     """The small network on one device and on two; then the recipe on two, until it is killed.
 
     By its own loss, validated in batches of which the last is of one image; and as somebody trains
-    who read nothing about strategies: a function as loss, Keras' own AdamW.
+    who read nothing about strategies: a function as loss, Keras' own SGD, which shows the size of
+    a gradient, with clipping of a part of its values.
     """
     from contextlib import nullcontext
 
@@ -199,13 +200,14 @@ def mirrored(folder: str) -> None:
             check_small_batches(model, iou)
         with scope():
             model = small(strong=False)
-            own = keras.optimizers.AdamW(1e-3, global_clipnorm=0.1)
-            model.compile(own, loss=scalar, metrics=[])
+            model.compile(keras.optimizers.SGD(0.1, clipvalue=0.03), loss=scalar, metrics=[])
         start = [w.copy() for w in model.get_weights()]
         batches = tf.data.Dataset.from_tensor_slices(scenes(8)).batch(4)
-        model.fit(batches, verbose=0)
-        np.savez(Path(folder) / f"function_{name}.npz", **changes("weight", model, start))
+        losses = model.fit(batches, verbose=0).history["loss"]
+        found = {"log loss": np.asarray(losses), **changes("weight", model, start)}
+        np.savez(Path(folder) / f"function_{name}.npz", **found)
     check_watch(model)
+    check_refusal(strategy, model)
     check_contrast(strategy)
     check_second_strategy(strategy)
     train(f"{folder}/two", "mirrored", dies=0)
@@ -247,6 +249,20 @@ def check_watch(model: Any) -> None:
         assert "The loss was nan in step 1 of epoch 1" in str(error), error
     else:
         raise AssertionError("trained on")
+
+
+def check_refusal(strategy: Any, model: Any) -> None:
+    """Infinite weights are kept off where a step is made, whoever asks for it."""
+    import keras
+
+    with strategy.scope():
+        model.compile(keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(0.1)))
+        try:
+            model.make_train_function()
+        except ValueError as error:
+            assert "mixed_float16 cannot be trained on several replicas" in str(error), error
+        else:
+            raise AssertionError("would train")
 
 
 def check_contrast(strategy: Any) -> None:
