@@ -494,15 +494,3 @@ def _moments_over_ranks(axes: list[int], inputs: Any, mask: Any) -> tuple[Any, A
     mean = ops.sum(shares * rows[:, 0], axis=0)
     variance = ops.sum(shares * (rows[:, 1] + ops.square(rows[:, 0] - mean)), axis=0)
     return ops.cast(mean, inputs.dtype), ops.cast(variance, inputs.dtype)
-
-
-def forget_synchronization(config: Any) -> None:
-    """Takes back, in the config of a model, what `join` set: other backends could not load it."""
-    if isinstance(config, dict):
-        if config.get("synchronized") is True:
-            config["synchronized"] = False
-        for value in config.values():
-            forget_synchronization(value)
-    elif isinstance(config, list | tuple):
-        for value in config:
-            forget_synchronization(value)

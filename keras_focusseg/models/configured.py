@@ -11,8 +11,6 @@ from typing import Any, Self
 import keras
 import numpy as np
 
-from keras_focusseg import _replicas
-
 # Arguments that say where a network's weights came from, and not what it is.
 OF_THE_START = ("backbone_weights",)
 
@@ -45,7 +43,7 @@ class ConfiguredModel(keras.Model):
         if isinstance(config.get("backbone"), keras.Model):
             # As it stands in the graph, which another package's backbone does in a bridge.
             config["backbone"] = keras.saving.serialize_keras_object(self.backbone)
-            _replicas.forget_synchronization(config["backbone"])
+            _forget_synchronization(config["backbone"])
         return config
 
     def get_config(self) -> dict[str, Any]:
@@ -148,3 +146,15 @@ def _frozen_layers(model: keras.Model, prefix: str = "") -> Iterator[str]:
             yield path
         elif isinstance(layer, keras.Model):
             yield from _frozen_layers(layer, f"{path}/")
+
+
+def _forget_synchronization(config: Any) -> None:
+    """Takes back, in a model's config, what `_replicas.join` set: other backends cannot load it."""
+    if isinstance(config, dict):
+        if config.get("synchronized") is True:
+            config["synchronized"] = False
+        for value in config.values():
+            _forget_synchronization(value)
+    elif isinstance(config, list | tuple):
+        for value in config:
+            _forget_synchronization(value)
