@@ -10,9 +10,10 @@ are those of presets on MobileNetV2. Machines differ and are shared: the ratios,
 each round to the loop in it, say more than the seconds, and those of the processor's time, of all
 threads, more than those of the clock's. `spread` is where the middle half of the rounds' processor
 ratios lies. What differs by little is told apart by two cases alone (`--cases "bare loop without
-counts" --steps 4 --rounds 60`), since a machine's pace drifts in seconds. `peak_mb` is what the
-process held at most, less what it held before the first of its `networks` was built: "fit" and the
-loop share one, and so do both cases with averages.
+counts" --steps 4 --rounds 60`), since a machine's pace drifts in seconds. A turn has so many
+`steps`, which also bear what `fit` does once an epoch. `peak_mb` is what the process held at most,
+less what it held before the first of its `networks` was built: "fit" and the loop share one, and so
+do both cases with averages.
 
 Writes its rows into `benchmarks/results/train_step.csv`, in place of those of the same case.
 """
@@ -41,7 +42,7 @@ from keras_focusseg.training.watchdog import Watchdog
 RESULTS = Path(__file__).resolve().parent / "results" / "train_step.csv"
 CASE = ("version", "backend", "network", "case", "height", "width", "batch")
 TIMES = ("ms", "ratio", "processor_ms", "processor_ratio", "spread")
-MEASURES = (*TIMES, "peak_mb", "networks", "cores")
+MEASURES = (*TIMES, "steps", "rounds", "peak_mb", "networks", "cores")
 PRESETS = {
     "FoRNet": "fornet_mobilenet_v2_synthetic_streets",
     "SCRNet": "scrnet_mobilenet_v2_camvid",
@@ -210,6 +211,7 @@ def main() -> None:
             strict=True,
         ):
             row[f"{column}ms"], row[f"{column}ratio"] = f"{ms:.1f}", f"{ratio:.3f}"
+        row |= {"steps": str(given.steps), "rounds": str(given.rounds)}
         row |= {"peak_mb": f"{peak / 1e6:.0f}", "networks": str(len(models))}
         row["cores"] = str(len(os.sched_getaffinity(0)))
         same = [each for each in rows if [each[c] for c in CASE] == [row[c] for c in CASE]]
