@@ -34,6 +34,7 @@ SHARE_OF_PEAK, SHARE_OF_MOBILE = 0.3, 0.05
 SHOWN = (
     "fornet_mobilenet_v2_camvid",
     "fornet_mobilenet_edgetpu_camvid",
+    "fornet_resnet101_cityscapes",
     "scrnet_mobilenet_v2_camvid",
     "scrnet_mscan_s_cityscapes",
     "scrnet_resnet101_cityscapes",
