@@ -42,6 +42,7 @@ from train_step import bare
 
 from keras_focusseg import data, training
 from keras_focusseg.training.callbacks import RunCallbacks
+from keras_focusseg.training.distribution import device_names
 from keras_focusseg.training.fit import build_model, make_optimizer
 from keras_focusseg.training.overrides import override
 from keras_focusseg.training.report import Speed
@@ -124,26 +125,23 @@ def mean_busy(watch: subprocess.Popen[str] | None) -> str:
     return f"{np.mean(noted) / 100:.2f}" if noted else ""
 
 
-def allocated() -> tuple[str, float]:
-    """Name of the device, and the most GiB that its allocator has given out."""
+def peak_gib() -> float:
+    """The most GiB that the allocator of the accelerator has given out; 0 without one."""
+    found = 0
     if keras.backend.backend() == "jax":
         import jax
 
-        first = jax.local_devices()[0]
-        return first.device_kind, (first.memory_stats() or {}).get("peak_bytes_in_use", 0) / 2**30
-    if keras.backend.backend() == "torch":
+        found = (jax.local_devices()[0].memory_stats() or {}).get("peak_bytes_in_use", 0)
+    elif keras.backend.backend() == "torch":
         import torch
 
-        if torch.cuda.is_available():
-            return torch.cuda.get_device_name(), torch.cuda.max_memory_allocated() / 2**30
-    if keras.backend.backend() == "tensorflow":
+        found = torch.cuda.max_memory_allocated() if torch.cuda.is_available() else 0
+    else:
         import tensorflow as tf
 
         if tf.config.list_logical_devices("GPU"):
-            name = tf.config.experimental.get_device_details(tf.config.list_physical_devices()[-1])
-            memory = tf.config.experimental.get_memory_info("GPU:0")
-            return name.get("device_name", "GPU"), memory["peak"] / 2**30
-    return "cpu", 0.0
+            found = tf.config.experimental.get_memory_info("GPU:0")["peak"]
+    return found / 2**30
 
 
 def software() -> str:
@@ -192,12 +190,12 @@ def measured(recipe: training.Recipe, root: Path | None, timed: Timed) -> dict[s
     )
     with run_callbacks(model, timed, recipe.batch_size, steps) as callbacks:
         model.fit(feed, epochs=10**6, callbacks=callbacks, shuffle=False)
-    name, peak = allocated()
+    peak = peak_gib()  # the loop below holds copies
     images, masks = (np.concatenate([part] * RESIDENT_STEPS) for part in next(iter(feed)))
     loop = partial(bare, model, images, masks, recipe.batch_size)
     resident = np.median([loop()[0] for _ in range(4)])  # seconds a step
     return {
-        "device": name,
+        "device": device_names()[0],
         "backend": keras.backend.backend(),
         "recipe": recipe.name,
         "precision": recipe.precision,
