@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import os
 import re
+import zipfile
+import zlib
 from collections.abc import Collection, Sequence
 
 import keras
@@ -49,8 +51,9 @@ def load_folded(
         batch_size: Images a forward pass.
 
     Raises:
-        ValueError: If a key is missing or left over, a shape differs, or the images are not a
-            non-empty (N, H, W, 3) array.
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is no such file or damaged, a key is missing or left over, a shape
+            differs, a value is not finite, or the images are not a non-empty (N, H, W, 3) array.
     """
     images = _checked_images(calibration_images)
     folded = _read(path, model, pairs, left_aside)
@@ -94,13 +97,12 @@ def _read(
     left_aside: Collection[int],
 ) -> dict[ConvNorm, tuple[np.ndarray, np.ndarray]]:
     """Reads the file as {(conv name, norm name): (kernel, bias)}, every key accounted for."""
-    with np.load(path, allow_pickle=False) as archive:
-        arrays = {key: archive[key].astype("float32") for key in archive.files}
+    arrays = _arrays(path)
     by_position: dict[tuple[int, str], str] = {}
     unknown = []
     for key in arrays:
         match = _KEY.fullmatch(key)
-        if match is None:
+        if match is None or (int(match[1]), match[2]) in by_position:  # a position has one name
             unknown.append(key)
         elif int(match[1]) not in left_aside:
             by_position[int(match[1]), match[2]] = key
@@ -124,6 +126,11 @@ def _read(
         "missing": missing,
         "left over": sorted(unknown) + sorted(by_position.values()),
         "of another shape": wrong,
+        "not finite": [
+            names[0]
+            for names, pair in result.items()
+            if not all(np.isfinite(array).all() for array in pair)
+        ],
     }
     if any(problems.values()):
         told = "; ".join(f"{what}: {', '.join(keys)}" for what, keys in problems.items() if keys)
@@ -132,6 +139,20 @@ def _read(
             f"and width? Convolutions {told}."
         )
     return result
+
+
+def _arrays(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
+    """The arrays of an `.npz` as float32."""
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return {key: archive[key].astype("float32") for key in archive.files}
+    except FileNotFoundError:
+        raise FileNotFoundError(f"No weights file at {os.fspath(path)}.") from None
+    # NumPy's and zipfile's for what is no archive or a cut one, no numbers, or one array alone.
+    except (ValueError, TypeError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise ValueError(
+            f"{os.fspath(path)} is not a whole .npz file of numbers: {error}"
+        ) from error
 
 
 def _output_moments(

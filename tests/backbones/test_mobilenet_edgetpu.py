@@ -101,6 +101,34 @@ def test_files_that_do_not_fit(arrays: references.Arrays, tmp_path: Path) -> Non
         backbones.load_weights(model, path, calibration_images=images)
 
 
+def test_files_that_are_damaged(arrays: references.Arrays, tmp_path: Path) -> None:
+    path, images = tmp_path / "folded.npz", references.noise(32, 32)
+    model = MobileNetEdgeTPU()
+    before = model.get_weights()
+    with pytest.raises(FileNotFoundError, match=r"No weights file at .*folded.npz"):
+        backbones.load_weights(model, path, calibration_images=images)
+    np.savez_compressed(path, **arrays)
+    whole = path.read_bytes()
+    in_the_middle = whole[:2000] + bytes(500) + whole[2500:]
+    np.save(tmp_path / "one.npy", np.zeros(3))
+    single = (tmp_path / "one.npy").read_bytes()
+    for content in (b"", b"no archive", whole[: len(whole) // 2], in_the_middle, single):
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match=r"folded.npz is not a whole .npz file of numbers"):
+            backbones.load_weights(model, path, calibration_images=images)
+    kernel = "39_expanded_conv_16_expand/kernel"
+    for changed, message in (
+        ({kernel: np.array(["text"])}, "is not a whole .npz file of numbers"),
+        ({kernel: arrays[kernel] * np.nan}, "not finite: expanded_conv_16_expand\\.$"),
+        ({"39_another/kernel": arrays[kernel]}, "left over: 39_another/kernel\\.$"),
+    ):
+        np.savez(path, **{**arrays, **changed})
+        with pytest.raises(ValueError, match=message):
+            backbones.load_weights(model, path, calibration_images=images)
+    for found, expected in zip(model.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(found, expected)
+
+
 @pytest.mark.shared
 @pytest.mark.parametrize(("last_stride", "pyramid"), [(32, "wide"), (16, "small wide")])
 def test_real_weights(shared_dir: Path, last_stride: int, pyramid: str) -> None:
