@@ -2,8 +2,8 @@
 
 python docs/make_comparison.py
 
-Needs the extra `viz`. Nothing on the page comes from elsewhere than the table: what was not run is
-not told of.
+Needs the extra `viz`. What was not run is not told of. But for how far one cell moved between two
+runs, of which the table holds the later one, nothing on the page comes from elsewhere.
 """
 
 from __future__ import annotations
@@ -131,7 +131,7 @@ def cost_table(runs: Runs) -> str:
 
 
 def against_baselines(runs: Runs) -> str:
-    """Each network against the best baseline there is."""
+    """Each network against each baseline."""
     whole = {cell: rows for cell, rows in runs.items() if not rows[0]["of"]}
     rivals = {cell: rows for cell, rows in whole.items() if cell.startswith(("DeepLab", "FPN"))}
     if not rivals:

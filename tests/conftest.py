@@ -74,6 +74,7 @@ BACKEND_FREE = (
     "test_in_browser.py",
     "test_peers.py",
     "test_readme.py",
+    "test_release_preset.py",
     "test_remote.py",
     "test_walls.py",
     "training/",

@@ -107,15 +107,24 @@ def measured(
     return {**scores.to_score(), "command": shlex.join(command)}
 
 
-def starts(recipe: Mapping[str, Any]) -> dict[str, str | None]:
-    """What the run began from; of a file or a run its name, since folders are of one machine."""
-    found = {}
-    for field in ("backbone_weights", "pretrained"):
-        source = recipe.get(field)
-        is_path = source is not None and not str(source).startswith("hf://")
-        path = Path(str(source))
-        found[field] = (path.parent if path.name == "best" else path).name if is_path else source
-    return found
+def starts(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """What the run began and learned from, by name: folders are of one machine."""
+    teacher = recipe.get("teacher")
+    return {
+        "backbone_weights": _named(recipe.get("backbone_weights")),
+        "pretrained": _named(recipe.get("pretrained")),
+        "teacher": [_named(each) for each in teacher]
+        if isinstance(teacher, (list, tuple))
+        else _named(teacher),
+    }
+
+
+def _named(source: str | Path | None) -> str | None:
+    """Of a file or a run its name; names and addresses stay."""
+    if source is None or str(source).startswith("hf://"):
+        return None if source is None else str(source)
+    path = Path(source)
+    return (path.parent if path.name == "best" else path).name
 
 
 def shift(model: Segmenter, recipe: Mapping[str, Any], arguments: argparse.Namespace) -> str:
