@@ -142,7 +142,8 @@ def write_json(path: str | Path, value: Any) -> None:
 
     Args:
         path: File to write or replace.
-        value: Dicts, lists, tuples, strings, numbers, booleans and `None`.
+        value: Dicts, lists, tuples, strings, numbers, booleans and `None`; of paths their text, of
+            NumPy's numbers and arrays Python's numbers and lists.
 
     Example:
         ```python
@@ -299,13 +300,17 @@ def _check(path: Path, tried: set[Path]) -> None:
 
 
 def _finite(value: Any) -> Any:
-    """The value with `None` in place of every number that is not finite."""
+    """The value as JSON can hold it, with `None` in place of every number that is not finite."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, Mapping):
         return {name: _finite(entry) for name, entry in value.items()}
     if isinstance(value, (list, tuple)):
         return [_finite(entry) for entry in value]
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    if hasattr(value, "tolist"):  # NumPy's, which this file does not import
+        return _finite(value.tolist())
     return value
 
 

@@ -144,6 +144,13 @@ def test_json_has_null_for_what_is_no_number(tmp_path: Path) -> None:
     assert "Ärmel" in text and read["name of a file"] == value["name of a file"]
 
 
+def test_json_of_paths_and_arrays(tmp_path: Path) -> None:
+    value = {"path": tmp_path, "list": [Path("a")], "array": np.ones((1, 2)), "one": np.float32(2)}
+    files.write_json(tmp_path / "a.json", value)
+    expected = {"path": str(tmp_path), "list": ["a"], "array": [[1, 1]], "one": 2}
+    assert files.read_json(tmp_path / "a.json") == expected
+
+
 def test_json_that_is_none_names_the_file(tmp_path: Path) -> None:
     path = tmp_path / "a.json"
     files.write_json(path, {"a": [1]})

@@ -84,8 +84,9 @@ train = data.open_source("auto", "my_data", "train")
 # %% [markdown]
 # ## Fine-tune a preset
 #
-# `presets.load(..., num_classes=)` keeps everything but the classifier. Start from a preset that has seen
-# pictures like yours: for photographs of streets, one whose name ends in `camvid`.
+# `presets.load(..., label_space=)` keeps everything but the classifier, and names and colours are yours.
+# Start from a preset that has seen pictures like yours: for photographs of streets, one whose name ends in
+# `camvid`.
 
 # %%
 import keras
@@ -93,10 +94,7 @@ import keras
 from keras_focusseg import optimizers, presets
 
 keras.utils.set_random_seed(0)
-model = presets.load(
-    "fornet_mobilenet_v2_synthetic_streets", num_classes=train.label_space.num_classes
-)
-model.label_space = train.label_space  # the names and colours are yours now
+model = presets.load("fornet_mobilenet_v2_synthetic_streets", label_space=train.label_space)
 model.compile(optimizers.AdamW(1e-3))
 
 augment = data.Augment(crop_size=(96, 128), scale=(0.75, 1.5), brightness=0.3, contrast=0.3)

@@ -15,6 +15,7 @@ import numpy as np
 
 from keras_focusseg import metrics
 from keras_focusseg.data import Source
+from keras_focusseg.inference.evaluate import check_same_classes
 from keras_focusseg.inference.segment import predict_logits
 from keras_focusseg.models.segmenter import Segmenter
 
@@ -46,7 +47,8 @@ def class_shifts(
         (classes,) float32.
 
     Raises:
-        ValueError: `every` or `stride` is below 1.
+        ValueError: `every` or `stride` is below 1, the classes of network and source differ, or no
+            pixel that was taken has a class.
 
     Example:
         ```python
@@ -59,6 +61,7 @@ def class_shifts(
     """
     if every < 1 or stride < 1:
         raise ValueError(f"every and stride must be 1 or more, got {every} and {stride}.")
+    check_same_classes(model, source)
     logits, labels = [], []
     for done, index in enumerate(range(0, len(source), every), start=1):
         sample = source.load(index)
@@ -69,6 +72,8 @@ def class_shifts(
         labels.append(mask[counted])
         if on_image is not None:
             on_image(done)
+    if not sum(map(len, labels)):
+        raise ValueError(f"No pixel of {source!r} that was taken has a class.")
     return _best_shifts(np.concatenate(logits), np.concatenate(labels))
 
 

@@ -291,13 +291,8 @@ def evaluate(
         print(scores.mean_iou, scores.intervals["mean_iou"])
         ```
     """
+    check_same_classes(model, source)
     space = source.label_space
-    if space.num_classes != model.num_classes:
-        raise ValueError(
-            f"The network has {model.num_classes} classes, {source.name} has {space.num_classes}: "
-            f"{', '.join(space.classes[:6])}..."
-        )
-    _check_same_classes(model.label_space, source)
     procedure = procedure or Procedure(window=None)
     tolerances = (tolerance, *(other for other in TOLERANCES if other != tolerance))
     boundary = metrics.BoundaryScores(space.num_classes, model.ignore_class, tolerances)
@@ -399,21 +394,24 @@ def _name(source: Source, index: int) -> str:
         return f"sample {index}"
 
 
-def _check_same_classes(space: LabelSpace | None, source: Source) -> None:
-    """Refuses a source whose class k is another one than the network's; spelling may differ."""
-    if space is None:
-        return
-    for number, (own, other) in enumerate(
-        zip(space.classes, source.label_space.classes, strict=True)
-    ):
-        if _plain(own) != _plain(other):
-            raise ValueError(
-                f"Class {number} is {own!r} for the network and {other!r} in {source!r}, so the "
-                "figures would mean nothing. Open the source with the classes that the network "
-                "learned (label_space=..., or the same class table); if it learned those of the "
-                "source, say so: model.label_space = source.label_space."
-            )
+def check_same_classes(model: Segmenter, source: Source) -> None:
+    """Refuses a source whose class k is another one than the network's; spelling may differ.
 
-
-def _plain(name: str) -> str:
-    return "".join(letter for letter in name.casefold() if letter.isalnum())
+    Raises:
+        ValueError: They differ in number or, where the network knows its own, in names or order.
+    """
+    space, own = source.label_space, model.label_space
+    if space.num_classes != model.num_classes:
+        raise ValueError(
+            f"The network has {model.num_classes} classes, {source.name} has {space.num_classes}: "
+            f"{', '.join(space.classes[:6])}..."
+        )
+    number = None if own is None else own.first_difference(space)
+    if own is not None and number is not None:
+        raise ValueError(
+            f"Class {number} is {own.classes[number]!r} for the network and "
+            f"{space.classes[number]!r} in {source!r}, so the "
+            "figures would mean nothing. Open the source with the classes that the network "
+            "learned (label_space=..., or the same class table); if it learned those of the "
+            "source, say so: model.label_space = source.label_space."
+        )

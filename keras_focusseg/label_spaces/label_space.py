@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -99,6 +100,26 @@ class LabelSpace:
     def num_classes(self) -> int:
         """Number of classes C, ignored pixels not counted."""
         return len(self.classes)
+
+    def first_difference(self, other: LabelSpace) -> int | None:
+        """The first class that is another one in `other`; `None` where both have the same ones.
+
+        The order counts; upper and lower case, spaces and punctuation in the names do not.
+
+        Args:
+            other: Another label space.
+
+        Example:
+            >>> from keras_focusseg import label_spaces
+            >>> one = label_spaces.from_names(["road", "traffic sign", "car"])
+            >>> one.first_difference(label_spaces.from_names(["Road", "Traffic-Sign", "Car"]))
+            >>> one.first_difference(label_spaces.from_names(["road", "car", "traffic sign"]))
+            1
+        """
+        for number, names in enumerate(itertools.zip_longest(self.classes, other.classes)):
+            if len({None if name is None else _letters(name) for name in names}) == 2:
+                return number
+        return None
 
     def palette(self) -> np.ndarray:
         """Colour of each train id.
@@ -266,6 +287,11 @@ def _color(color: Sequence[int], space: str) -> tuple[int, int, int]:
     if len(values) != 3 or not all(0 <= v <= 255 for v in values):
         raise ValueError(f"Colours of label space {space!r} are 3 numbers 0..255, got {color!r}.")
     return values[0], values[1], values[2]
+
+
+def _letters(name: str) -> str:
+    """Letters and digits of a name, upper and lower case alike."""
+    return "".join(letter for letter in name.casefold() if letter.isalnum())
 
 
 def _refuse_duplicates(values: Sequence[Any], what: str) -> None:

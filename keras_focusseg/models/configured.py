@@ -53,8 +53,18 @@ class ConfiguredModel(keras.Model):
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Self:
-        """Builds the model that `get_config` describes."""
+        """Builds the model that `get_config` describes.
+
+        Raises:
+            ValueError: The config names weights to start from: what lies in a file or a record of
+                somebody else shall not fetch and read further ones.
+        """
         config = dict(config)
+        for name in OF_THE_START:
+            if (start := config.pop(name, None)) is not None:
+                raise ValueError(
+                    f"{name} is {start!r}: a config says what a network is, and names no weights."
+                )
         frozen = config.pop("frozen_layers", ())
         if isinstance(config.get("backbone"), dict):
             # A copy, because Keras empties what it deserialises.

@@ -258,7 +258,7 @@ class Segmenter(MaskTrainer):
             preset: A name of `presets.names()`, a folder that `save_to_preset` or training
                 wrote, or `hf://owner/name[@revision]`, see `presets.load`.
             load_weights: `False` builds the network with random weights, and only then.
-            **changes: `num_classes`, `dtype` and `name`, see `presets.load`.
+            **changes: `num_classes`, `label_space`, `dtype` and `name`, see `presets.load`.
 
         Returns:
             The network. `Segmenter.from_preset` opens a preset of any network.

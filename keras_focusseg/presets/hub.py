@@ -83,7 +83,10 @@ def fetch_weights(address: str, commit: str, file: str, size: int) -> Path:
     repository, _ = parse(address)
     path = _fetch(repository, commit, file, size)
     if path.stat().st_size != size:
-        raise ValueError(f"{path} has {path.stat().st_size} bytes, the record says {size}.")
+        raise ValueError(
+            f"{path} has {path.stat().st_size} bytes, the record says {size}. If it was whole "
+            "once, remove it, to fetch it anew."
+        )
     return path
 
 

@@ -81,7 +81,7 @@ class PresetRecord:
             raise ValueError(f"{path} is not a preset record: {error}") from error
         if isinstance(values, dict) and "licence" in values:  # its name until 0.1; goes with 0.3
             values["license"] = values.pop("licence")
-        _check_record(values, path)
+        check_record(values, path)
         return cls(**{**values, "scores": tuple(values.get("scores", ()))})
 
     def __str__(self) -> str:
@@ -245,8 +245,16 @@ _REQUIRED = ("name", "description", "network", "config", "label_space")
 _SCORE = ("dataset", "split", "resolution")
 
 
-def _check_record(values: Any, path: str | Path) -> None:
-    """Refuses what is no record, with the file, the field, what it is, and what was expected."""
+def check_record(values: Any, path: str | Path) -> None:
+    """Refuses what is no record, with the file, the field, what it is, and what was expected.
+
+    Args:
+        values: What the file holds, or is to hold.
+        path: The file, for the message.
+
+    Raises:
+        ValueError: It is no record.
+    """
 
     def expect(holds: bool, field: str, value: Any, expected: str) -> None:
         if not holds:

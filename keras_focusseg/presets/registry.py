@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 
 from keras_focusseg.files import check_folder, sha256
 from keras_focusseg.label_spaces import LabelSpace
@@ -16,6 +19,7 @@ from keras_focusseg.presets.record import (
     WEIGHTS,
     PresetRecord,
     check_name,
+    check_record,
     record_path,
     write_record,
 )
@@ -32,6 +36,7 @@ def load(
     num_classes: int | None = None,
     load_weights: bool = True,
     *,
+    label_space: LabelSpace | None = None,
     dtype: str | keras.DTypePolicy | None = None,
     name: str | None = None,
 ) -> Any:
@@ -42,8 +47,11 @@ def load(
             `save_to_preset` write it, or `hf://owner/name[@revision]` for one on the Hugging Face
             Hub: a revision, a commit at best, makes it the same one tomorrow.
         num_classes: Number of classes of your own: all weights but those of the classifier are
-            loaded, for fine-tuning. By default the preset's classes.
+            loaded, for fine-tuning. By default the preset's classes, which the network also keeps
+            where yours are as many: give `label_space` if they are others.
         load_weights: `False` builds the network with random weights, and only then.
+        label_space: Classes of your own, in place of `num_classes`; the network knows them
+            afterwards. The classifier starts anew unless they are the preset's, in its order.
         dtype: Dtype policy; by default the one of the record, or the one in force.
         name: Name of the model, such as where two presets stand in one functional model.
 
@@ -51,8 +59,9 @@ def load(
         The network, a `Segmenter`, ready to segment; `label_space` has its classes.
 
     Raises:
-        ValueError: There is no such preset, it has no public weights, or the weights file is
-            missing or is not the one of the record.
+        ValueError: There is no such preset, it has no public weights, the weights file is
+            missing or is not the one of the record, or `num_classes` is no number above 0 or not
+            that of `label_space`.
         ImportError: The preset lies on the Hub, and `huggingface_hub` is not installed.
         ConnectionError: The Hub cannot be reached; `HF_HUB_OFFLINE=1` uses what was fetched before.
 
@@ -62,6 +71,7 @@ def load(
         mine = presets.load("fornet_mobilenet_v2_synthetic_streets", num_classes=3)
         ```
     """
+    num_classes = _wanted_classes(num_classes, label_space)
     path = record_path(preset)
     found = PresetRecord.from_file(path)
     if load_weights and found.weights is None:
@@ -76,11 +86,15 @@ def load(
     if weights is not None:
         _check_widths(found.config, weight_shapes(weights), path)
     config = dict(found.config)
-    other_classes = num_classes is not None and num_classes != config["num_classes"]
+    own = found.classes()
+    other_classes = num_classes not in (None, config["num_classes"])
+    if label_space is not None:
+        other_classes = own.first_difference(label_space) is not None
     if other_classes:
         config.update(num_classes=num_classes, class_weights=None)
-    given = {"dtype": dtype, "name": name}
-    config.update({key: value for key, value in given.items() if value is not None})
+    asked = {"dtype": dtype, "name": name}
+    given = {key: value for key, value in asked.items() if value is not None}
+    config.update(given)
     try:
         network = network_class(found.network)
     except ValueError as error:
@@ -88,14 +102,31 @@ def load(
     try:
         model = network.from_config(config)
     except Exception as error:  # a constructor that is given just anything
+        told = "".join(f", {key}={value!r}" for key, value in given.items())
         raise ValueError(
-            f"{path}: {found.network} cannot be built from field 'config': {error}"
+            f"{path}: {found.network} cannot be built from field 'config'{told}: {error}"
         ) from error
-    model.label_space = None if other_classes else found.classes()
+    model.label_space = label_space or (None if other_classes else own)
     if weights is not None:
         skip = model.classifier_layers() if other_classes else []
         read_weights(model, weights, skip_layers=skip)
     return model
+
+
+def _wanted_classes(num_classes: int | None, label_space: LabelSpace | None) -> int | None:
+    """The number of classes that the caller of `load` asks for, if he does."""
+    if num_classes is not None:
+        whole = isinstance(num_classes, (int, np.integer)) and not isinstance(num_classes, bool)
+        if not whole or num_classes < 1:
+            raise ValueError(f"num_classes must be a whole number above 0, got {num_classes!r}.")
+    if label_space is None:
+        return None if num_classes is None else int(num_classes)
+    if num_classes not in (None, label_space.num_classes):
+        raise ValueError(
+            f"num_classes={num_classes}, but label space {label_space.name!r} has "
+            f"{label_space.num_classes} classes: leave out num_classes."
+        )
+    return label_space.num_classes
 
 
 def network_class(name: str) -> Any:
@@ -166,7 +197,9 @@ def save(
         The record as written.
 
     Raises:
-        ValueError: The network has another number of classes, or `name` is no name of a file.
+        ValueError: The network has another number of classes, `name` is no name of a file, `dtype`
+            is neither of those, or what is told of the preset is of another kind than a record
+            holds.
 
     Example:
         ```python
@@ -182,6 +215,20 @@ def save(
     check_name(name)
     folder = Path(folder)
     check_folder(folder)
+    preset = PresetRecord(
+        name=name,
+        description=description,
+        network=keras.saving.get_registered_name(type(model)).removeprefix(f"{PACKAGE}>"),
+        config={k: v for k, v in model.constructor_config().items() if k != "name"},
+        label_space=label_space.to_config(),
+        recipe=dict(recipe or {}),
+        training=dict(training or {}),
+        scores=tuple(scores),
+        license=dict(license or licence or {}),
+        paper=paper,
+    )
+    # Before the weights are written: `load` would refuse what is no record.
+    check_record(json.loads(preset.to_json()), folder / "preset.json")
     folder.mkdir(parents=True, exist_ok=True)
     # The record is what says which weights count: they come under a name that the present record
     # does not use, so that it stays true until the new one is in its place.
@@ -190,24 +237,14 @@ def save(
     if present == weights.name:
         weights = folder / f"{name}.2.safetensors"
     digest = save_weights(model, weights, dtype)
-    config = {k: v for k, v in model.constructor_config().items() if k != "name"}
-    preset = PresetRecord(
-        name=name,
-        description=description,
-        network=keras.saving.get_registered_name(type(model)).removeprefix(f"{PACKAGE}>"),
-        config=config,
-        label_space=label_space.to_config(),
+    preset = dataclasses.replace(
+        preset,
         weights={
             "file": weights.name,
             "sha256": digest,
             "bytes": weights.stat().st_size,
             "dtype": dtype,
         },
-        recipe=dict(recipe or {}),
-        training=dict(training or {}),
-        scores=tuple(scores),
-        license=dict(license or licence or {}),
-        paper=paper,
     )
     write_record(preset, folder / "preset.json")
     if present in (f"{name}.safetensors", f"{name}.2.safetensors"):

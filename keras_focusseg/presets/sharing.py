@@ -33,6 +33,8 @@ def push(preset: str | Path, address: str, *, private: bool = False) -> str:
         presets.push("runs/mine/best", "hf://owner/name")  # "hf://owner/name@<commit>"
         ```
     """
+    if hub.is_address(preset):
+        raise ValueError(f"{preset} lies on the Hub already: push a name or a folder.")
     if "@" in address:
         raise ValueError(f"{address!r}: name no revision, pushing makes one.")
     repository, _ = hub.parse(address)
@@ -55,6 +57,8 @@ def push(preset: str | Path, address: str, *, private: bool = False) -> str:
     try:
         api.create_repo(repository, private=private, exist_ok=True)
         commit = api.create_commit(repository, operations, commit_message=f"Add {record.name}")
+    except huggingface_hub.errors.HFValidationError as error:
+        raise ValueError(f"{address} is no address of the Hub: {error}") from error
     except Exception as error:  # those of the HTTP client, which is another from version to version
         raise ConnectionError(
             f"{address}: the preset could not be uploaded to {api.endpoint}: {error}"

@@ -13,7 +13,7 @@ from safetensors.numpy import save_file
 
 from keras_focusseg import files
 
-_DTYPES = ("F32", "F16")
+_DTYPES = {"float32": "F32", "float16": "F16"}
 # What weights were called before a convolution, its norm and its activation became one layer.
 _BRICKS = (
     r"transition|selector|branch\d+|low_level|decoder\d?|neck_p\d|lateral_p\d|smooth|"
@@ -56,9 +56,11 @@ def save_weights(model: keras.Model, path: str | Path, dtype: str = "float32") -
         SHA-256 of the file, in hexadecimal.
 
     Raises:
-        ValueError: A weight is not finite in that dtype.
+        ValueError: The dtype is neither, or a weight is not finite in it.
         OSError: The file cannot be written.
     """
+    if dtype not in _DTYPES:
+        raise ValueError(f"Weights are stored as {' or '.join(_DTYPES)}, not as {dtype!r}.")
     arrays = {}
     for name, weight in named_weights(model).items():
         # In memory as safetensors writes it; `np.ascontiguousarray` would give scalars an axis.
@@ -136,10 +138,10 @@ def weight_shapes(path: str | Path) -> dict[str, tuple[int, ...]]:
         with safe_open(path, framework="numpy") as file:
             for name in file.keys():  # not a dict
                 weight = file.get_slice(name)
-                if weight.get_dtype() not in _DTYPES:
+                if weight.get_dtype() not in _DTYPES.values():
                     raise ValueError(
                         f"{path}: weight {name!r} is of type {weight.get_dtype()}; weights are "
-                        f"{' or '.join(_DTYPES)}."
+                        f"{' or '.join(_DTYPES.values())}."
                     )
                 shapes[name] = tuple(weight.get_shape())
     except (SafetensorError, OSError) as error:

@@ -67,8 +67,32 @@ def check_start(recipe: Recipe) -> None:
         if not str(source).startswith("hf://") and not Path(source).is_file():
             raise ValueError(f"There is no file {source}; backbone_weights must name one.")
     for preset in (recipe.pretrained, *recipe.teachers()):
-        if preset is not None:
-            presets.record(preset)
+        if preset is not None and presets.record(preset).weights is None:
+            raise ValueError(
+                f"No public weights exist for {str(preset)!r}: nothing can start or learn from it."
+            )
+    if recipe.pretrained is not None:
+        _check_same_network(recipe, presets.record(recipe.pretrained))
+
+
+def _check_same_network(recipe: Recipe, record: presets.PresetRecord) -> None:
+    """Refuses a recipe that tells of another network than the preset that it starts from."""
+    where = f"pretrained={str(recipe.pretrained)!r}"
+    theirs, ours = presets.network_class(record.network), presets.network_class(recipe.network)
+    if theirs is not ours:
+        raise ValueError(
+            f"{where} is a {theirs.__name__}, and network is {recipe.network!r}: a run starts from "
+            "a preset of its own network."
+        )
+    told = json.loads(files.json_text(recipe.network_config))
+    others = [name for name, value in told.items() if record.config.get(name) != value]
+    if others:
+        name = others[0]
+        raise ValueError(
+            f"{where} comes with its own arguments, and network_config has others: "
+            f"{', '.join(others)}, for example {name} is {record.config.get(name)!r} there and "
+            f"{told[name]!r} here. Leave them out, or train from backbone_weights."
+        )
 
 
 def check_same_classes(train: data.Source, val: data.Source) -> None:

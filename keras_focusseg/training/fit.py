@@ -392,7 +392,7 @@ def build_model(recipe: Recipe, source: data.Source, load_weights: bool = True) 
     num_classes = source.label_space.num_classes
     if recipe.pretrained is not None:
         model: models.Segmenter = presets.load(
-            recipe.pretrained, num_classes=num_classes, dtype=recipe.precision
+            recipe.pretrained, label_space=source.label_space, dtype=recipe.precision
         )
     else:
         config = {"dtype": recipe.precision, **recipe.network_config}

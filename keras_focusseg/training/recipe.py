@@ -82,7 +82,8 @@ class Recipe:
         name: Name of the run and of the preset it makes.
         network: Name of a class of `keras_focusseg.models`, such as `"FoRNet"`.
         dataset: Name that `data.open_source` knows, such as `"camvid"`, `"cityscapes"`, `"folder"`.
-        network_config: Constructor arguments of the network; `num_classes` comes from the data.
+        network_config: Constructor arguments of the network; `num_classes` comes from the data,
+            and with `pretrained` all come from the preset: what stands here must be the same.
         dataset_options: Further arguments of the source, for both splits.
         train_options: Further arguments of the training source alone.
         val_options: Further arguments of the validation source alone.
@@ -155,8 +156,9 @@ class Recipe:
         seed: Seed of weights, order and augmentation.
         backbone_weights: What the backbone starts from: `"imagenet"`, a checkpoint that
             `backbones.load_weights` reads, or `None`.
-        pretrained: Preset whose weights the run starts from (a new classifier where the classes
-            differ), as `presets.load` takes it, or `None`.
+        pretrained: Preset of the same network whose weights the run starts from, as `presets.load`
+            takes it, or `None`. Where its classes are not those of the data, in name or order, the
+            classifier starts anew, and its class weights are left out.
 
     Example:
         ```python
@@ -218,7 +220,7 @@ class Recipe:
     pretrained: str | None = None
 
     def to_config(self) -> dict[str, Any]:
-        """The recipe as a dict that JSON can hold."""
+        """The recipe as a dict, from which `files.json_text` makes JSON."""
         return dataclasses.asdict(self)
 
     @classmethod

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from keras_focusseg import inference, metrics
+from keras_focusseg import inference, label_spaces, metrics
 from keras_focusseg.inference.class_shifts import _best_shifts
 from tests.data.conftest import ArraySource
 from tests.testers import randomize_weights, tiny_fornet
@@ -48,3 +48,9 @@ def test_the_network_takes_the_shifts_into_its_classifier() -> None:
     assert inference.class_shifts(model, source, every=2, stride=2).shape == (11,)
     with pytest.raises(ValueError, match="every and stride must be 1 or more, got 0 and 4"):
         inference.class_shifts(model, source, every=0)
+    source.label_space = label_spaces.get("camvid32")
+    with pytest.raises(ValueError, match="The network has 11 classes, .* has 31"):
+        inference.class_shifts(model, source)
+    void = ArraySource(1, lambda index: (images[0], np.full((32, 48), 255, "uint8")))
+    with pytest.raises(ValueError, match="No pixel of .* has a class"):
+        inference.class_shifts(model, void)

@@ -190,6 +190,10 @@ def test_what_is_not_pushed(server: Hub, folder: Path, monkeypatch: pytest.Monke
         presets.push(folder, f"{ADDRESS}@main")
     with pytest.raises(ValueError, match="'fornet_resnet101_cityscapes' has no weights to upload"):
         presets.push("fornet_resnet101_cityscapes", ADDRESS)
+    with pytest.raises(ValueError, match="hf://a/b lies on the Hub already"):
+        presets.push("hf://a/b", ADDRESS)
+    with pytest.raises(ValueError, match="hf://some--body/mine is no address of the Hub"):
+        presets.push(folder, "hf://some--body/mine")
     use_endpoint("http://127.0.0.1:9", monkeypatch)
     with pytest.raises(ConnectionError, match="could not be uploaded to http"):
         presets.push(folder, ADDRESS)

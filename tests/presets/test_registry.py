@@ -1,6 +1,7 @@
 """Presets: names, records, loading with and without weights, and what is refused."""
 
 import json
+import re
 from pathlib import Path
 
 import keras
@@ -12,6 +13,7 @@ from keras_focusseg import label_spaces, layers, models, presets
 from keras_focusseg.files import sha256
 from keras_focusseg.presets.record import CATALOG, WEIGHTS
 from keras_focusseg.presets.weights_file import load_weights, save_weights
+from tests.conftest import REPOSITORY
 from tests.testers import GOLDEN, assert_matches_golden, randomize_weights, tiny_fornet
 
 # With weights in the package: neither without any, nor with an address where they lie.
@@ -69,6 +71,22 @@ def test_every_record_prints_as_a_card_and_fits_its_classes(name: str) -> None:
         assert {"split", "resolution", "classes", "void", "test_time", "command"} <= set(score)
         assert score["split"] != "test" or score["measured_by"] in str(record)
         assert 0 < score["mean_iou"] < 1
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_records_say_how_their_runs_can_be_repeated(name: str) -> None:
+    record = presets.record(name)
+    told = record.training
+    assert {"data", "start", "steps", "seeds", "machine", "wall_time"} <= set(told)
+    samples = re.search(r"(\d+) (frames|scenes)", told["data"])
+    assert samples is not None
+    steps = int(samples[1]) // record.recipe["batch_size"] * told["epochs"]
+    assert told["steps"].startswith(f"{steps} of {record.recipe['batch_size']} ")
+    assert f"seed {record.recipe['seed']}" in told["seeds"]
+    notes = json.loads((REPOSITORY / "recipes" / "notes" / f"{name}.json").read_text("utf-8"))
+    assert notes["training"].items() <= told.items()
+    for field in ("description", "license", "paper"):
+        assert getattr(record, field) == notes[field]
 
 
 @pytest.mark.parametrize("name", SHIPPED)
@@ -136,6 +154,54 @@ def test_other_classes_keep_everything_but_the_classifier(
             np.testing.assert_array_equal(
                 keras.ops.convert_to_numpy(ours), keras.ops.convert_to_numpy(theirs)
             )
+
+
+def test_other_classes_of_the_same_number(saved: tuple[models.FoRNet, Path]) -> None:
+    """The classifier would name ground where it learned road."""
+    _, folder = saved
+    kept = presets.load(folder).get_layer("classifier").get_weights()[0]
+    same = label_spaces.from_names(["Road", "sky", "CAR"])
+    others = label_spaces.from_names(["sky", "road", "car"])
+    for space, is_kept in ((same, True), (others, False)):
+        model = presets.load(folder, label_space=space)
+        assert model.label_space == space
+        found = model.get_layer("classifier").get_weights()[0]
+        assert np.array_equal(found, kept) == is_kept
+        assert (model.constructor_config()["class_weights"] is None) or is_kept
+    four = label_spaces.from_names(["a", "b", "c", "d"])
+    assert models.FoRNet.from_preset(folder, label_space=four).label_space == four
+    with pytest.raises(ValueError, match="num_classes=3, but label space .* has 4 classes"):
+        presets.load(folder, 3, label_space=four)
+
+
+@pytest.mark.parametrize("count", [0, -1, 2.5, "3", True])
+def test_numbers_of_classes_that_are_none(count: object) -> None:
+    with pytest.raises(ValueError, match="num_classes must be a whole number above 0, got"):
+        presets.load("fornet_mobilenet_v2_camvid", num_classes=count)
+
+
+def test_a_dtype_that_is_none_is_told(saved: tuple[models.FoRNet, Path]) -> None:
+    with pytest.raises(ValueError, match="from field 'config', dtype='float17': Cannot convert"):
+        presets.load(saved[1], dtype="float17")
+
+
+def test_what_could_not_be_loaded_is_not_saved(saved: tuple[models.FoRNet, Path]) -> None:
+    model, folder = saved
+    before = {path: path.read_bytes() for path in folder.iterdir()}
+    score = {"dataset": "a", "split": "val", "resolution": "1x1", "mean_iou": 71.2}
+    for details, message in (
+        ({"scores": (score,)}, r"'scores\[0\]', mean_iou is 71.2; expected a number 0..1"),
+        ({"scores": ({"mean_iou": 0.7},)}, r"'scores\[0\]', dataset is missing; expected text"),
+        ({"description": None}, "field 'description' is missing; expected text"),
+        ({"dtype": "float64"}, "stored as float32 or float16, not as 'float64'"),
+        ({"dtype": "int8"}, "stored as float32 or float16, not as 'int8'"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            presets.save(model, folder, **{"name": "mine", "label_space": SPACE, **details})
+        assert before == {path: path.read_bytes() for path in folder.iterdir()}
+    measured = {**score, "mean_iou": np.float32(0.5)}
+    presets.save(model, folder, name="mine", label_space=SPACE, scores=(measured,))
+    assert presets.record(folder).scores[0]["mean_iou"] == 0.5
 
 
 def test_architecture_only_needs_to_be_asked_for(saved: tuple[models.FoRNet, Path]) -> None:

@@ -75,6 +75,7 @@ SCORE = {"dataset": "a", "split": "val", "resolution": "1x1", "mean_iou": 0.5}
         (put("config.filters", "many"), "cannot be built from field 'config'"),
         (put("config.filters", -1), "cannot be built from field 'config'"),
         (put("config.stranger", 1), "cannot be built from field 'config': .*stranger"),
+        (put("config.backbone_weights", "hf://a/b/c.bin"), "backbone_weights is 'hf:.*no weights"),
         (put("config.backbone", "resnet"), "cannot be built from field 'config'"),
         (put("config.backbone", {"class_name": "x"}), "cannot be built from field 'config'"),
         (put("config.kernel_sizes", {"a": 1}), "cannot be built from field 'config'"),

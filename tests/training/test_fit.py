@@ -461,3 +461,40 @@ def test_frozen_backbone_norms_stay_as_they_are(tmp_path: Path) -> None:
         ]
         assert norms and not any(layer.trainable for layer in norms)
         assert one.get_layer("transition").norm.trainable
+
+
+def test_a_preset_of_other_classes_starts_with_a_new_classifier(tmp_path: Path) -> None:
+    """Also where there are as many: class k is another one there, and so are the weights of k."""
+    source = data.open_source("synthetic_streets", None, "train", count=2, size=(64, 64))
+    config = {**RECIPE.network_config, "class_weights": [2.0] + [1.0] * 10}
+    model = training.build_model(RECIPE.replace(network_config=config), source)
+    others = label_spaces.from_names([f"mine {k}" for k in range(11)])
+    for space in (source.label_space, others):
+        folder = tmp_path / space.name
+        presets.save(model, folder, name="made", label_space=space)
+        again = training.build_model(RECIPE.replace(pretrained=str(folder)), source)
+        kernels = [each.get_layer("classifier").get_weights()[0] for each in (model, again)]
+        kept = space == source.label_space
+        assert np.array_equal(*kernels) == kept
+        assert (again.cross_entropy.class_weights is not None) == kept
+        assert again.label_space == source.label_space
+
+
+def test_what_a_run_does_not_start_from(tmp_path: Path) -> None:
+    """Before data are read: none are named here that are there."""
+    source = data.open_source("synthetic_streets", None, "train", count=2, size=(64, 64))
+    model = training.build_model(RECIPE, source)
+    folder = tmp_path / "made"
+    presets.save(model, folder, name="made", label_space=source.label_space)
+    recipe = RECIPE.replace(dataset="folder", dataset_options={}, pretrained=str(folder))
+    other = {**RECIPE.network_config, "filters": 16, "dice_weight": 0.5}
+    for changes, message in (
+        ({"network": "SCRNet"}, "made' is a FoRNet, and network is 'SCRNet'"),
+        ({"network_config": other}, "filters, dice_weight, for example filters is 8 there and 16"),
+        ({"pretrained": "fornet_resnet101_cityscapes"}, "No public weights exist for 'fornet_res"),
+        ({"teacher": "fornet_resnet101_cityscapes"}, "No public weights exist for 'fornet_res"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            training.train(recipe.replace(**changes), tmp_path / "absent", tmp_path / "run")
+    with pytest.raises(data.DataError):
+        training.train(recipe, tmp_path / "absent", tmp_path / "run")

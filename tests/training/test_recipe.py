@@ -13,6 +13,7 @@ from keras_focusseg.training import (
     recipe_header,
     recipe_headers,
 )
+from keras_focusseg.training.checks import check_start
 from keras_focusseg.training.recipe_headers import LABELS
 
 SHIPPED = sorted((Path(__file__).parents[2] / "recipes").glob("*.py"))
@@ -141,6 +142,14 @@ def test_recipes_of_presets_stand_for_the_runs_that_made_them() -> None:
         for score in record.scores[:1]:
             said = f"{100 * score['mean_iou']:.1f}"
             assert said in SHIPPED[0].with_name(f"{name}.py").read_text(), name
+
+
+def test_recipes_that_start_from_a_shipped_preset_tell_of_its_network() -> None:
+    recipes = [load_recipe(path) for path in SHIPPED]
+    started = [recipe for recipe in recipes if recipe.pretrained in presets.names()]
+    assert started
+    for recipe in started:
+        check_start(recipe)
 
 
 def test_headers_of_the_shipped_recipes_are_whole() -> None:
