@@ -8,12 +8,10 @@ PyTorch the processes of `training.distribution`.
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import math
-import os
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import cache, partial, wraps
 from typing import Any
 
@@ -21,12 +19,8 @@ import keras
 import numpy as np
 from keras import ops
 
-NOT_DIVIDED = (
-    "Each batch has to be divided by the devices of keras.distribution, the last one and those of "
-    "validation too: take a batch_size that they divide, leave out the last batch if it is smaller "
-    "(drop_remainder=True), and fill up those of validation by "
-    "training.distribution(...).validation_feed(batches)."
-)
+from keras_focusseg._replica_checks import check_scope, check_training
+
 _COLLECTIVES = 1_000_000  # more than one strategy of TensorFlow has
 _strategies = itertools.count()
 _ranks = 1  # processes that train one network on PyTorch; see `train_on_ranks`
@@ -111,8 +105,9 @@ def check_part(batch: Any) -> None:
         images = keras.utils.unpack_x_y_sample_weight(batch)[0]
         tf.debugging.assert_positive(
             tf.shape(images)[0],
-            f"A batch had fewer images than the {loss_shares()} replicas: leave out the last batch "
-            "if it is smaller (drop_remainder=True), or take more images a batch.",
+            f"One of the {loss_shares()} replicas got no image of a batch: leave out the last "
+            "batch if it is smaller (drop_remainder=True), or take a batch_size that the replicas "
+            "divide.",
         )
 
 
@@ -168,7 +163,8 @@ def join(model: keras.Model) -> None:
     """
     strategy = getattr(model, "distribute_strategy", None)
     replicas = _ranks if strategy is None else strategy.num_replicas_in_sync
-    _check(model, replicas)
+    check_scope(model, model.metrics)
+    check_training(model, replicas)
     if replicas == 1:
         return
     if strategy is not None:
@@ -190,107 +186,56 @@ def join(model: keras.Model) -> None:
         model.optimizer.apply = _after_averaging(model.optimizer.apply)
 
 
-def _check(model: keras.Model, replicas: int) -> None:
-    """Refuses what would train another network than one device does, or none.
-
-    Raises:
-        ValueError: With what to do instead.
-    """
-    if keras.backend.backend() == "torch" and replicas == 1 and "RANK" in os.environ:
-        if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-            raise ValueError(
-                f"This is process {os.environ['RANK']} of the {os.environ['WORLD_SIZE']} that "
-                "torchrun started, and it would train a network of its own: build, compile and fit "
-                "inside `with training.distribution('ranks').scope():` (focusseg train: --strategy "
-                "ranks)."
-            )
-    if keras.backend.backend() != "tensorflow":
-        return
-    if keras.distribution.distribution() is not None:
-        raise ValueError(
-            "keras.distribution does nothing on TensorFlow: the network would train on one device. "
-            "Use tf.distribute, as training.distribution('mirrored') does, or the JAX backend."
-        )
-    if replicas == 1:
-        return
-    if isinstance(model.optimizer, keras.optimizers.LossScaleOptimizer):
-        raise ValueError(
-            "mixed_float16 cannot be trained on several replicas of TensorFlow: Keras 3.15 looks "
-            "for an overflow in the gradients of the first replica alone, and one in another makes "
-            "the weights infinite. Use mixed_bfloat16."
-        )
-    if model.jit_compile:
-        raise ValueError(
-            "jit_compile=True cannot be had on several replicas of TensorFlow: XLA would compile "
-            "the replicas into one program of one device. Leave it 'auto', or use the JAX backend, "
-            "which compiles for all devices."
-        )
-    if model.optimizer.gradient_accumulation_steps:
-        raise ValueError(
-            "gradient_accumulation_steps cannot be had on several replicas of TensorFlow: Keras "
-            "3.15 meets the other replicas inside a condition, which TensorFlow does not allow. "
-            "Use the JAX or the PyTorch backend, or larger batches."
-        )
-
-
 def images_of(batch: Any, ignore_class: int | None) -> Any:
     """How many images of a batch are none that fill it up: black, and ignored in each pixel.
 
     Args:
         batch: Images and masks of one replica, as a step gets them.
-        ignore_class: Mask value that is not counted; 255 fills up where there is none.
+        ignore_class: Mask value that is not counted; feeds fill up with 255 whatever it is.
     """
     images, masks, _ = keras.utils.unpack_x_y_sample_weight(batch)
-    label = 255 if ignore_class is None else ignore_class
-    parts = (ops.not_equal(images, 0), ops.not_equal(masks, label))
+    labeled = ops.not_equal(masks, 255)
+    if ignore_class is not None:
+        labeled = ops.logical_and(labeled, ops.not_equal(masks, ignore_class))
+    parts = (ops.not_equal(images, 0), labeled)
     seen = [ops.any(ops.reshape(part, (ops.shape(part)[0], -1)), axis=1) for part in parts]
     return ops.sum(ops.cast(ops.logical_or(*seen), "float32"))
 
 
-def check_divided(images: Any) -> None:
-    """Refuses a first batch that the devices of JAX do not divide, while the weights are there.
+def compare_parts(images: Any, batches: int | None, training: bool) -> None:
+    """Compares what the ranks of PyTorch are given; all have to call it.
+
+    Ranks that train on the same images are no faster than one, which is told. Where one has fewer
+    batches than another, both would meet in sums of different things, or wait for each other.
+
+    Args:
+        images: The first batch of this rank, `None` if it cannot be seen.
+        batches: Of an epoch, `None` if their number is not known.
+        training: Whether the ranks are to train on them.
 
     Raises:
-        ValueError: With what to do.
+        ValueError: The ranks have different numbers of batches.
     """
-    found = keras.distribution.distribution() if keras.backend.backend() == "jax" else None
-    if found is None or images is None:
-        return
-    import jax
-
-    mesh = found.device_mesh
-    parts = mesh.shape[mesh.axis_names.index(found.batch_dim_name)] // jax.process_count()
-    if parts and images.shape[0] % parts:
-        raise ValueError(NOT_DIVIDED)
-
-
-@contextlib.contextmanager
-def told_of_parts() -> Iterator[None]:
-    """Says what JAX means if the devices do not divide a later batch.
-
-    Raises:
-        ValueError: With what to do.
-    """
-    try:
-        yield
-    except ValueError as error:
-        if keras.distribution.distribution() is None or "is partitioned" not in str(error):
-            raise
-        raise ValueError(NOT_DIVIDED) from error
-
-
-def warn_of_equal_parts(images: Any) -> None:
-    """Says that all ranks of PyTorch train on the same images, and none is faster than one."""
-    if _ranks == 1 or images is None:
+    if _ranks == 1:
         return
     import torch
     import torch.distributed
 
-    total = float(np.asarray(ops.convert_to_numpy(images), "float64").sum())
-    own = torch.tensor([total], dtype=torch.float64, device=_device())
-    all_sums = [torch.empty_like(own) for _ in range(_ranks)]
-    torch.distributed.all_gather(all_sums, own)
-    if all(torch.equal(own, other) for other in all_sums):
+    total = 0.0
+    if images is not None:
+        total = float(np.asarray(ops.convert_to_numpy(images), "float64").sum())
+    number = -1 if batches is None else batches
+    own = torch.tensor([total, number], dtype=torch.float64, device=_device())
+    of_ranks = [torch.empty_like(own) for _ in range(_ranks)]
+    torch.distributed.all_gather(of_ranks, own)
+    totals, numbers = zip(*(rank.tolist() for rank in of_ranks), strict=True)
+    if len(set(numbers)) > 1:
+        raise ValueError(
+            f"The {_ranks} ranks have {', '.join(f'{n:.0f}' for n in numbers)} batches, and would "
+            "wait for each other: give each the same number of batches, as data.batches(..., "
+            "shard=(rank, ranks), drop_remainder=True) and validation_feed do."
+        )
+    if training and images is not None and len(set(totals)) == 1:
         warnings.warn(
             f"All {_ranks} ranks got the same first batch: each trains on all images, and none "
             "is spared work. Give each its part, as data.batches(..., shard=(rank, ranks)) does.",

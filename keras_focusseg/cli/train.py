@@ -110,6 +110,8 @@ def train(
         changes["backbone_weights"] = None if backbone_weights == "none" else backbone_weights
     loaded = training.override(loaded.replace(**changes), setting or ())
     if dry_run:
+        if strategy != "none":
+            raise ValueError("--dry-run tries a recipe on one device: leave out --strategy.")
         print(training.dry_run(loaded))
         return
     folder = run_folder or Path("runs") / loaded.name

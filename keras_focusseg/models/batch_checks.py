@@ -71,6 +71,23 @@ def first_batch(x: Any, y: Any, sample_weight: Any, size: int | None) -> tuple[B
     return (images if hasattr(images, "shape") else None, masks, weights), x
 
 
+def number_of_batches(x: Any, size: int | None) -> int | None:
+    """How many batches an epoch has, `None` where that is not known beforehand.
+
+    Args:
+        x: What `fit` is given.
+        size: Images a batch, for arrays.
+    """
+    if isinstance(x, keras.utils.PyDataset):
+        found: int | None = x.num_batches
+        return found
+    try:
+        number = len(x)
+    except TypeError:  # a generator, or a dataset without end
+        return None
+    return -(-number // (size or 32)) if hasattr(x, "shape") else number
+
+
 def _put_back(first: Any, rest: Iterator[Any]) -> Iterator[Any]:
     if first is not None:
         yield first

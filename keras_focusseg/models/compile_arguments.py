@@ -66,7 +66,8 @@ def loss_of_logits(loss: Any, ignore_class: int | None) -> Any:
         )
     if callable(loss) and not isinstance(loss, keras.losses.Loss):
         return FunctionLoss(loss)
-    if type(loss).__module__.startswith("keras.") and loss.get_config().get("ignore_class"):
+    of_keras = type(loss).__module__.startswith("keras.")
+    if of_keras and loss.get_config().get("ignore_class") is not None:  # 0 is a class, too
         warn_per_replica("Keras' mean over the pixels that are not ignored")
     return loss
 

@@ -9,7 +9,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_focusseg._replicas import check_divided, warn_of_equal_parts
+from keras_focusseg._replica_checks import check_divided, check_last_batch, check_scope
+from keras_focusseg._replicas import compare_parts
 from keras_focusseg.losses.base import SegmentationLoss
 from keras_focusseg.models.batch_checks import (
     IGNORED,
@@ -17,6 +18,7 @@ from keras_focusseg.models.batch_checks import (
     check_batch,
     check_image_shape,
     first_batch,
+    number_of_batches,
 )
 from keras_focusseg.models.later_batches import LaterBatches, left_whole, look_at_arrays
 from keras_focusseg.models.passing import look_at, looked_at
@@ -46,10 +48,13 @@ class FirstLook:
         size = args[0] if args else kwargs.get("batch_size")
         batch, x = first_batch(x, y, kwargs.get("sample_weight"), size)
         later = self._check(batch)
-        self._expect(kind, batch)
+        check_scope(self.network)
         check_divided(batch[0])
-        if kind == "train":
-            warn_of_equal_parts(batch[0])
+        if kind == "train" and hasattr(x, "shape") and not _is_cut(kwargs):
+            check_last_batch(self.network, len(x), size or 32)
+        self._expect(kind, batch)
+        steps = kwargs.get("steps_per_epoch" if kind == "train" else "steps")
+        compare_parts(batch[0], steps or number_of_batches(x, size), kind == "train")
         self._later.append(later)
         if hasattr(x, "shape"):
             look_at_arrays(x, y, later)
@@ -57,12 +62,15 @@ class FirstLook:
         compiled = kind == "test" and self.network.jit_compile
         return looked_at(x, later.telling(self._expect_size if compiled else None, x))
 
-    def at_validation(self, data: Any) -> Any:
-        """Checks the first batch of `validation_data`; the data to go on with."""
+    def at_validation(self, args: Any, kwargs: Mapping[str, Any]) -> Any:
+        """Checks the first batch of `validation_data` of `fit`; the data to go on with."""
+        data = kwargs["validation_data"]
         if data is None:
             return None
         x, y, weights = keras.utils.unpack_x_y_sample_weight(data)
-        x = self.at_first("test", x, y, (), {"sample_weight": weights})
+        size = kwargs.get("validation_batch_size") or (args or (kwargs.get("batch_size"),))[0]
+        options = {"sample_weight": weights, "steps": kwargs.get("validation_steps")}
+        x = self.at_first("test", x, y, (size,), options)
         return data if isinstance(data, (list, tuple)) else x
 
     def at_batch(self, kind: str, x: Any, y: Any, args: Any, kwargs: Mapping[str, Any]) -> None:
@@ -73,6 +81,7 @@ class FirstLook:
         elif isinstance(x, np.ndarray):
             look_at(batch, self._seen[kind])
         check_image_shape(tuple(x.shape))
+        check_divided(x)
         self._expect(kind, batch)
 
     @contextlib.contextmanager
@@ -113,6 +122,11 @@ class FirstLook:
                 force=True
             )
         self._ranks[kind] = ranks
+
+
+def _is_cut(options: Mapping[str, Any]) -> bool:
+    """Whether `fit` is told to train on a part of its arrays."""
+    return bool(options.get("steps_per_epoch") or options.get("validation_split"))
 
 
 def _unknown_ids(loss: Any) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Mapping
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_focusseg import _replicas
+from keras_focusseg import _replica_checks, _replicas
 from keras_focusseg.metrics import MeanIoU
 from keras_focusseg.models.batch_checks import refuse_class_weight
 from keras_focusseg.models.compile_arguments import (
@@ -81,8 +82,9 @@ class MaskTrainer(ConfiguredModel):
             **kwargs: Further arguments of `keras.Model.compile`.
 
         Raises:
-            ValueError: The loss is one of probabilities or of other outputs, or `loss_weights` is
-                among the arguments.
+            ValueError: The loss is one of probabilities or of other outputs, `loss_weights` is
+                among the arguments, or optimizer or metrics were made under another strategy of
+                TensorFlow than the network, or under none.
 
         Example:
             ```python
@@ -97,28 +99,38 @@ class MaskTrainer(ConfiguredModel):
                 "arguments of the network."
             )
         papers = loss is None or (isinstance(loss, str) and loss == "auto")
-        if isinstance(optimizer, str) and optimizer == "auto":
-            optimizer = AdamW(2e-4, weight_decay=0.05, global_clipnorm=1.0)
-        if isinstance(metrics, str) and metrics == "auto":
-            metrics = MeanIoU(self.num_classes, self.ignore_class)
-        tell_network(optimizer, self)
-        super().compile(
-            optimizer=optimizer,
-            loss=None if papers else loss_of_logits(loss, self.ignore_class),
-            metrics=metrics_of_logits(metrics),
-            **kwargs,
+        with self._own_scope():  # where what is made here belongs, wherever compile is called
+            if isinstance(optimizer, str) and optimizer == "auto":
+                optimizer = AdamW(2e-4, weight_decay=0.05, global_clipnorm=1.0)
+            if isinstance(metrics, str) and metrics == "auto":
+                metrics = MeanIoU(self.num_classes, self.ignore_class)
+            metrics = metrics_of_logits(metrics)
+            tell_network(optimizer, self)
+            super().compile(
+                optimizer=optimizer,
+                loss=None if papers else loss_of_logits(loss, self.ignore_class),
+                metrics=metrics,
+                **kwargs,
+            )
+            self.__dict__["_loss_tracker"] = _MeanOfImages("loss")  # Keras would count it twice
+            steps = self._steps
+            steps.paper_loss = papers
+            steps.term_means = []
+            if papers:
+                terms = self.loss_term_weights().items()
+                steps.term_means = [_MeanOfImages(name) for name, weight in terms if weight]
+        given = keras.tree.flatten([metrics, kwargs.get("weighted_metrics")])
+        _replica_checks.check_scope(
+            self, [metric for metric in given if isinstance(metric, keras.metrics.Metric)]
         )
         _replicas.repair_keras(self)
         _replicas.number_collectives(self)
-        self.__dict__["_loss_tracker"] = _MeanOfImages("loss")  # Keras would count it twice
-        steps = self._steps
-        steps.paper_loss = papers
-        steps.term_means = []
-        if papers:
-            steps.term_means = [
-                _MeanOfImages(name) for name, weight in self.loss_term_weights().items() if weight
-            ]
         steps.look = FirstLook(self)
+
+    def _own_scope(self) -> contextlib.AbstractContextManager[Any]:
+        """The scope of the strategy of TensorFlow that the network was built under, if any."""
+        strategy = getattr(self, "_distribute_strategy", None)
+        return contextlib.nullcontext() if strategy is None else strategy.scope()
 
     def make_train_function(self, force: bool = False) -> Any:
         """Keras' compiled step; before it, replicas and averages start from the same weights.
@@ -259,10 +271,10 @@ class MaskTrainer(ConfiguredModel):
         look = self._steps.look
         x = look.at_first("train", x, y, args, kwargs)
         if "validation_data" in kwargs:
-            kwargs["validation_data"] = look.at_validation(kwargs["validation_data"])
+            kwargs["validation_data"] = look.at_validation(args, kwargs)
         look.done = True  # `fit` calls `evaluate` after each epoch
         try:
-            with look.in_plain_words(), _replicas.told_of_parts():
+            with look.in_plain_words(), _replica_checks.told_of_parts():
                 return super().fit(x, y, *args, **kwargs)
         finally:
             look.done = False
@@ -282,7 +294,7 @@ class MaskTrainer(ConfiguredModel):
         look = self._steps.look
         if not look.done:
             x = look.at_first("test", x, y, args, kwargs)
-        with look.in_plain_words(), _replicas.told_of_parts():
+        with look.in_plain_words(), _replica_checks.told_of_parts():
             return super().evaluate(x, y, *args, **kwargs)
 
     def train_on_batch(self, x: Any, y: Any = None, *args: Any, **kwargs: Any) -> Any:

@@ -8,7 +8,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_focusseg import _replicas
+from keras_focusseg import _replica_checks, _replicas
 from keras_focusseg.models.batch_checks import check_images, first_batch
 from keras_focusseg.models.later_batches import LaterBatches, left_whole, look_at_arrays
 from keras_focusseg.models.passing import looked_at
@@ -41,7 +41,9 @@ class Part(keras.Model):
     def predict_on_batch(self, x: Any) -> Any:
         """What the network says to one batch of images."""
         self.expect(tuple(x.shape))
-        return super().predict_on_batch(x)
+        found = super().predict_on_batch(x)
+        # Keras 3.15 gives each replica of TensorFlow all images, and joins what they all say.
+        return keras.tree.map_structure(lambda array: array[: x.shape[0]], found)
 
     def predict_step(self, *arguments: Any) -> Any:
         """Keras' step; a replica that got no image of a small batch predicts none."""
@@ -102,6 +104,7 @@ def predict(network: Any, part: Part, x: Any, *args: Any, **kwargs: Any) -> Any:
     (images, _, _), x = first_batch(x, None, None, args[0] if args else kwargs.get("batch_size"))
     if images is not None:
         check_images(images)
+        _replica_checks.check_divided(images)
         part.expect(tuple(images.shape))
     if network.compiled:
         part.run_eagerly, part.jit_compile = network.run_eagerly, network.jit_compile
@@ -110,5 +113,5 @@ def predict(network: Any, part: Part, x: Any, *args: Any, **kwargs: Any) -> Any:
         look_at_arrays(x, None, later)
     else:
         x = looked_at(x, later)
-    with later.in_plain_words(), left_whole(part):
+    with later.in_plain_words(), left_whole(part), _replica_checks.told_of_parts():
         return part.predict(x, *args, **kwargs)

@@ -21,9 +21,9 @@ import keras
 import numpy as np
 
 from keras_focusseg import _replicas
-from keras_focusseg.label_spaces import IGNORE
 from keras_focusseg.training import watchdog
 from keras_focusseg.training.cut_weights import CutWeights
+from keras_focusseg.training.filled_batches import FILL, FilledBatches
 
 OF_BACKEND: dict[str, tuple[str, ...]] = {
     "tensorflow": ("mirrored", "multi_worker", "tpu"),
@@ -32,6 +32,10 @@ OF_BACKEND: dict[str, tuple[str, ...]] = {
 }
 # On JAX: after so long without a sign of life a process counts as dead, and the others end.
 HEARTBEAT_SECONDS = 30
+TF_CONFIG = (
+    'in each process, such as {"cluster": {"worker": ["host0:2222", "host1:2222"]}, "task": '
+    '{"type": "worker", "index": 0}} in the first one of two'
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -141,12 +145,22 @@ class Distribution:
         no loss counts them, so that any number of images of any sizes can be validated.
 
         Args:
-            feed: Batches of the whole split, the same in all processes.
+            feed: Batches of the whole split, the same in all processes: a `PyDataset` or a
+                `tf.data.Dataset` of images, masks and, if any, sample weights.
+
+        Raises:
+            ValueError: The feed is of another form.
         """
         if self.replicas == 1:
             return feed
-        if not hasattr(feed, "map"):
-            return _Filled(feed, self)
+        if isinstance(feed, keras.utils.PyDataset):
+            return FilledBatches(feed, self.replicas, self.part)
+        if not hasattr(feed, "element_spec"):
+            raise ValueError(
+                f"validation_feed takes batches of (images, masks), as a keras.utils.PyDataset or "
+                f"a tf.data.Dataset, got a {type(feed).__name__}: data.batches makes them from a "
+                "source."
+            )
         feed = feed.map(self._filled_tensors)
         return self._handed_out(feed.repeat()) if self.kind == "multi_worker" else feed
 
@@ -161,15 +175,18 @@ class Distribution:
         own = images // self.processes
         return slice(self.process * own, (self.process + 1) * own)
 
-    def _filled_tensors(self, images: Any, masks: Any) -> tuple[Any, Any]:
+    def _filled_tensors(self, *batch: Any) -> tuple[Any, ...]:
         import tensorflow as tf
 
-        count = tf.shape(images)[0] if images.shape[0] is None else images.shape[0]
+        count = tf.shape(batch[0])[0] if batch[0].shape[0] is None else batch[0].shape[0]
         missing = -count % self.replicas
-        images = tf.pad(images, [[0, missing], [0, 0], [0, 0], [0, 0]])
-        masks = tf.pad(masks, [[0, missing], [0, 0], [0, 0]], constant_values=IGNORE)
         own = self.part(count + missing)
-        return images[own], masks[own]
+
+        def filled(values: Any, fill: int) -> Any:
+            paddings = [[0, missing]] + [[0, 0]] * (len(values.shape) - 1)
+            return tf.pad(values, paddings, constant_values=tf.cast(fill, values.dtype))[own]
+
+        return tuple(filled(*pair) for pair in zip(batch, FILL, strict=False))
 
     def _handed_out(self, feed: Any) -> Any:
         """A dataset of this process' batches, cut for its devices.
@@ -195,31 +212,6 @@ class Distribution:
                 )
             )
         return self.engine.distribute_datasets_from_function(lambda context: feed)
-
-
-class _Filled(keras.utils.PyDataset):
-    """Batches of a `PyDataset`, filled up and cut to the part of a process."""
-
-    def __init__(self, feed: keras.utils.PyDataset, spread: Distribution) -> None:
-        super().__init__(workers=1)
-        self._feed, self._spread = feed, spread
-
-    def __len__(self) -> int:
-        return len(self._feed)
-
-    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        images, masks = self._feed[index]
-        missing = -len(images) % self._spread.replicas
-        images = np.pad(images, [(0, missing), (0, 0), (0, 0), (0, 0)])
-        masks = np.pad(masks, [(0, missing), (0, 0), (0, 0)], constant_values=IGNORE)
-        own = self._spread.part(len(images))
-        return images[own], masks[own]
-
-    def on_epoch_begin(self) -> None:
-        self._feed.on_epoch_begin()
-
-    def on_epoch_end(self) -> None:
-        self._feed.on_epoch_end()
 
 
 def distribution(strategy: str = "auto") -> Distribution:
@@ -264,7 +256,7 @@ def _offered(backend: str) -> str:
         return "data_parallel" if several or len(_jax_devices()) > 1 else "none"
     if backend == "torch":
         return "ranks" if int(os.environ.get("WORLD_SIZE", "1")) > 1 else "none"
-    if len(_workers()) > 1:
+    if len(_workers()[0]) > 1:
         return "multi_worker"
     if os.environ.get("TPU_NAME"):
         return "tpu"
@@ -283,26 +275,17 @@ def _mirrored() -> Distribution:
 def _multi_worker() -> Distribution:
     import tensorflow as tf
 
-    if not _workers():
+    workers, process = _workers()
+    if not workers:
         raise ValueError(
-            "strategy 'multi_worker' needs the environment variable TF_CONFIG in each process, "
-            'such as {"cluster": {"worker": ["host1:2222", "host2:2222"]}, "task": {"type": '
-            '"worker", "index": 0}}.'
+            f"strategy 'multi_worker' needs the environment variable TF_CONFIG, {TF_CONFIG}."
         )
     options = tf.distribute.experimental.CommunicationOptions(
         timeout_seconds=watchdog.TIMEOUT_SECONDS
     )
     strategy = tf.distribute.MultiWorkerMirroredStrategy(communication_options=options)
-    task = json.loads(os.environ["TF_CONFIG"])["task"]
-    address = json.loads(os.environ["TF_CONFIG"])["cluster"][task["type"]][task["index"]]
-    workers = _workers()
-    return Distribution(
-        "multi_worker",
-        strategy.num_replicas_in_sync,
-        len(workers),
-        workers.index(address),
-        strategy,
-    )
+    replicas = strategy.num_replicas_in_sync
+    return Distribution("multi_worker", replicas, len(workers), process, strategy)
 
 
 def _tpu() -> Distribution:
@@ -337,6 +320,12 @@ def _data_parallel() -> Distribution:
         )
         try:
             keras.distribution.initialize()
+        except ValueError as error:
+            raise ValueError(
+                "strategy 'data_parallel' of several processes needs in each of them "
+                "KERAS_DISTRIBUTION_JOB_ADDRESSES (host0:8476 of the first one), _NUM_PROCESSES "
+                f"and _PROCESS_ID (from 0): {error}"
+            ) from error
         finally:
             jax.distributed.initialize = initialize
     engine = keras.distribution.DataParallel(devices=_jax_devices(), auto_shard_dataset=False)
@@ -490,7 +479,21 @@ def device_memory() -> int | None:
     return None
 
 
-def _workers() -> list[str]:
-    """Addresses of the processes in TF_CONFIG, the chief's first."""
-    cluster = json.loads(os.environ.get("TF_CONFIG", "{}")).get("cluster", {})
-    return [*cluster.get("chief", []), *cluster.get("worker", [])]
+def _workers() -> tuple[list[str], int]:
+    """Addresses of the processes in TF_CONFIG, the chief's first; and which of them is this one.
+
+    Raises:
+        ValueError: TF_CONFIG is there, and does not say that.
+    """
+    text = os.environ.get("TF_CONFIG") or "{}"
+    try:
+        job = json.loads(text)
+        if job == {}:
+            return [], 0
+        cluster, task = job["cluster"], job["task"]
+        workers = [*cluster.get("chief", []), *cluster.get("worker", [])]
+        return workers, workers.index(cluster[task["type"]][int(task["index"])])
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        raise ValueError(
+            f"The environment variable TF_CONFIG is {text!r}; expected {TF_CONFIG}."
+        ) from error

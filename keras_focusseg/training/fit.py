@@ -13,6 +13,7 @@ from typing import Any
 import keras
 
 from keras_focusseg import backbones, data, files, losses, models, optimizers, presets
+from keras_focusseg._replica_checks import check_rank
 from keras_focusseg.models.mask_trainer import MaskTrainer
 from keras_focusseg.optimizers import WarmupCosine, WarmupPoly, WarmupStep
 from keras_focusseg.training.callbacks import RunCallbacks, StopOnNaN, ValidateAverages
@@ -116,6 +117,7 @@ def train(
     if deterministic:
         make_deterministic()
     spread = distribution(strategy)  # before anything else starts the backend
+    check_rank(spread.replicas)
     spread.check_batch(recipe.batch_size)
     save_every = SaveEvery.from_text(recipe.save_every)
     if spread.processes > 1 and save_every.minutes is not None:

@@ -208,6 +208,7 @@ def mirrored(folder: str) -> None:
         np.savez(Path(folder) / f"function_{name}.npz", **found)
     check_watch(model)
     check_refusal(strategy, model)
+    check_scopes(strategy)
     check_contrast(strategy)
     check_second_strategy(strategy)
     train(f"{folder}/two", "mirrored", dies=0)
@@ -230,10 +231,19 @@ def check_small_batches(model: Any, iou: Any) -> None:
     found = model.predict(images, batch_size=2, verbose=0)
     expected = model.predict(images, batch_size=3, verbose=0)
     np.testing.assert_allclose(found, expected, atol=1e-4)
+    found = model.predict_on_batch(images)  # what `segment` and `inspect` use
+    np.testing.assert_allclose(found, expected, atol=1e-4)
     try:
         model.fit(images, masks, batch_size=2, verbose=0)
+    except ValueError as error:
+        assert "last batch has 1 of 2 images, so that one of the 2 replicas gets none" in str(error)
+    else:
+        raise AssertionError("trained on a batch of one image")
+    batches = tf.data.Dataset.from_tensor_slices((images, masks)).batch(2)
+    try:
+        model.fit(batches, verbose=0)
     except tf.errors.InvalidArgumentError as error:
-        assert "fewer images than the 2 replicas: leave out" in str(error)
+        assert "One of the 2 replicas got no image of a batch" in str(error)
     else:
         raise AssertionError("trained on a batch of one image")
 
@@ -263,6 +273,36 @@ def check_refusal(strategy: Any, model: Any) -> None:
             assert "mixed_float16 cannot be trained on several replicas" in str(error), error
         else:
             raise AssertionError("would train")
+
+
+def check_scopes(strategy: Any) -> None:
+    """What was made outside of the scope is refused; what `compile` makes is made inside."""
+    import keras
+
+    from keras_focusseg import metrics
+
+    outside, optimizer, iou = small(), keras.optimizers.SGD(0.1), metrics.MeanIoU(CLASSES)
+    with strategy.scope():
+        model = small()
+    model.compile()
+    model.fit(*scenes(4), batch_size=4, verbose=0)
+    outside.compile("sgd")
+
+    def fit_outside() -> None:
+        with strategy.scope():
+            outside.fit(*scenes(4), batch_size=4, verbose=0)
+
+    for part, attempt in (
+        ("optimizer", lambda: model.compile(optimizer)),
+        ("metrics", lambda: model.compile("sgd", metrics=[iou])),
+        ("network, optimizer", fit_outside),
+    ):
+        try:
+            attempt()
+        except ValueError as error:
+            assert f"is trained or measured: {part}." in str(error), error
+        else:
+            raise AssertionError(f"took {part} of another scope")
 
 
 def check_contrast(strategy: Any) -> None:
@@ -384,6 +424,18 @@ def ranks(folder: str) -> None:
             warnings.simplefilter("always")
             model.fit(*scenes(4), batch_size=4, verbose=0)  # nobody shared the images out
         assert "All 2 ranks got the same first batch" in str(caught[0].message), caught
+        images, masks = scenes(5)
+        own = slice(spread.process, None, 2)  # three images and two
+        for data in (
+            {"x": images[own], "y": masks[own]},
+            {"validation_data": (images[own], masks[own])},
+        ):
+            try:
+                model.fit(**{"x": images, "y": masks, "batch_size": 2, **data})
+            except ValueError as error:
+                assert "The 2 ranks have 2, 1 batches" in str(error), error
+            else:
+                raise AssertionError("trained with different numbers of batches")
     np.savez(Path(folder) / f"rank{spread.process}.npz", **found)
     stopped(f"{folder}/two", "ranks", by=1)
     train(f"{folder}/two", "ranks", hangs=1)
@@ -465,20 +517,38 @@ def data_parallel(folder: str) -> None:
 
     spread = training.distribution("auto")
     assert (spread.kind, spread.replicas) == ("data_parallel", 4), spread
+    outside = small()
+    outside.compile("sgd")
     keras.distribution.set_distribution(keras.distribution.DataParallel())
     check_that_maps_stay_where_they_are()
+    try:
+        outside.fit(*scenes(4), batch_size=4, verbose=0)
+    except ValueError as error:
+        assert "is trained or measured: network, optimizer." in str(error), error
+    else:
+        raise AssertionError("trained a network of one device")
     model = small()
     model.compile(accumulating())
     np.savez(Path(folder) / "parallel.npz", **fitted(model, steps=4))
     images, masks = scenes(6)
-    # The last call ends in the middle of an epoch, after which JAX has no weights.
-    for call, batch in ((model.evaluate, 6), (model.fit, 6), (model.fit, 4)):
+    # JAX has no weights in the middle of an epoch, where the last calls of a kind end.
+    for call in (
+        lambda: model.evaluate(images, masks, batch_size=6, verbose=0),
+        lambda: model.test_on_batch(images, masks),
+        lambda: model.predict(images, batch_size=6, verbose=0),
+        lambda: model.predict(images, batch_size=4, verbose=0),
+        lambda: model.fit(images, masks, batch_size=6, verbose=0),
+        lambda: model.fit(images, masks, batch_size=4, verbose=0),
+    ):
         try:
-            call(images, masks, batch_size=batch, verbose=0)
+            call()
         except ValueError as error:
             assert "has to be divided by the devices" in str(error), error
         else:
             raise AssertionError("took a batch that four devices do not divide")
+    found = model.predict_on_batch(images[:3])  # what `segment` and `inspect` use
+    expected = model.predict(images[:4], verbose=0)
+    np.testing.assert_allclose(found, expected[:3], atol=1e-4)
     cut_weights.SMALLEST_CUT = 64
     keras.distribution.set_distribution(None)
     with training.distribution("model_parallel").scope():

@@ -15,7 +15,8 @@ import keras
 import numpy as np
 import pytest
 
-from keras_focusseg import _replicas, data, training
+from keras_focusseg import _replica_checks, _replicas, data, losses, training
+from keras_focusseg.models.compile_arguments import loss_of_logits
 from keras_focusseg.training.checkpoints import Position
 from tests.models import tiny
 from tests.training import replicas
@@ -102,6 +103,44 @@ def test_a_run_says_that_it_goes_on_on_other_devices(tmp_path: Path):
 
 
 @only("tensorflow")
+def test_a_loss_that_is_not_that_of_the_whole_batch_says_so(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(_replicas, "loss_shares", lambda: 2)
+    masks, logits = tiny.masks(16, 16), np.zeros((2, 16, 16, 4), "float32")
+    says_so = {"expected_warning": UserWarning, "match": "in each replica from its own part"}
+    for loss in (losses.Lovasz(), losses.CrossEntropy(ohem_threshold=0.7)):
+        with pytest.warns(**says_so):
+            loss(masks, logits)
+    with pytest.warns(**says_so):
+        losses.PixelContrast()(masks, logits, logits, seed=0)
+    for ignored in (255, 0):
+        with pytest.warns(**says_so):
+            loss_of_logits(
+                keras.losses.SparseCategoricalCrossentropy(True, ignore_class=ignored), 255
+            )
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        losses.Lovasz(per_image=True)(masks, logits)
+        losses.CrossEntropy()(masks, logits)
+
+
+@only("tensorflow")
+@pytest.mark.parametrize(
+    "given",
+    [
+        "{oops",
+        '{"cluster": {"worker": ["a:1", "b:1"]}}',
+        '{"cluster": {"worker": ["a:1", "b:1"]}, "task": {"type": "worker", "index": 2}}',
+        '{"cluster": {"worker": ["a:1"], "ps": ["b:1"]}, "task": {"type": "ps", "index": 0}}',
+    ],
+)
+def test_a_job_that_tf_config_does_not_describe(given: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("TF_CONFIG", given)
+    for strategy in ("multi_worker", "auto"):
+        with pytest.raises(ValueError, match=r"TF_CONFIG is .*expected in each process, such as"):
+            training.distribution(strategy)
+
+
+@only("tensorflow")
 def test_two_networks_are_trained_under_one_strategy():
     """TensorFlow's collectives of a second strategy met those of the first, of other shapes."""
     one, other = (training.distribution("mirrored").engine for _ in range(2))
@@ -119,13 +158,16 @@ def test_what_trains_another_network_is_refused(monkeypatch: pytest.MonkeyPatch)
     model = tiny.network(4, 8)
     model.compile(keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(0.1)))
     with pytest.raises(ValueError, match="mixed_float16 cannot be trained on several replicas"):
-        _replicas._check(model, 2)
+        _replica_checks.check_training(model, 2)
     model.compile(keras.optimizers.SGD(0.1, gradient_accumulation_steps=2))
     with pytest.raises(ValueError, match="gradient_accumulation_steps cannot be had on several"):
-        _replicas._check(model, 2)
+        _replica_checks.check_training(model, 2)
+    model.compile("sgd", steps_per_execution=2)
+    with pytest.raises(ValueError, match="steps_per_execution=2 cannot be had on several replicas"):
+        _replica_checks.check_training(model, 2)
     model.compile("sgd", jit_compile=True)
     with pytest.raises(ValueError, match="jit_compile=True cannot be had on several replicas"):
-        _replicas._check(model, 2)
+        _replica_checks.check_training(model, 2)
     monkeypatch.setattr(keras.distribution, "distribution", lambda: "some")
     with pytest.raises(ValueError, match="keras.distribution does nothing on TensorFlow"):
         model.make_train_function()
@@ -147,14 +189,42 @@ def test_a_process_does_not_wait_long_for_one_that_died(monkeypatch: pytest.Monk
     assert seen["heartbeat_timeout_seconds"] <= 60
 
 
+@only("jax")
+def test_processes_that_are_not_described(monkeypatch: pytest.MonkeyPatch):
+    import jax
+
+    def initialize(**options: Any) -> None:  # as JAX does, where nobody has used it before
+        assert options["process_id"] is None
+        raise ValueError("The process id of the current process must be defined.")
+
+    monkeypatch.setattr(jax.distributed, "initialize", initialize)
+    monkeypatch.setattr(jax.config, "update", lambda *_: None)
+    monkeypatch.setenv("KERAS_DISTRIBUTION_NUM_PROCESSES", "2")
+    monkeypatch.setenv("KERAS_DISTRIBUTION_JOB_ADDRESSES", "host0:1234")
+    with pytest.raises(ValueError, match=r"needs in each of them .*_PROCESS_ID \(from 0\): The"):
+        training.distribution("data_parallel")
+
+
 @only("torch")
-def test_a_rank_does_not_train_alone(monkeypatch: pytest.MonkeyPatch):
+def test_ranks_that_average_do_not_add_up():
+    model = tiny.network(4, 8)
+    model.compile("sgd", keras.losses.MeanSquaredError(reduction="sum"))
+    _replica_checks.check_training(model, 1)
+    with pytest.raises(ValueError, match=r"reduction='sum' would train at 1/2 of its rate"):
+        _replica_checks.check_training(model, 2)
+
+
+@only("torch")
+def test_a_rank_does_not_train_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("RANK", "1")
     monkeypatch.setenv("WORLD_SIZE", "2")
     model = tiny.network(4, 8)
     model.compile("sgd")
     with pytest.raises(ValueError, match="process 1 of the 2 that torchrun started"):
         model.fit(tiny.images(32, 32), tiny.masks(32, 32))
+    with pytest.raises(ValueError, match="focusseg train: --strategy ranks"):
+        training.train(replicas.recipe(), run_folder=tmp_path)
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.backend_free
@@ -177,6 +247,37 @@ def test_validation_is_filled_up_with_ignored_images(feed: str):
         np.testing.assert_array_equal(together[0][: len(images)], images)
         np.testing.assert_array_equal(together[1][: len(images)], masks)
         assert (together[1][len(images) :] == 255).all()
+
+
+@pytest.mark.backend_free
+def test_validation_is_filled_up_with_weights_too():
+    class Feed(keras.utils.PyDataset):
+        def __len__(self) -> int:
+            return 1
+
+        def __getitem__(self, index: int) -> tuple[np.ndarray, ...]:
+            ones = np.ones((3, 16, 16, 3), "float32")
+            return ones, ones[..., :1].astype("uint8"), ones[:, 0, 0, 0]
+
+    spread = training.Distribution("ranks", replicas=2, processes=2, process=1)
+    images, masks, weights = spread.validation_feed(Feed(workers=1))[0]
+    assert images.shape == (2, 16, 16, 3)
+    assert masks.shape == (2, 16, 16, 1)
+    assert (images[1] == 0).all()
+    assert (masks[1] == 255).all()
+    assert weights.tolist() == [1, 0]
+    with pytest.raises(ValueError, match=r"takes batches of \(images, masks\).*got a tuple"):
+        spread.validation_feed((images, masks))
+
+
+def test_what_fills_up_a_batch_is_not_counted_whatever_a_network_ignores():
+    images = np.zeros((4, 8, 8, 3), "float32")
+    images[0] = 1.0
+    masks = np.full((4, 8, 8), 255, "uint8")
+    masks[1] = 2
+    masks[2] = 0
+    for ignore_class, expected in ((255, 3), (0, 2), (None, 3)):
+        assert float(_replicas.images_of((images, masks), ignore_class)) == expected
 
 
 @pytest.fixture(scope="module")
