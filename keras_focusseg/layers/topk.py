@@ -201,9 +201,10 @@ class SelectedConvNormAct(keras.layers.Layer):
         # The row that holds each cell; around the map there is nothing, as in "same" padding.
         rank = ops.cast(ops.argsort(cells, axis=1), "int32")  # (B, H * W), 0 is the best
         row = ops.where(rank < count, 1 + image * count + rank, 0)
-        reach = side // 2 * rate
+        before = rate * (side - 1) // 2
+        around = (before, rate * (side - 1) - before)  # of an even kernel one more at the end
         row = ops.reshape(row, (batch, height, width))
-        row = ops.pad(row, ((0, 0), (reach, reach), (reach, reach)))
+        row = ops.pad(row, ((0, 0), around, around))
         kernel = ops.cast(self.dense.conv.kernel, x.dtype)  # (k, k, C, filters)
         y: Any = 0.0  # (B, H, W, filters)
         for i, j in itertools.product(range(side), repeat=2):

@@ -250,6 +250,9 @@ class FoRNet(Segmenter):
         Args:
             sparse: `False` goes back.
 
+        Raises:
+            ValueError: A subclass chooses other cells than those of the highest scores.
+
         Example:
             ```python
             model.sparse_inference()
@@ -257,6 +260,11 @@ class FoRNet(Segmenter):
             ```
         """
         inputs, logits = self.input, self.output["logits"]
+        if sparse and type(self).choose_cells is not FoRNet.choose_cells:
+            raise ValueError(
+                f"{type(self).__name__} chooses its cells itself, and the form of the chosen cells "
+                "alone takes those of the highest scores: leave it dense."
+            )
         if sparse:
             inputs, logits = _with_chosen_cells(inputs, logits, self.get_layer("top_k").ratios)
         vars(self._plain).update(parts_of(inputs, logits, self.name))

@@ -230,12 +230,13 @@ def test_straight_through_keeps_the_dtype_of_the_features(mixed_precision: str):
     np.testing.assert_array_equal(to_numpy(ops.cast(chosen, "float32")), expected)
 
 
-def test_chosen_cells_alone_give_what_the_masked_map_gives() -> None:
+@pytest.mark.parametrize("side", [3, 4])
+def test_chosen_cells_alone_give_what_the_masked_map_gives(side: int) -> None:
     z = np.round(scores(height=9, width=7))  # many are equal
     x = np.random.default_rng(1).normal(size=(2, 9, 7, 4)).astype("float32")
-    layer = ConvNormAct(6, 3, dilation_rate=2, activation="linear")
+    layer = ConvNormAct(6, side, dilation_rate=2, activation="linear")
     dense = to_numpy(layer(x * masks_of(z, (0.3,))))
     chosen = SelectedConvNormAct(layer, 0.3)
     found = to_numpy(chosen(ops.convert_to_tensor(x), RankedCells()(z)))
     np.testing.assert_allclose(found, dense, atol=1e-5)
-    assert chosen.macs((1, 9, 7, 4)) == 19 * 4 * 9 * 6
+    assert chosen.macs((1, 9, 7, 4)) == 19 * 4 * side**2 * 6

@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keras_focusseg import losses
+from keras_focusseg import losses, models
 from tests.models import tiny
 from tests.testers import (
     compiled,
     gradient,
     outputs_and_gradients,
     randomize_weights,
+    tiny_backbone,
     tiny_fornet,
 )
 
@@ -339,3 +340,16 @@ def test_chosen_cells_alone_give_the_same_logits() -> None:
     )
     model.sparse_inference(False)
     np.testing.assert_array_equal(model.predict(images, verbose=0), dense)
+
+
+def test_cells_that_a_subclass_chooses_have_no_sparse_form() -> None:
+    class Easy(models.FoRNet):
+        @staticmethod
+        def choose_cells(z: Any, ratios: Any) -> Any:
+            return models.FoRNet.choose_cells(-z, ratios)
+
+    options = {"kernel_sizes": (1,), "dilation_rates": (1,), "ratios": (0.3,), "filters": 8}
+    model = Easy(num_classes=3, backbone=tiny_backbone(), low_level_filters=4, **options)
+    with pytest.raises(ValueError, match="Easy chooses its cells itself"):
+        model.sparse_inference()
+    model.sparse_inference(False)
