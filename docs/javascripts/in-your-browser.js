@@ -49,23 +49,32 @@ async function load() {
 
 class Refused extends Error {} // what the visitor can mend; the message is shown as it is
 
+async function sample(name) {
+  try {
+    return new File([await (await fetched(name)).blob()], name);
+  } catch (error) {
+    throw new Refused(`It failed: ${error.message}`);
+  }
+}
+
 async function decoded(file) {
   if (file.size > LARGEST_FILE) throw new Refused(`${file.name} is larger than 30 MB.`);
-  let bitmap;
   try {
-    bitmap = await createImageBitmap(file); // turned as the camera was held
+    return await createImageBitmap(file); // turned as the camera was held
   } catch {
     throw new Refused(`${file.name} is no picture that this browser can read.`);
   }
-  const { width, height } = bitmap;
+}
+
+function computedSize(name, { width, height }) {
   if (width * height > LARGEST_PICTURE) {
-    throw new Refused(`${file.name} has more than 60 megapixels (${width}x${height}).`);
+    throw new Refused(`${name} has more than 60 megapixels (${width}x${height}).`);
   }
   const scale = Math.min(1, Math.sqrt(COMPUTED / (width * height)));
   if (Math.min(width, height) * scale < SMALLEST_SIDE) {
-    throw new Refused(`${file.name} is too small or too narrow: ${width}x${height} pixels.`);
+    throw new Refused(`${name} is too small or too narrow: ${width}x${height} pixels.`);
   }
-  return { bitmap, width: Math.round(width * scale), height: Math.round(height * scale) };
+  return [Math.round(width * scale), Math.round(height * scale)];
 }
 
 function canvasOf(width, height) {
@@ -74,13 +83,20 @@ function canvasOf(width, height) {
   return canvas;
 }
 
-// RGB bytes of a picture at the size that is computed; what is transparent becomes white.
-function pixelsOf(bitmap, width, height) {
-  const context = canvasOf(width, height).getContext("2d", { willReadFrequently: true });
+// A picture at some size; what is transparent becomes white.
+function scaled(bitmap, width, height) {
+  const canvas = canvasOf(width, height);
+  const context = canvas.getContext("2d", { willReadFrequently: true });
   context.fillStyle = "white";
   context.fillRect(0, 0, width, height);
   context.imageSmoothingQuality = "high";
   context.drawImage(bitmap, 0, 0, width, height);
+  return canvas;
+}
+
+// RGB bytes of a picture at the size that is computed.
+function pixelsOf(bitmap, width, height) {
+  const context = scaled(bitmap, width, height).getContext("2d");
   const rgba = context.getImageData(0, 0, width, height).data;
   const rgb = new Uint8Array(width * height * 3);
   for (let from = 0, to = 0; to < rgb.length; from += 4) {
@@ -91,16 +107,21 @@ function pixelsOf(bitmap, width, height) {
   return rgb;
 }
 
-async function segment(file) {
+// Takes a file, or the promise of one.
+async function segment(given) {
   const own = ++turn;
+  let bitmap;
   try {
-    const { bitmap, width, height } = await decoded(file);
+    const file = await given;
+    bitmap = await decoded(file);
+    if (own !== turn) return;
+    const [width, height] = computedSize(file.name, bitmap);
     const size = `${width}x${height} pixels`;
     say(loading ? `Segmenting ${size} …` : "Loading runtime and network, about 13 MB, once …");
     loading ??= load();
     const { ort, session, facts, heat } = await loading;
-    say(`Segmenting ${size} …`);
     if (own !== turn) return;
+    say(`Segmenting ${size} …`);
     const pixels = pixelsOf(bitmap, width, height);
     const start = performance.now();
     const images = new ort.Tensor("uint8", pixels, [1, height, width, 3]);
@@ -109,11 +130,13 @@ async function segment(file) {
     if (own !== turn) return;
     const { data, dims } = found.importance;
     shown = {
-      ...{ name: file.name, bitmap, width, height, milliseconds },
+      ...{ name: file.name, width, height, milliseconds },
       labels: found.labels.data, // height x width
       importance: { data, height: dims[1], width: dims[2] }, // the cells, coarser than the pixels
       classes: facts.classes,
     };
+    const enlarged = SHOWN / Math.max(width, height);
+    shown.picture = scaled(bitmap, Math.round(width * enlarged), Math.round(height * enlarged));
     shown.pictures = { classes: labelPicture(shown), importance: heatPicture(shown, heat) };
     point = null;
     part.result.hidden = false;
@@ -123,9 +146,11 @@ async function segment(file) {
     say(`${file.name}: ${size} in ${milliseconds} ms, on one thread of this machine.`);
     root.segmented = shown; // for tests, and for the curious
   } catch (error) {
-    if (own !== turn) return;
     if (!(error instanceof Refused)) loading = undefined; // another picture tries again
+    if (own !== turn) return;
     say(error instanceof Refused ? error.message : `It failed: ${error.message}`, true);
+  } finally {
+    bitmap?.close(); // a large photo takes hundreds of megabytes
   }
 }
 
@@ -153,13 +178,13 @@ const heatPicture = ({ importance: { data, width, height } }, heat) =>
   painted(width, height, (i) => heat[Math.round(Math.min(1, Math.max(0, data[i])) * 255)]);
 
 function draw() {
-  const { bitmap, pictures, width, height } = shown;
+  const { picture, pictures, width, height } = shown;
   const canvas = part.canvas;
   const scale = SHOWN / Math.max(width, height);
-  [canvas.width, canvas.height] = [Math.round(width * scale), Math.round(height * scale)];
+  [canvas.width, canvas.height] = [picture.width, picture.height];
   const context = canvas.getContext("2d");
   context.imageSmoothingQuality = "high";
-  context.drawImage(bitmap, 0, 0, canvas.width, canvas.height);
+  context.drawImage(picture, 0, 0);
   const view = root.querySelector("input[type=radio]:checked").value;
   part.scale.hidden = view !== "importance";
   if (view !== "picture") {
@@ -226,14 +251,7 @@ part.file.addEventListener("change", () => {
 });
 
 for (const button of root.querySelectorAll("[data-sample]")) {
-  button.addEventListener("click", async () => {
-    const name = button.dataset.sample;
-    try {
-      segment(new File([await (await fetched(name)).blob()], name));
-    } catch (error) {
-      say(`It failed: ${error.message}`, true);
-    }
-  });
+  button.addEventListener("click", () => segment(sample(button.dataset.sample)));
 }
 
 // A picture may be dropped anywhere on the tool; the browser would open it otherwise.

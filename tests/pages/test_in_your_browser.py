@@ -27,6 +27,20 @@ DROP = """([name, bytes]) => {
     const drop = new DragEvent("drop", {dataTransfer: given, bubbles: true, cancelable: true});
     document.querySelector(".in-browser-drop").dispatchEvent(drop);
 }"""
+HELD = """() => {
+    const [decode, fetch] = [window.createImageBitmap, window.fetch];
+    window.bitmaps = [];
+    window.createImageBitmap = async (file) => {
+        const bitmap = await decode(file);
+        window.bitmaps.push(bitmap);
+        if (file.name === "late.png") await new Promise((go) => (window.late = go));
+        return bitmap;
+    };
+    window.fetch = (...what) => {
+        window.fetch = fetch;
+        return new Promise((_, fail) => (window.cut = () => fail(new Error("cut off"))));
+    };
+}"""
 DONE = "document.querySelector('[role=status]').textContent.includes(' ms, on one thread')"
 
 pytestmark = [
@@ -105,3 +119,23 @@ def test_large_pictures_are_made_smaller_and_bad_ones_refused(page: Any, tmp_pat
         assert page.locator("[data-part=result]").is_hidden()
     page.set_input_files("[data-part=file]", tmp_path / "large.png")
     assert found(page)[0].shape == (360, 480)
+
+
+def test_what_comes_late_changes_nothing(page: Any) -> None:
+    """Neither a load that fails nor a picture that is decoded after another one was dropped."""
+    content = io.BytesIO()
+    Image.fromarray(data.SyntheticStreets(1, size=(64, 80)).load(0).image).save(content, "PNG")
+    street, status = list(content.getvalue()), page.locator("[data-part=status]")
+    page.evaluate(HELD)
+    page.evaluate(DROP, ["first.png", street])
+    status.filter(has_text="Loading").wait_for(timeout=20_000)
+    page.evaluate(DROP, ["notes.txt", [1, 2, 3]])
+    status.filter(has_text="is no picture").wait_for(timeout=20_000)
+    page.evaluate("window.cut()")
+    page.evaluate(DROP, ["late.png", street])
+    page.wait_for_function("Boolean(window.late)", timeout=20_000)
+    page.evaluate(DROP, ["soon.png", street])
+    found(page)
+    page.evaluate("window.late()")
+    page.wait_for_function("window.bitmaps.every((bitmap) => bitmap.width === 0)", timeout=20_000)
+    assert status.inner_text().startswith("soon.png: ")
