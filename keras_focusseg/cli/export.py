@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from keras_focusseg import files
 from keras_focusseg.cli import evaluate, outputs
 
 
@@ -73,19 +73,15 @@ def export(
     wanted = None if size == "dynamic" else outputs.size(size)
     if format not in exports.FORMATS:
         raise ValueError(f"--format must be one of {', '.join(exports.FORMATS)}; got {format!r}.")
-    path = output or Path(f"{Path(preset).name}{exports.FORMATS[format].suffix}")
+    name = os.path.basename(os.path.abspath(preset))  # of "." as well
+    path = output or Path(f"{name}{exports.FORMATS[format].suffix}")
     source = calibration = None
     if dataset is not None or data_root is not None:
         source = evaluate.open_source(preset, dataset, data_root, split, None)
         if precision == "int8":
             calibration = evaluate.open_source(preset, dataset, data_root, calibration_split, None)
     if not verify:
-        about = path.with_name(f"{path.name}.json")
-        if path.exists() and not overwrite and not files.is_result(about):
-            raise ValueError(
-                f"{path} is there already, and is no result of focusseg. Name another file, or "
-                "give --overwrite to replace it."
-            )
+        _check_foreign(path, overwrite)
     model = presets.load(preset, dtype="float32")
     if ratios is not None:
         model = outputs.with_ratios(model, preset, ratios)
@@ -95,6 +91,7 @@ def export(
         outputs.check_fornet(model, preset, "--sparse is")
         model.sparse_inference()
     if verify:
+        _check_asked(exports.open_exported(path), wanted, precision, labels, uint8)
         print(exports.verify(model, path, source))
         return
     notes = {"origin": outputs.MARK, "preset": presets.record(preset).name, "sparse": sparse}
@@ -115,3 +112,43 @@ def export(
         notes=notes,
     )
     print(written)
+
+
+def _check_foreign(path: Path, overwrite: bool) -> None:
+    """Refuses to replace files, the weights of OpenVINO and the JSON among them, that are not ours.
+
+    Raises:
+        ValueError: One is there, and no export lies at the path.
+    """
+    from keras_focusseg import export as exports
+
+    if overwrite or exports.is_exported(path):
+        return
+    weights = [path.with_suffix(".bin")] if path.suffix == ".xml" else []
+    for place in (path, *weights, exports.facts_path(path)):
+        if place.exists():
+            raise ValueError(
+                f"{place} is there already, and is no result of focusseg. Name another file, or "
+                "give --overwrite to replace it."
+            )
+
+
+def _check_asked(
+    file: Any, size: tuple[int, int] | None, precision: str, labels: bool, uint8: bool
+) -> None:
+    """Refuses a file that was exported otherwise than the options say; those not given say nothing.
+
+    Raises:
+        ValueError: It holds another size or precision, or takes or gives something else.
+    """
+    if file.size != size:
+        there, here = (
+            "x".join(map(str, sides)) if sides else "dynamic" for sides in (file.size, size)
+        )
+        raise ValueError(f"{file.path} was exported with --size {there}, not {here}.")
+    if precision not in ("float32", file.facts["precision"]):
+        raise ValueError(f"{file.path} is in {file.facts['precision']}, not in {precision}.")
+    if labels and file.facts["output"]["name"] != "labels":
+        raise ValueError(f"{file.path} was exported without --labels.")
+    if uint8 and file.facts["input"]["dtype"] != "uint8":
+        raise ValueError(f"{file.path} was exported without --uint8.")

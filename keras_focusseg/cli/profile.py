@@ -59,7 +59,7 @@ def profile(
     outputs.check_output(output, overwrite)
     from keras_focusseg import export, inference, presets
 
-    if export.facts_path(preset).is_file():
+    if export.is_exported(preset) or Path(preset).is_file():  # presets are names and folders
         if precision or sparse or ratios or no_latency or all_outputs:
             raise ValueError(
                 f"{preset} is an exported file, which holds one network in one form: of --size, "

@@ -3,7 +3,7 @@
 from keras_focusseg.export.comparing import BOUNDS, Bound, Comparison, ExportDiffers, Scores
 from keras_focusseg.export.exporting import Export, export, latency, verify
 from keras_focusseg.export.formats import FORMATS, PRECISIONS
-from keras_focusseg.export.runtimes import ExportedModel, facts_path, open_exported
+from keras_focusseg.export.runtimes import ExportedModel, facts_path, is_exported, open_exported
 
 __all__ = [
     "BOUNDS",
@@ -17,6 +17,7 @@ __all__ = [
     "Scores",
     "export",
     "facts_path",
+    "is_exported",
     "latency",
     "open_exported",
     "verify",

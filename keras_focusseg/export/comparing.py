@@ -12,6 +12,7 @@ import numpy as np
 
 from keras_focusseg import metrics
 from keras_focusseg.data import Source, SyntheticStreets
+from keras_focusseg.export.formats import FORMATS
 from keras_focusseg.export.runtimes import ExportedModel
 
 
@@ -144,7 +145,7 @@ def compare(model: Any, file: ExportedModel, source: Source | None = None) -> Co
 
     Raises:
         ValueError: The source has other classes or other sizes.
-        ExportDiffers: The file's logits have another shape.
+        ExportDiffers: The file's logits have another shape, or its runtime does not run it.
     """
     if source is not None and source.label_space.num_classes != model.num_classes:
         raise ValueError(
@@ -155,7 +156,16 @@ def compare(model: Any, file: ExportedModel, source: Source | None = None) -> Co
     def keras_logits(image: np.ndarray) -> np.ndarray:
         return np.asarray(model.logits_model.predict_on_batch(image))
 
-    runs: tuple[Callable[[np.ndarray], np.ndarray], ...] = (keras_logits, file)
+    def file_result(image: np.ndarray) -> np.ndarray:
+        try:
+            return file(image)
+        except Exception as error:  # each runtime has its own
+            form = file.facts["format"]
+            raise ExportDiffers(
+                f"{FORMATS[form].runtime} does not run the {form} file: {error}"
+            ) from error
+
+    runs = (keras_logits, file_result)
     tallies = [_Tally(model) for _ in runs]
     largest, means, spreads, equal = [], [], [], []
     apart: dict[str, list[float]] = {name: [] for name in file.facts.get("signals", ())}
@@ -232,12 +242,17 @@ class _Tally:
         return Scores(seconds, float(mean_iou), float(self.boundary.result()["boundary_f1"]))
 
 
+def drawn_size(size: tuple[int, int]) -> tuple[int, int]:
+    """Height and width of a drawn street for images of a size: 64 pixels a side at least."""
+    return max(64, size[0]), max(64, size[1])
+
+
 def _samples(file: ExportedModel, source: Source | None) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Images (1, H, W, 3) and masks (H, W)."""
     if source is None:
         sizes = [file.size] * DRAWN if file.size else ANY_SIZES
         for index, (height, width) in enumerate(sizes):
-            size = (max(64, height), max(64, width))  # the smallest street that can be drawn
+            size = drawn_size((height, width))
             street = SyntheticStreets(count=index + 1, size=size, split="test").load(index)
             yield street.image[None, :height, :width], street.mask[:height, :width]
         return

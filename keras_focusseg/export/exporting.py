@@ -16,7 +16,7 @@ import keras
 import numpy as np
 
 from keras_focusseg import files
-from keras_focusseg.data import Source, SyntheticStreets
+from keras_focusseg.data import DataError, Source, SyntheticStreets
 from keras_focusseg.export import comparing, writing
 from keras_focusseg.export.comparing import Comparison, ExportDiffers
 from keras_focusseg.export.formats import check_possible
@@ -30,6 +30,7 @@ from keras_focusseg.export.runtimes import (
 )
 from keras_focusseg.label_spaces import from_names
 from keras_focusseg.models.batch_checks import check_image_shape
+from keras_focusseg.models.segmenter import Segmenter
 
 Size = tuple[int, int] | None
 
@@ -75,7 +76,7 @@ def export(
     one image, RGB in 0..255; normalisation is inside.
 
     Args:
-        model: A network of this library, in float32.
+        model: A `Segmenter`, in float32.
         path: File to write, with the suffix of the format: `.onnx`, `.tflite`, `.xml` (with a
             `.bin` beside it), `.pt2`; a folder for `"saved_model"`.
         format: `"onnx"`, `"litert"`, `"openvino"`, `"saved_model"` or `"torch"`.
@@ -100,8 +101,8 @@ def export(
     Raises:
         ValueError: What was asked for cannot be written: with the nearest thing that can.
         ImportError: A package is missing.
-        ExportDiffers: The file does not say what Keras says, or its runtime does not open it;
-            nothing is written.
+        ExportDiffers: The file does not say what Keras says, its runtime does not open it, or the
+            converter fails; nothing is written.
 
     Example:
         ```python
@@ -113,6 +114,7 @@ def export(
         ```
     """
     path = Path(path)
+    _check_network(model)
     form = check_possible(format, size, precision, keras.backend.backend())
     _check_signals(model, format, signals)
     if path.suffix != form.suffix and form.suffix:
@@ -125,20 +127,31 @@ def export(
     if size is not None:
         check_image_shape((1, *size, 3))
     (files.check_file if form.suffix else files.check_folder)(path)
-    calibrated = calibration or SyntheticStreets(calibration_count, size=size or (360, 480))
+    files.check_files([facts_path(path), *(parts(path) if form.suffix else [])])
+    if calibration_count < 1:
+        raise ValueError(f"Calibration takes 1 image or more, got {calibration_count}.")
+    drawn = comparing.drawn_size(size or (360, 480))
+    calibrated = calibration or SyntheticStreets(calibration_count, size=drawn)
     with tempfile.TemporaryDirectory(prefix="focusseg-export-") as folder:
         aside = Path(folder, f"network{form.suffix}")
-        writing.write(
-            model,
-            form,
-            aside,
-            size,
-            precision=precision,
-            uint8=uint8,
-            labels=labels,
-            signals=signals,
-            calibration=writing.calibration_images(calibrated, calibration_count, size, uint8),
-        )
+        try:
+            writing.write(
+                model,
+                form,
+                aside,
+                size,
+                precision=precision,
+                uint8=uint8,
+                labels=labels,
+                signals=signals,
+                calibration=writing.calibration_images(calibrated, calibration_count, size, uint8),
+            )
+        except (OSError, DataError):  # of the disk, or of the images for calibration
+            raise
+        except Exception as error:  # each converter has its own
+            raise ExportDiffers(
+                f"This network cannot be written as {format} on {keras.backend.backend()}: {error}"
+            ) from error
         facts = {
             **(notes or {}),
             **_facts(model, format, size, precision, labels, uint8),
@@ -157,8 +170,7 @@ def export(
         file = ExportedModel(aside, facts, run)
         comparison = _agreeing(model, file, source)
         facts["comparison"] = dataclasses.asdict(comparison)
-        _put(aside, path)
-        files.write_json(facts_path(path), facts)
+        _put(aside, path, facts)
     return Export(path, sum(part.stat().st_size for part in parts(path)), comparison)
 
 
@@ -174,10 +186,14 @@ def verify(model: Any, path: str | Path, source: Source | None = None) -> Compar
         How they compared.
 
     Raises:
-        ValueError: The file is missing, damaged or another one than its JSON describes.
+        ValueError: The file is missing, damaged or another one than its JSON describes; or the
+            JSON describes another network or other classes.
         ExportDiffers: It does not say what Keras says.
     """
-    return _agreeing(model, open_exported(path), source)
+    _check_network(model)
+    file = open_exported(path)
+    _check_described(model, file)
+    return _agreeing(model, file, source)
 
 
 def latency(path: str | Path, size: Size = None, runs: int = 10) -> tuple[float, int]:
@@ -208,6 +224,31 @@ def latency(path: str | Path, size: Size = None, runs: int = 10) -> tuple[float,
     return statistics.median(seconds[2:]), file.bytes
 
 
+def _check_network(model: Any) -> None:
+    """Refuses what is no network of this library."""
+    if not isinstance(model, Segmenter):
+        raise ValueError(
+            f"Expected a network of this library, a Segmenter; got {type(model).__name__}. Other "
+            "Keras models have model.export(path, format=...)."
+        )
+
+
+def _check_described(model: Any, file: ExportedModel) -> None:
+    """Refuses a JSON that describes another network; its hash is that of the file alone."""
+    about, network = facts_path(file.path), type(model).__name__
+    if file.facts["network"] != network:
+        raise ValueError(f"{about} describes {file.facts['network']}, the network is {network}.")
+    told, known = file.facts["classes"], _classes(model)
+    if len(told) != len(known):
+        raise ValueError(f"{about} has {len(told)} classes, the network has {len(known)}.")
+    for there, here in zip(told, known, strict=True):
+        if model.label_space is not None and there != here:
+            raise ValueError(
+                f"{about} says {there['name']} in {there['color']} of class {here['id']}, the "
+                f"network {here['name']} in {here['color']}. Export again."
+            )
+
+
 def _check_signals(model: Any, format: str, signals: Sequence[str]) -> None:
     """Refuses signals that a file cannot give."""
     if signals and format != "onnx":
@@ -236,7 +277,6 @@ def _facts(
     model: Any, format: str, size: Size, precision: str, labels: bool, uint8: bool
 ) -> dict[str, Any]:
     """What one has to know to use the file."""
-    space = model.label_space or from_names([f"class {i}" for i in range(model.num_classes)])
     height, width = size or (None, None)
     return {
         "network": type(model).__name__,
@@ -253,25 +293,34 @@ def _facts(
         },
         "output": {
             "name": "labels" if labels else "logits",
+            "dtype": "uint8" if labels else "float32",
             "values": "class of each pixel" if labels else "logits; the largest is the class",
             "layout": "1, height, width" if labels else "1, height, width, classes",
         },
-        "classes": [
-            {"id": i, "name": name, "color": list(color)}
-            for i, (name, color) in enumerate(zip(space.classes, space.colors, strict=True))
-        ],
+        "classes": _classes(model),
     }
 
 
-def _put(aside: Path, path: Path) -> None:
-    """Brings what was written to its place, whole or not at all."""
+def _classes(model: Any) -> list[dict[str, Any]]:
+    """Names and colours of the classes, in the order of the logits."""
+    space = model.label_space or from_names([f"class {i}" for i in range(model.num_classes)])
+    return [
+        {"id": i, "name": name, "color": list(color)}
+        for i, (name, color) in enumerate(zip(space.classes, space.colors, strict=True))
+    ]
+
+
+def _put(aside: Path, path: Path, facts: Mapping[str, Any]) -> None:
+    """Brings what was written and its JSON to their places, whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    if aside.is_dir():
-        with files.written_folder(path) as folder:
-            shutil.copytree(aside, folder, dirs_exist_ok=True)
-        return
     with contextlib.ExitStack() as stack:
-        # They come to their places in the opposite order, so the main file last.
+        # All is on the disk before the first of them comes to its place, the JSON as the last.
+        about = stack.enter_context(files.written(facts_path(path)))
+        files.write_json(about, facts)
+        if aside.is_dir():
+            folder = stack.enter_context(files.written_folder(path))
+            shutil.copytree(aside, folder, dirs_exist_ok=True)
+            return
         for part in parts(aside):
             target = stack.enter_context(files.written(path.with_suffix(part.suffix)))
             shutil.copyfile(part, target)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from keras_focusseg import files
-from keras_focusseg.export.formats import FORMATS, check_installed
+from keras_focusseg.export.formats import FORMATS, PRECISIONS, check_installed
 
 Run = Callable[[np.ndarray], Sequence[np.ndarray]]
 """One image to what the file gives: logits or labels first, then the signals."""
@@ -41,7 +41,11 @@ class ExportedModel:
         return f"{self.path}, {told}, {height}x{width}{cells}{form}"
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
-        """Logits (1, H, W, classes), or labels (1, H, W), as the file was exported."""
+        """Logits (1, H, W, classes), or labels (1, H, W), as the file was exported.
+
+        Raises:
+            ValueError: It is not one RGB image of the size that the file takes.
+        """
         return self._outputs(images)[0]
 
     def signals(self, images: np.ndarray) -> dict[str, np.ndarray]:
@@ -50,6 +54,10 @@ class ExportedModel:
         return dict(zip(names, self._outputs(images)[1:], strict=True))
 
     def _outputs(self, images: np.ndarray) -> Sequence[np.ndarray]:
+        shape = np.shape(images)
+        if len(shape) != 4 or shape != (1, *(self.size or shape[1:3]), 3):
+            height, width = self.size or ("height", "width")
+            raise ValueError(f"{self.path} takes images (1, {height}, {width}, 3), got {shape}.")
         return self.run(np.ascontiguousarray(images, dtype=self.facts["input"]["dtype"]))
 
     @property
@@ -81,8 +89,37 @@ def parts(path: Path) -> list[Path]:
 
 
 def digest(path: Path) -> str:
-    """SHA-256 over all files of an export."""
-    return hashlib.sha256("".join(map(files.sha256, parts(path))).encode()).hexdigest()
+    """SHA-256 of an exported file; of several, that of their SHA-256s one after the other."""
+    sums = [files.sha256(part) for part in parts(path)]
+    return sums[0] if len(sums) == 1 else hashlib.sha256("".join(sums).encode()).hexdigest()
+
+
+def is_exported(path: str | Path) -> bool:
+    """Whether the JSON that `export` writes lies beside a file or folder.
+
+    Args:
+        path: The file or folder, which need not be there.
+    """
+    try:
+        return _describes(files.read_json(facts_path(path)))
+    except ValueError:
+        return False
+
+
+def _describes(facts: Any) -> bool:
+    """Whether it is what `export` says of a file."""
+    known = {"format": FORMATS, "precision": PRECISIONS}
+    return (
+        isinstance(facts, dict)
+        and {"network", "output", "sha256"} <= facts.keys()
+        and isinstance(facts.get("classes"), list)
+        and all(isinstance(found, dict) for found in facts["classes"])
+        and all({"name", "color"} <= found.keys() for found in facts["classes"])
+        and all(isinstance(facts.get(name), str) for name in known)
+        and all(facts[name] in names for name, names in known.items())
+        and isinstance(facts.get("input"), dict)
+        and {"dtype", "height", "width"} <= facts["input"].keys()
+    )
 
 
 def open_exported(path: str | Path) -> ExportedModel:
@@ -95,7 +132,8 @@ def open_exported(path: str | Path) -> ExportedModel:
         The file, to be called with images.
 
     Raises:
-        ValueError: There is no such file, or it is not the one of its JSON.
+        ValueError: There is no such file, it is not the one of its JSON, or its runtime does not
+            open it.
         ImportError: Its runtime is not installed.
 
     Example:
@@ -108,17 +146,24 @@ def open_exported(path: str | Path) -> ExportedModel:
     """
     path = Path(path)
     facts = files.read_json(facts_path(path))
-    needed = {"format", "precision", "network", "input", "sha256"}
-    if not isinstance(facts, dict) or not needed <= facts.keys() or facts["format"] not in FORMATS:
+    if not _describes(facts):
         raise ValueError(f"{facts_path(path)} does not describe an exported network.")
-    if not all(part.exists() for part in parts(path)):
-        raise ValueError(f"{path} is missing, though {facts_path(path)} describes it.")
+    for part in parts(path):
+        if not part.exists():
+            raise ValueError(f"{part} is missing, though {facts_path(path)} describes it.")
     if digest(path) != facts["sha256"]:
         raise ValueError(
             f"{path} is not the file that {facts_path(path)} describes: it is damaged or has been "
             "replaced. Export again."
         )
-    return ExportedModel(path, facts, open_runtime(path, facts["format"]))
+    try:
+        run = open_runtime(path, facts["format"])
+    except ImportError:
+        raise
+    except Exception as error:  # each runtime has its own
+        runtime = FORMATS[facts["format"]].runtime
+        raise ValueError(f"{path} cannot be opened by {runtime}: {error}") from error
+    return ExportedModel(path, facts, run)
 
 
 def open_runtime(path: Path, name: str) -> Run:

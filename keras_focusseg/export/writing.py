@@ -105,8 +105,8 @@ def write(
             _halve_onnx_weights(path)
         elif precision == "int8":
             _quantize_onnx(path, calibration)
-    elif form.keras_name == "openvino" and precision != "float32":
-        _shrink_openvino(path, precision, calibration)
+    elif form.keras_name == "openvino":
+        _finish_openvino(path, size, names[0], precision, calibration)
 
 
 # LiteRT ------------------------------------------------------------------------------------
@@ -253,21 +253,32 @@ def _quantize_onnx(path: Path, calibration: Images) -> None:
 # OpenVINO ----------------------------------------------------------------------------------
 
 
-def _shrink_openvino(path: Path, precision: str, calibration: Images) -> None:
-    """Halves the weights, or quantises with NNCF."""
+def _finish_openvino(
+    path: Path, size: Size, name: str, precision: str, calibration: Images
+) -> None:
+    """Leaves one named output and the size of images, and brings the weights to the precision.
+
+    OpenVINO 2026.4 gives what lies in the middle of a TensorFlow graph as further outputs, and of
+    PyTorch's it takes any size, though the size is traced.
+    """
     import openvino
 
     model = openvino.Core().read_model(path)
+    model = openvino.Model(model.get_results()[:1], model.get_parameters(), model.friendly_name)
+    if size is not None:
+        model.reshape([1, *size, 3])
     if precision == "int8":
         import nncf
 
         images = list(calibration)
         model = nncf.quantize(model, nncf.Dataset(images), subset_size=len(images))
-    smaller = path.with_name(f"smaller{path.suffix}")
-    openvino.save_model(model, smaller, compress_to_fp16=precision == "float16")
+    model.inputs[0].tensor.set_names({"images"})
+    model.outputs[0].tensor.set_names({name})
+    finished = path.with_name(f"finished{path.suffix}")
+    openvino.save_model(model, finished, compress_to_fp16=precision == "float16")
     del model  # which may hold the old weights open
     for suffix in (".xml", ".bin"):
-        smaller.with_suffix(suffix).replace(path.with_suffix(suffix))
+        finished.with_suffix(suffix).replace(path.with_suffix(suffix))
 
 
 def calibration_images(source: Any, count: int, size: Size, uint8: bool) -> Iterator[np.ndarray]:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from keras_focusseg import presets
+from keras_focusseg import files, presets
 from tests.cli.conftest import Done
 
 VERBS = (
@@ -148,9 +148,45 @@ def test_export_writes_a_file_that_profile_measures(
     assert "ms, median of 1 runs" in measured.stdout
     other = run("profile", out, "--ratios", 0.1)
     assert other.returncode == 2 and "holds one network in one form" in other.stderr
-    Path(f"{out}.json").unlink()
+    for wrong, message in [
+        (("--size", "64x96"), "was exported with --size 64x80, not 64x96"),
+        (("--precision", "int8"), "is in float32, not in int8"),
+        (("--labels",), "was exported without --labels"),
+        (("--uint8",), "was exported without --uint8"),
+    ]:
+        other = run("export", preset, *options, "--verify", *wrong)
+        assert other.returncode == 2 and message in other.stderr
+    Path(f"{out}.json").write_text(json.dumps({"origin": files.MARK}))  # of another verb
     foreign = run("export", preset, *options)
     assert foreign.returncode == 2 and "no result of focusseg" in foreign.stderr
+
+
+def test_export_leaves_what_is_not_its_own(
+    run: Callable[..., Done], preset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("a.bin", "b.xml.json", f"{preset.name}.onnx"):
+        Path(name).write_text("mine")
+    common = ("export", preset, "--size", "64x80", "--format")
+    for line, name in [
+        (("openvino", "--output", "a.xml"), "a.bin"),
+        (("openvino", "--output", "b.xml"), "b.xml.json"),
+        (("onnx",), f"{preset.name}.onnx"),
+    ]:
+        done = run(*common, *line)
+        assert done.returncode == 2 and f"{name} is there already" in done.stderr
+    monkeypatch.chdir(preset)
+    (preset / f"{preset.name}.onnx").write_text("mine")
+    done = run("export", ".", "--size", "64x80")
+    (preset / f"{preset.name}.onnx").unlink()
+    assert done.returncode == 2 and f"{preset.name}.onnx is there already" in done.stderr
+
+
+def test_profile_writes_beside_the_preset_again(run: Callable[..., Done], preset: Path) -> None:
+    line = ("profile", preset, "--size", "64x96", "--no-latency", "--output", f"{preset}.json")
+    assert run(*line).returncode == 0
+    assert run(*line).returncode == 0  # NAME.json is not what export wrote
+    Path(f"{preset}.json").unlink()
 
 
 def test_demo_writes_a_page_with_all_its_pictures(

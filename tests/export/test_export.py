@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import hashlib
 import importlib.util
 import json
 import shutil
@@ -14,7 +16,7 @@ import pytest
 
 from keras_focusseg import export, label_spaces
 from keras_focusseg.data import Sample, Source, SyntheticStreets
-from keras_focusseg.export import comparing, writing
+from keras_focusseg.export import comparing, exporting, writing
 from keras_focusseg.export.formats import check_possible
 from keras_focusseg.export.runtimes import digest, facts_path, open_runtime, parts
 from tests.models.test_scrnet import network as scrnet
@@ -63,7 +65,9 @@ def test_the_json_says_how_to_use_the_file(onnx_file: Path) -> None:
     facts = json.loads(Path(f"{onnx_file}.json").read_text("utf-8"))
     assert (facts["input"]["height"], facts["input"]["width"]) == SIZE
     assert facts["classes"][0] == {"id": 0, "name": "Sky", "color": [128, 128, 128]}
+    assert facts["output"]["dtype"] == "float32"
     assert facts["comparison"]["equal_labels"] > 0.999
+    assert facts["sha256"] == hashlib.sha256(onnx_file.read_bytes()).hexdigest()
 
 
 def flip(file: Path) -> None:
@@ -87,7 +91,11 @@ def test_a_damaged_file_is_refused(format: str, damage: Any, tmp_path: Path) -> 
     for number, part in enumerate(contents):
         part.parent.mkdir(parents=True, exist_ok=True)
         part.write_bytes(b"weights of a network" + bytes([number]))
-    facts = {"network": "FoRNet", "format": format, "precision": "float32", "input": {}}
+    facts = {
+        **{"network": "FoRNet", "format": format, "precision": "float32", "classes": []},
+        "input": {"dtype": "float32", "height": 64, "width": 80},
+        "output": {"name": "logits"},
+    }
     about = facts_path(path)
     about.write_text(json.dumps({**facts, "sha256": digest(path)}))
     for part in contents:
@@ -95,10 +103,14 @@ def test_a_damaged_file_is_refused(format: str, damage: Any, tmp_path: Path) -> 
         damage(part)
         with pytest.raises(ValueError, match="is damaged|is missing"):
             export.open_exported(path)
+        if not part.exists() and format != "saved_model":
+            with pytest.raises(ValueError, match=f"{part.name} is missing"):
+                export.open_exported(path)
         part.write_bytes(whole)
-    about.write_text(json.dumps(facts))
-    with pytest.raises(ValueError, match="does not describe an exported network"):
-        export.open_exported(path)
+    for wrong in ({}, {"sha256": "", "input": None}, {"sha256": "", "precision": "int4"}):
+        about.write_text(json.dumps({**facts, **wrong}))
+        with pytest.raises(ValueError, match="does not describe an exported network"):
+            export.open_exported(path)
     with pytest.raises(ValueError, match="other.onnx.json cannot be read"):
         export.open_exported(tmp_path / "other.onnx")
 
@@ -108,6 +120,118 @@ def test_a_file_of_other_weights_is_refused(model: Any, onnx_file: Path) -> None
     randomize_weights(other, seed=1)
     with pytest.raises(export.ExportDiffers, match="does not say what Keras says"):
         export.verify(other, onnx_file)
+
+
+@pytest.mark.parametrize("wrong", ["classes swapped", "a class less", "another network"])
+def test_a_json_of_another_network_is_refused(
+    model: Any, onnx_file: Path, tmp_path: Path, wrong: str
+) -> None:
+    path = tmp_path / "street.onnx"
+    shutil.copyfile(onnx_file, path)
+    facts = json.loads(facts_path(onnx_file).read_text("utf-8"))
+    first, second, *rest = facts["classes"]
+    changed, message = {
+        "classes swapped": (
+            {"classes": [{**second, "id": 0}, {**first, "id": 1}, *rest]},
+            "says Building in .* of class 0, the network Sky in",
+        ),
+        "a class less": ({"classes": facts["classes"][1:]}, "10 classes, the network has 11"),
+        "another network": ({"network": "SCRNet"}, "describes SCRNet, the network is FoRNet"),
+    }[wrong]
+    facts_path(path).write_text(json.dumps({**facts, **changed}), "utf-8")
+    with pytest.raises(ValueError, match=message):
+        export.verify(model, path)
+
+
+def test_images_of_another_shape_are_refused(onnx_file: Path) -> None:
+    file = export.open_exported(onnx_file)
+    for shape in [(1, 64, 96, 3), (2, *SIZE, 3), (1, *SIZE, 4), (*SIZE, 3)]:
+        with pytest.raises(ValueError, match=r"takes images \(1, 64, 80, 3\), got"):
+            file(np.zeros(shape, "uint8"))
+
+
+def test_other_networks_are_refused(tmp_path: Path) -> None:
+    images = keras.Input((None, None, 3))
+    other = keras.Model(images, keras.layers.Conv2D(3, 3)(images))
+    with pytest.raises(ValueError, match="Expected a network of this library, .* got Functional"):
+        export.export(other, tmp_path / "street.onnx", "onnx", SIZE)
+    with pytest.raises(ValueError, match="Expected a network of this library"):
+        export.verify(other, tmp_path / "street.onnx")
+
+
+class Written:
+    """Stands for converter and runtime: what is written says what the network says."""
+
+    def __init__(self, model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.fails = ""
+        self.model = model
+        monkeypatch.setattr(exporting.writing, "write", self.write)
+        monkeypatch.setattr(exporting, "open_runtime", lambda path, format: self.run)
+
+    def write(self, model: Any, form: Any, path: Path, *rest: Any, **options: Any) -> None:
+        if self.fails == "converter":
+            raise KeyError("no such operation")
+        for part in parts(path):
+            part.write_text("new")
+
+    def run(self, images: np.ndarray) -> list[np.ndarray]:
+        if self.fails == "runtime":
+            raise KeyError("no such kernel")
+        return [self.model.logits_model.predict_on_batch(images)]
+
+
+@pytest.mark.parametrize(
+    ("fails", "message"),
+    [
+        ("converter", "cannot be written as openvino on .*no such operation"),
+        ("runtime", "openvino does not run the openvino file: .*no such kernel"),
+    ],
+)
+def test_what_fails_on_the_way_is_not_kept(
+    model: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails: str, message: str
+) -> None:
+    needs("openvino")
+    Written(model, monkeypatch).fails = fails
+    with pytest.raises(export.ExportDiffers, match=message):
+        export.export(model, tmp_path / "street.xml", "openvino", SIZE)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("missing", ["street.xml.json", "street.bin"])
+def test_where_one_of_its_files_cannot_be_written_the_old_ones_stay(
+    model: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, missing: str
+) -> None:
+    needs("openvino")
+    Written(model, monkeypatch)
+    (tmp_path / "street.xml").write_text("old")
+    (tmp_path / missing).mkdir()
+    with pytest.raises(ValueError, match=f"{missing} is a folder"):
+        export.export(model, tmp_path / "street.xml", "openvino", SIZE)
+    (tmp_path / missing).rmdir()
+    export.export(model, tmp_path / "street.xml", "openvino", SIZE)
+
+    def full(text: str, *rest: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    (tmp_path / "street.bin").write_text("old")
+    monkeypatch.setattr(exporting.files, "json_text", full)
+    with pytest.raises(OSError, match="No space left"):
+        export.export(model, tmp_path / "street.xml", "openvino", SIZE)
+    assert (tmp_path / "street.bin").read_text() == "old"
+    names = ["street.bin", "street.xml", "street.xml.json"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == names
+
+
+def test_small_images_and_no_calibration(
+    model: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    needs("openvino")
+    Written(model, monkeypatch)
+    path = tmp_path / "street.xml"
+    export.export(model, path, "openvino", (32, 48))
+    assert export.is_exported(path) and not export.is_exported(tmp_path / "other.xml")
+    with pytest.raises(ValueError, match="Calibration takes 1 image or more, got 0"):
+        export.export(model, path, "openvino", SIZE, calibration_count=0)
 
 
 def test_what_differs_is_not_kept(
@@ -159,6 +283,17 @@ def test_labels_of_uint8_images(model: Any, tmp_path: Path, format: str) -> None
     assert labels.shape == (1, *SIZE) and labels.dtype == np.uint8
     seconds, size = export.latency(path, runs=1)
     assert seconds > 0 and size == written.bytes
+
+
+def test_openvino_has_one_size_and_one_named_output(model: Any, tmp_path: Path) -> None:
+    needs("openvino")
+    import openvino
+
+    export.export(model, tmp_path / "street.xml", "openvino", SIZE)
+    file = openvino.Core().read_model(tmp_path / "street.xml")
+    (images,), (logits,) = file.inputs, file.outputs
+    assert images.get_names() == {"images"} and logits.get_names() == {"logits"}
+    assert list(images.get_shape()) == [1, *SIZE, 3] and list(logits.get_shape()) == [1, *SIZE, 11]
 
 
 @pytest.mark.skipif(BACKEND != "tensorflow", reason="LiteRT is written on TensorFlow")
