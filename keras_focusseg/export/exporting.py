@@ -7,6 +7,7 @@ import dataclasses
 import shutil
 import statistics
 import tempfile
+import textwrap
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -150,7 +151,8 @@ def export(
             raise
         except Exception as error:  # each converter has its own
             raise ExportDiffers(
-                f"This network cannot be written as {format} on {keras.backend.backend()}: {error}"
+                f"This network cannot be written as {format} on {keras.backend.backend()}: "
+                f"{_shortened(error)}"
             ) from error
         facts = {
             **(notes or {}),
@@ -165,7 +167,7 @@ def export(
         except Exception as error:  # each runtime has its own
             raise ExportDiffers(
                 f"What was written as {format} on {keras.backend.backend()} cannot be opened by "
-                f"{form.runtime}, and was not kept: {error}"
+                f"{form.runtime}, and was not kept: {_shortened(error)}"
             ) from error
         file = ExportedModel(aside, facts, run)
         comparison = _agreeing(model, file, source)
@@ -308,6 +310,11 @@ def _classes(model: Any) -> list[dict[str, Any]]:
         {"id": i, "name": name, "color": list(color)}
         for i, (name, color) in enumerate(zip(space.classes, space.colors, strict=True))
     ]
+
+
+def _shortened(error: Exception) -> str:
+    """What it says, in some lines: converters can tell a whole graph."""
+    return textwrap.shorten(str(error), 500, placeholder=" ...") or type(error).__name__
 
 
 def _put(aside: Path, path: Path, facts: Mapping[str, Any]) -> None:

@@ -98,6 +98,7 @@ def write(
             )
     if form.keras_name == "onnx":
         if on_tensorflow:
+            _write_erfc_by_erf(path)
             _name_onnx_outputs(path, names)
         if traced is None and size is not None:
             _fix_onnx_size(path, size)
@@ -163,6 +164,31 @@ def _write_onnx_by_torch(graph: Any, path: Path, names: Sequence[str]) -> None:
         custom_translation_table={torch.ops.aten.sort.stable: stable_sort},
     )
     program.save(path)
+
+
+def _write_erfc_by_erf(path: Path) -> None:
+    """Writes 1 - erf(x) for erfc(x), which Keras' exact GELU has on TensorFlow.
+
+    tf2onnx 1.17 leaves that operation as it is, and ONNX has no such one.
+    """
+    import onnx
+    from onnx import helper, numpy_helper
+
+    model = onnx.load(path)
+    nodes = []
+    for node in model.graph.node:
+        if node.op_type == "Erfc":
+            erf = f"{node.output[0]}_erf"
+            nodes.append(helper.make_node("Erf", node.input, [erf]))
+            nodes.append(helper.make_node("Sub", ["one_of_erfc", erf], node.output))
+        else:
+            nodes.append(node)
+    if len(nodes) == len(model.graph.node):
+        return
+    model.graph.initializer.append(numpy_helper.from_array(np.float32(1), "one_of_erfc"))
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    onnx.save(model, path)
 
 
 def _name_onnx_outputs(path: Path, names: Sequence[str]) -> None:

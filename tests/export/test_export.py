@@ -306,6 +306,20 @@ def test_int8_takes_bytes_and_gives_labels(tmp_path: Path) -> None:
     assert written.comparison.equal_labels > 0.9
 
 
+@pytest.mark.skipif(BACKEND != "tensorflow", reason="TensorFlow's converter is asked")
+def test_exact_gelu_leaves_tensorflow_as_onnx(tmp_path: Path) -> None:
+    needs("onnx")
+    images = keras.Input((None, None, 3))
+    x, pyramid = images, {}
+    for level in range(1, 6):
+        x = keras.layers.Conv2D(4, 3, 2 if level < 4 else 1, "same", activation="gelu")(x)
+        pyramid[f"P{level}"] = x
+    del pyramid["P1"]
+    network = tiny_fornet(backbone=keras.Model(images, pyramid))
+    randomize_weights(network)
+    export.export(network, tmp_path / "street.onnx", "onnx", SIZE)
+
+
 @pytest.mark.skipif(BACKEND != "torch", reason="PyTorch's converter is asked")
 def test_scrnet_leaves_pytorch_as_onnx(tmp_path: Path) -> None:
     needs("onnx")
