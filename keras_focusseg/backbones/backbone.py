@@ -9,6 +9,8 @@ import keras
 import numpy as np
 from keras import KerasTensor, ops
 
+from keras_focusseg._graphs import GraphModel
+
 PYRAMID_LEVELS = ("P2", "P3", "P4", "P5")
 OUTPUT_STRIDES = (8, 16, 32)
 _IMAGENET_MEAN = np.array([0.485, 0.456, 0.406])
@@ -18,7 +20,7 @@ IMAGENET_SCALE = tuple((1 / (255 * _IMAGENET_STD)).tolist())
 IMAGENET_OFFSET = tuple((-_IMAGENET_MEAN / _IMAGENET_STD).tolist())
 
 
-class Backbone(keras.Model):
+class Backbone(GraphModel):
     """A functional model from images (B, H, W, 3) to the dict `{"P2", "P3", "P4", "P5"}`.
 
     Level `Pn` is (B, ceil(H / s), ceil(W / s), C) with `s = pyramid_strides["Pn"]`. With an

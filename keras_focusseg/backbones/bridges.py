@@ -16,6 +16,7 @@ import keras
 import numpy as np
 from keras import KerasTensor
 
+from keras_focusseg._graphs import GraphModel
 from keras_focusseg.backbones.backbone import (
     IMAGENET_OFFSET,
     IMAGENET_SCALE,
@@ -28,7 +29,7 @@ Factor = float | Sequence[float]
 
 
 @keras.saving.register_keras_serializable(package="keras_focusseg")
-class BridgedBackbone(keras.Model):
+class BridgedBackbone(GraphModel):
     """Another package's backbone as a model from images in 0..255 to `{"P2", ..., "P5"}`.
 
     Made by `from_keras_hub` and `from_keras_cv`. It shares the layers of the backbone it is made
@@ -57,7 +58,7 @@ class BridgedBackbone(keras.Model):
         found = _levels(backbone)
         strides = _level_strides(backbone, found)
         levels = _choose_levels(backbone.name, strides)
-        extractor = keras.Model(
+        extractor = GraphModel(
             backbone.inputs[0], {level: found[key] for level, key in levels.items()}, name="levels"
         )
         inputs = keras.Input(backbone.inputs[0].shape[1:], dtype="float32", name="images")

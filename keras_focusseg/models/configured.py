@@ -11,11 +11,13 @@ from typing import Any, Self
 import keras
 import numpy as np
 
+from keras_focusseg._graphs import GraphModel
+
 # Arguments that say where a network's weights came from, and not what it is.
 OF_THE_START = ("backbone_weights",)
 
 
-class ConfiguredModel(keras.Model):
+class ConfiguredModel(GraphModel):
     """A functional model that is rebuilt from its constructor's arguments, not from its graph.
 
     A subclass writes an ordinary `__init__` and no `get_config`: its arguments are bound here. An

@@ -9,6 +9,7 @@ import keras
 from keras import ops
 
 from keras_focusseg import _replica_checks, _replicas
+from keras_focusseg._graphs import GraphModel
 from keras_focusseg.models.batch_checks import check_images, first_batch
 from keras_focusseg.models.later_batches import LaterBatches, left_whole, look_at_arrays
 from keras_focusseg.models.passing import looked_at
@@ -18,7 +19,7 @@ SIZES = 8
 Shape = tuple[int, ...]
 
 
-class Part(keras.Model):
+class Part(GraphModel):
     """A functional model of some of a network's layers; it has no weights of its own.
 
     JAX compiles it anew for each size of images and keeps what it compiled; here it is given back
