@@ -1,8 +1,9 @@
-"""SCRNet, compact form on MobileNet-EdgeTPU, on crops of CamVid at 480x360: first of two runs.
+"""SCRNet, compact form on MobileNet-EdgeTPU, on crops of CamVid at 480x360: first of four runs.
 
 Run it with `focusseg train recipes/scrnet_mobilenet_edgetpu_crops_camvid.py --data-root CamVid
---backbone-weights mobilenet_edgetpu_slim_cityscapes.npz`, then scrnet_mobilenet_edgetpu_camvid.py,
-which goes on from its weights with whole frames. The form on MobileNet-EdgeTPU is this library's.
+--backbone-weights mobilenet_edgetpu_slim_cityscapes.npz`, then
+scrnet_mobilenet_edgetpu_frames_camvid.py, which goes on from its weights with whole frames. The
+form on MobileNet-EdgeTPU is this library's.
 Augmentation and rates are those of fornet_mobilenet_edgetpu_crops_camvid.py; the contrastive loss
 sets in after an eighth of the run.
 
