@@ -373,9 +373,11 @@ def peers_before() -> str:
                     "ms before": row["ms"],
                     "ms after": after["ms"],
                     "ratio": f"{float(after['ms']) / float(row['ms']):.2f}",
+                    "peak MB before": row["peak_mb"],
+                    "peak MB after": after["peak_mb"],
                 }
             )
-    return table(shown, ("ms before", "ms after", "ratio"))
+    return table(shown, list(shown[0])[2:])
 
 
 def operators_table() -> str:
