@@ -1,11 +1,11 @@
-"""FoR-Net with fewer than a million parameters, on crops of CamVid at 480x360: first of two runs.
+"""FoR-Net with fewer than a million parameters, on crops of CamVid at 480x360: first of three runs.
 
 Run it with `focusseg train recipes/fornet_mobilenet_edgetpu_small_crops_camvid.py --data-root
 CamVid --backbone-weights mobilenet_edgetpu_slim_cityscapes.npz`, then
-fornet_mobilenet_edgetpu_small_camvid.py, which goes on from its weights with whole frames. The form
-is this library's. The encoder is MobileNet-EdgeTPU without its last six blocks but for the first
-one's expansion, and starts from the same file as the whole one. The four branches cost 84 weights
-for each pair of channels, so 40 channels are what the rest of the million pays for: 989,162
+fornet_mobilenet_edgetpu_small_frames_camvid.py, which goes on from its weights with whole frames.
+The form is this library's. The encoder is MobileNet-EdgeTPU without its last six blocks but for the
+first one's expansion, and starts from the same file as the whole one. The four branches cost 84
+weights for each pair of channels, so 40 channels are what the rest of the million pays for: 989,162
 parameters with the moving statistics. Augmentation and rates are those of
 fornet_mobilenet_edgetpu_crops_camvid.py.
 
