@@ -1,12 +1,17 @@
-"""Functional models that let go of a map once no layer reads it any more."""
+"""Functional models that run with less memory and fewer passes over maps than those of Keras."""
 
 from __future__ import annotations
 
+import collections
 import functools
 from collections.abc import Callable
 from typing import Any
 
 import keras
+
+from keras_focusseg.layers.batch_normalization import BatchNormalization, normalized_convolution
+from keras_focusseg.layers.convolution import is_bare
+from keras_focusseg.layers.elementwise import ReLU, is_plain_relu
 
 
 class GraphModel(keras.Model):
@@ -18,6 +23,9 @@ class GraphModel(keras.Model):
     whose graph may be laid out otherwise, Keras runs the pass. On PyTorch, Keras' call of a layer
     keeps its arguments besides, until Python collects cycles (keras-team/keras issue 23110, mended
     in keras > 3.15.1); `layers.convolution.PlainCall` does not.
+
+    A convolution, the batch norm that reads it and its ReLU are called together, so that PyTorch
+    can predict them in one pass over the map (`layers.batch_normalization`).
     """
 
     def _run_through_graph(
@@ -31,10 +39,10 @@ class GraphModel(keras.Model):
         if call_fn is not None or not known:
             return super()._run_through_graph(inputs, operation_fn, call_fn)
         found = dict(zip(map(id, self.inputs), keras.tree.flatten(inputs), strict=True))
-        for node, last_read in self._ordered_calls:
+        for operation, node, made, last_read in self._ordered_calls:
             args, kwargs = node.arguments.fill_in(found)
-            outputs = keras.tree.flatten(operation_fn(node.operation)(*args, **kwargs))
-            found.update(zip(map(id, node.outputs), outputs, strict=True))
+            outputs = keras.tree.flatten(operation_fn(operation)(*args, **kwargs))
+            found.update(zip(map(id, made), outputs, strict=True))
             del args, kwargs, outputs
             for tensor in last_read:
                 del found[tensor]
@@ -42,15 +50,58 @@ class GraphModel(keras.Model):
         return keras.tree.pack_sequence_as(self.output, outputs)
 
     @functools.cached_property
-    def _ordered_calls(self) -> list[tuple[Any, list[int]]]:
-        """Each call of a layer, and the tensors, by identity, that nothing reads after it."""
+    def _ordered_calls(self) -> list[tuple[Any, Any, Any, list[int]]]:
+        """Each call: what is called, the node with its arguments, and what nothing reads after it.
+
+        Tensors are told by identity. A convolution that a normalisation alone reads is called with
+        it, and so is a ReLU that alone reads that: see `normalized_convolution`.
+        """
         depths = sorted(self._nodes_by_depth, reverse=True)
         nodes = [node for depth in depths for node in self._nodes_by_depth[depth]]
         nodes = [node for node in nodes if not node.is_input]
+        calls = _joined(nodes, set(map(id, self.outputs)))
         last = {}
-        for number, node in enumerate(nodes):
-            last.update(dict.fromkeys(map(id, [*node.outputs, *node.input_tensors]), number))
-        last_read: list[list[int]] = [[] for _ in nodes]
+        for number, (_, node, outputs) in enumerate(calls):
+            last.update(dict.fromkeys(map(id, [*outputs, *node.input_tensors]), number))
+        last_read: list[list[int]] = [[] for _ in calls]
         for tensor in last.keys() - set(map(id, self.outputs)):
             last_read[last[tensor]].append(tensor)
-        return list(zip(nodes, last_read, strict=True))
+        return [
+            (operation, node, outputs, read)
+            for (operation, node, outputs), read in zip(calls, last_read, strict=True)
+        ]
+
+
+class _NormalizedConvolution:
+    """A convolution, the normalisation that reads it and its ReLU, called as one layer."""
+
+    def __init__(self, conv: Any, norm: BatchNormalization, relu: ReLU | None = None) -> None:
+        self.conv, self.norm, self.relu = conv, norm, relu
+        self._call_context_args = norm._call_context_args  # so that Keras tells `training`
+
+    def __call__(self, x: Any, training: bool | None = None) -> Any:
+        return normalized_convolution(self.conv, self.norm, x, training, self.relu)
+
+    def compute_output_spec(self, x: Any) -> Any:
+        return self.norm.compute_output_spec(self.conv.compute_output_spec(x))
+
+
+def _joined(nodes: list[Any], kept: set[int]) -> list[tuple[Any, Any, Any]]:
+    """Operation, node with its arguments and tensors that it gives, for each call that is made."""
+    readers = collections.Counter(id(x) for node in nodes for x in node.input_tensors)
+    calls: dict[int, tuple[Any, Any, Any]] = {}  # by the first tensor that they give
+    for node in nodes:
+        operation, first, x = node.operation, id(node.outputs[0]), id(node.input_tensors[0])
+        made, reads, _ = calls.get(x, (None, node, None))
+        joined = None
+        if readers[x] == 1 and x not in kept:
+            if type(operation) is BatchNormalization and is_bare(made):
+                joined = _NormalizedConvolution(made, operation)
+            elif is_plain_relu(operation) and isinstance(made, _NormalizedConvolution):
+                joined = _NormalizedConvolution(made.conv, made.norm, operation)
+        if joined is None:
+            calls[first] = (operation, node, node.outputs)
+        else:
+            del calls[x]
+            calls[first] = (joined, reads, node.outputs)
+    return list(calls.values())

@@ -7,7 +7,8 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_focusseg.layers.convolution import PlainCall
+from keras_focusseg.layers.convolution import PlainCall, _is_plain
+from keras_focusseg.layers.elementwise import is_plain_relu
 
 
 @keras.saving.register_keras_serializable(package="keras_focusseg")
@@ -52,6 +53,48 @@ class BatchNormalization(PlainCall, keras.layers.BatchNormalization):
             for moving, value in ((self.moving_mean, mean), (self.moving_variance, variance)):
                 moving.assign(moving * keep + value * (1.0 - keep))
         return y
+
+
+def normalized_convolution(
+    conv: Any, norm: BatchNormalization, x: Any, training: Any, activation: Any = None
+) -> Any:
+    """`activation(norm(conv(x)))`; where PyTorch predicts, by one convolution with scaled kernels.
+
+    The normalisation alone reads and writes the whole map, and so does a ReLU that does not write
+    over it: together an eighth of a pass of SERNet-Former on a processor. Kernels are scaled in
+    each call, since weights may have changed; they are far smaller than the maps. Graphs that are
+    traced or compiled keep the normalisation, which their readers fold themselves.
+
+    Args:
+        conv: A `Conv2D` or `DepthwiseConv2D` without bias and activation.
+        norm: What normalises its maps.
+        x: Maps (B, H, W, C).
+        training: As Keras tells layers.
+        activation: A layer or function; None for none.
+
+    Returns:
+        Maps (B, h, w, filters).
+    """
+    if not _can_be_joined(conv, norm, x, training):
+        y = norm(conv(x), training=training)
+        return y if activation is None else activation(y)
+    scale = norm.gamma.value * (norm.moving_variance.value + norm.epsilon).rsqrt()
+    y = conv.convolved(x, scale, norm.beta.value - norm.moving_mean.value * scale)
+    if activation is keras.activations.relu or is_plain_relu(activation):
+        return y.relu_()
+    return y if activation is None else activation(y)
+
+
+def _can_be_joined(conv: Any, norm: BatchNormalization, x: Any, training: Any) -> bool:
+    """Whether PyTorch predicts in float32 by a convolution and a normalisation as ours are."""
+    if keras.backend.backend() != "torch" or training is None or training:
+        return False
+    import torch
+
+    plain = _is_plain(conv, (x,), {}) and _is_plain(norm, (x,), {"training": False})
+    plain = plain and norm.scale and norm.center and norm.axis in (-1, 3) and not norm.renorm
+    traced = torch.compiler.is_compiling() or torch.jit.is_tracing()
+    return plain and not traced and conv.data_format == "channels_last"
 
 
 def _on_tensorflow(x: Any, norm: BatchNormalization, learning: bool) -> tuple[Any, Any, Any]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import keras
 
-from keras_focusseg.layers.batch_normalization import BatchNormalization
+from keras_focusseg.layers.batch_normalization import BatchNormalization, normalized_convolution
 from keras_focusseg.layers.convolution import Conv2D, PlainCall
 
 Shape = tuple[Any, ...]
@@ -105,7 +105,7 @@ class ConvNormAct(PlainCall, keras.layers.Layer):
 
     def call(self, x: Any, training: bool | None = None) -> Any:
         """Maps (B, H, W, C) to (B, H, W, filters)."""
-        return self.activation(self.norm(self.conv(x), training=training))
+        return normalized_convolution(self.conv, self.norm, x, training, self.activation)
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         """As the input, with `filters` channels."""

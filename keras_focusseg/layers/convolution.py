@@ -58,12 +58,19 @@ def _is_plain(layer: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> b
     return layer.compute_dtype == getattr(weight, "dtype", None) == "float32"
 
 
+def is_bare(layer: Any) -> bool:
+    """Whether it is a convolution of this module, without bias and activation."""
+    if type(layer) not in (Conv2D, DepthwiseConv2D) or layer.use_bias:
+        return False
+    return layer.activation is None or layer.activation is keras.activations.linear
+
+
 def _on_torch(layer: Any) -> bool:
     """Whether PyTorch computes, on maps whose channels come last."""
     return keras.backend.backend() == "torch" and layer.data_format == "channels_last"
 
 
-def _convolved_by_torch(x: Any, weight: Any, layer: Any) -> Any:
+def _convolved_by_torch(x: Any, weight: Any, layer: Any, bias: Any = None) -> Any:
     """The convolution that the layer says, by PyTorch itself.
 
     Keras (3.15.1) lays the channels of each input first in memory, and then last again as PyTorch's
@@ -76,6 +83,7 @@ def _convolved_by_torch(x: Any, weight: Any, layer: Any) -> Any:
         x: Maps (B, H, W, C).
         weight: Kernels (filters, C / groups, height, width).
         layer: What has strides, padding and dilation.
+        bias: What is added (filters,); None for nothing.
 
     Returns:
         Maps (B, h, w, filters).
@@ -89,7 +97,7 @@ def _convolved_by_torch(x: Any, weight: Any, layer: Any) -> Any:
         ends = (columns // 2, columns - columns // 2, rows // 2, rows - rows // 2)
         x, rows, columns = functional.pad(x, ends), 0, 0
     y = functional.conv2d(
-        x, weight, None, layer.strides, (rows // 2, columns // 2), layer.dilation_rate, groups
+        x, weight, bias, layer.strides, (rows // 2, columns // 2), layer.dilation_rate, groups
     )
     return y.permute(0, 2, 3, 1)
 
@@ -173,6 +181,11 @@ class Conv2D(PlainCall, keras.layers.Conv2D):
         weight = ops.convert_to_tensor(kernel).permute(3, 2, 0, 1)
         return _convolved_by_torch(inputs, weight, self)
 
+    def convolved(self, x: Any, scale: Any, bias: Any) -> Any:
+        """On PyTorch, the convolution times `scale` plus `bias`, both (filters,)."""
+        weight = (self.kernel.value * scale).permute(3, 2, 0, 1)
+        return _convolved_by_torch(x, weight, self, bias)
+
 
 @keras.saving.register_keras_serializable(package="keras_focusseg")
 class DepthwiseConv2D(PlainCall, keras.layers.DepthwiseConv2D):
@@ -199,3 +212,9 @@ class DepthwiseConv2D(PlainCall, keras.layers.DepthwiseConv2D):
         if self.use_bias:
             y = ops.add(y, self.bias)
         return y if self.activation is None else self.activation(y)
+
+    def convolved(self, x: Any, scale: Any, bias: Any) -> Any:
+        """On PyTorch, the convolution times `scale` plus `bias`, both (C * depth_multiplier,)."""
+        scale = scale.reshape(-1, self.depth_multiplier)
+        weight = (self.kernel.value * scale).permute(2, 3, 0, 1)
+        return _convolved_by_torch(x, weight.flatten(0, 1)[:, None], self, bias)

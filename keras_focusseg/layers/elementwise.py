@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import keras
 
 from keras_focusseg.layers.convolution import PlainCall
@@ -21,6 +23,15 @@ class ReLU(PlainCall, keras.layers.ReLU):
     """
 
     first_weight = None
+
+
+def is_plain_relu(layer: Any) -> bool:
+    """Whether it is a `ReLU` of this module without ceiling, slope and threshold."""
+    return type(layer) is ReLU and (layer.max_value, layer.negative_slope, layer.threshold) == (
+        None,
+        0,
+        0,
+    )
 
 
 @keras.saving.register_keras_serializable(package="keras_focusseg")
