@@ -74,13 +74,44 @@ def check_rank(replicas: int) -> None:
         ValueError: With what to do instead.
     """
     if keras.backend.backend() == "torch" and replicas == 1 and "RANK" in os.environ:
-        if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        if torchrun_number("WORLD_SIZE", 1) > 1:
             raise ValueError(
                 f"This is process {os.environ['RANK']} of the {os.environ['WORLD_SIZE']} that "
                 "torchrun started, and it would train a network of its own: build, compile and fit "
                 "inside `with training.distribution('ranks').scope():` (focusseg train: --strategy "
                 "ranks)."
             )
+
+
+def check_torchrun() -> None:
+    """Refuses to join other ranks without what torchrun tells each process.
+
+    Raises:
+        ValueError: With what is missing, or is not what it should be.
+    """
+    missing = [name for name in ("RANK", "WORLD_SIZE", "MASTER_ADDR") if name not in os.environ]
+    if missing:
+        raise ValueError(
+            f"strategy 'ranks' needs what torchrun sets ({', '.join(missing)}): start this with "
+            "torchrun --nproc-per-node GPUS -m keras_focusseg.cli train ..."
+        )
+    for name in ("RANK", "WORLD_SIZE"):
+        torchrun_number(name, 0)
+
+
+def torchrun_number(name: str, default: int) -> int:
+    """A number that torchrun tells each process in an environment variable.
+
+    Raises:
+        ValueError: Something else stands there.
+    """
+    value = os.environ.get(name, str(default))
+    if not value.isdecimal():
+        raise ValueError(
+            f"The environment variable {name} must be a whole number, as torchrun sets it, got "
+            f"{value!r}: start this with torchrun, or unset it."
+        )
+    return int(value)
 
 
 def check_scope(model: keras.Model, metrics: Iterable[keras.metrics.Metric] = ()) -> None:

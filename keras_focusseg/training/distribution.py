@@ -21,6 +21,7 @@ import keras
 import numpy as np
 
 from keras_focusseg import _replicas
+from keras_focusseg._replica_checks import check_torchrun, torchrun_number
 from keras_focusseg.training import watchdog
 from keras_focusseg.training.cut_weights import CutWeights
 from keras_focusseg.training.filled_batches import FILL, FilledBatches
@@ -255,7 +256,7 @@ def _offered(backend: str) -> str:
         several = "KERAS_DISTRIBUTION_NUM_PROCESSES" in os.environ
         return "data_parallel" if several or len(_jax_devices()) > 1 else "none"
     if backend == "torch":
-        return "ranks" if int(os.environ.get("WORLD_SIZE", "1")) > 1 else "none"
+        return "ranks" if torchrun_number("WORLD_SIZE", 1) > 1 else "none"
     if len(_workers()[0]) > 1:
         return "multi_worker"
     if os.environ.get("TPU_NAME"):
@@ -347,16 +348,11 @@ def _model_parallel() -> Distribution:
 def _ranks() -> Distribution:
     import torch.distributed
 
-    missing = [name for name in ("RANK", "WORLD_SIZE", "MASTER_ADDR") if name not in os.environ]
-    if missing:
-        raise ValueError(
-            f"strategy 'ranks' needs what torchrun sets ({', '.join(missing)}): start this with "
-            "torchrun --nproc-per-node GPUS -m keras_focusseg.cli train ..."
-        )
+    check_torchrun()
     if not torch.distributed.is_initialized():
         on_gpu = torch.cuda.is_available()
         if on_gpu:
-            torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
+            torch.cuda.set_device(torchrun_number("LOCAL_RANK", 0))
         limit = datetime.timedelta(seconds=watchdog.TIMEOUT_SECONDS)
         torch.distributed.init_process_group("nccl" if on_gpu else "gloo", timeout=limit)
     world, rank = torch.distributed.get_world_size(), torch.distributed.get_rank()

@@ -227,6 +227,16 @@ def test_a_rank_does_not_train_alone(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert not list(tmp_path.iterdir())
 
 
+@only("torch")
+@pytest.mark.parametrize("name", ["RANK", "WORLD_SIZE"])
+def test_numbers_of_torchrun_that_are_none_are_named(name: str, monkeypatch: pytest.MonkeyPatch):
+    job = {"RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1"}
+    for variable, value in {**job, name: "two"}.items():
+        monkeypatch.setenv(variable, value)
+    with pytest.raises(ValueError, match=f"{name} must be a whole number.* got 'two'"):
+        training.distribution("ranks")
+
+
 @pytest.mark.backend_free
 @pytest.mark.parametrize("feed", ["tensorflow", "pydataset"])
 def test_validation_is_filled_up_with_ignored_images(feed: str):
