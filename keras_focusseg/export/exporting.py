@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import itertools
 import shutil
 import statistics
 import tempfile
@@ -29,7 +30,7 @@ from keras_focusseg.export.runtimes import (
     open_runtime,
     parts,
 )
-from keras_focusseg.label_spaces import from_names
+from keras_focusseg.label_spaces import IGNORE, distinct_colors
 from keras_focusseg.models.batch_checks import check_image_shape
 from keras_focusseg.models.segmenter import Segmenter
 
@@ -84,8 +85,8 @@ def export(
         size: Height and width of the images; `None` for any, where the format can.
         precision: `"float32"`; `"float16"` halves the weights on disk; `"int8"` quantises weights
             and activations after training.
-        labels: Gives the class of each pixel, (1, H, W) uint8, in place of logits
-            (1, H, W, classes).
+        labels: Gives the class of each pixel, (1, H, W) uint8 (int32 with more than 256 classes),
+            in place of logits (1, H, W, classes).
         uint8: Takes uint8 in place of float32.
         signals: Names of what `inspect` gives that the file gives as well, after logits or labels,
             such as FoR-Net's `"importance"`; in ONNX. They are compared too. The network is then
@@ -295,7 +296,7 @@ def _facts(
         },
         "output": {
             "name": "labels" if labels else "logits",
-            "dtype": "uint8" if labels else "float32",
+            "dtype": writing.labels_dtype(model) if labels else "float32",
             "values": "class of each pixel" if labels else "logits; the largest is the class",
             "layout": "1, height, width" if labels else "1, height, width, classes",
         },
@@ -305,10 +306,13 @@ def _facts(
 
 def _classes(model: Any) -> list[dict[str, Any]]:
     """Names and colours of the classes, in the order of the logits."""
-    space = model.label_space or from_names([f"class {i}" for i in range(model.num_classes)])
+    space, count = model.label_space, model.num_classes
+    names = space.classes if space else [f"class {i}" for i in range(count)]
+    # There are 255 colours that differ well; masks have no more classes, but a network may.
+    colors = space.colors if space else distinct_colors(min(count, IGNORE))
     return [
         {"id": i, "name": name, "color": list(color)}
-        for i, (name, color) in enumerate(zip(space.classes, space.colors, strict=True))
+        for i, (name, color) in enumerate(zip(names, itertools.cycle(colors), strict=False))
     ]
 
 

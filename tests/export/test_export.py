@@ -285,6 +285,19 @@ def test_labels_of_uint8_images(model: Any, tmp_path: Path, format: str) -> None
     assert seconds > 0 and size == written.bytes
 
 
+def test_more_classes_than_a_byte_holds(tmp_path: Path) -> None:
+    format = "torch" if BACKEND == "torch" else "saved_model"
+    needs(format)
+    network = tiny_fornet(num_classes=300)
+    randomize_weights(network)
+    path = tmp_path / f"street{export.FORMATS[format].suffix}"
+    export.export(network, path, format, SIZE, labels=True)
+    file = export.open_exported(path)
+    labels = file(SyntheticStreets(1, size=SIZE).load(0).image[None])
+    assert labels.max() > 255 and labels.dtype == file.facts["output"]["dtype"] == "int32"
+    assert [found["name"] for found in file.facts["classes"]] == [f"class {i}" for i in range(300)]
+
+
 def test_openvino_has_one_size_and_one_named_output(model: Any, tmp_path: Path) -> None:
     needs("openvino")
     import openvino
