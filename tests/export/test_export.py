@@ -107,8 +107,17 @@ def test_a_damaged_file_is_refused(format: str, damage: Any, tmp_path: Path) -> 
             with pytest.raises(ValueError, match=f"{part.name} is missing"):
                 export.open_exported(path)
         part.write_bytes(whole)
-    for wrong in ({}, {"sha256": "", "input": None}, {"sha256": "", "precision": "int4"}):
-        about.write_text(json.dumps({**facts, **wrong}))
+    for wrong in (
+        {"sha256": None},
+        {"input": None},
+        {"input": {"dtype": "uint9", "height": 64, "width": 80}},
+        {"input": {"dtype": "uint8", "height": "64", "width": 80}},
+        {"input": {"dtype": "uint8", "height": 64, "width": None}},
+        {"output": {}},
+        {"output": "logits"},
+        {"precision": "int4"},
+    ):
+        about.write_text(json.dumps({**facts, "sha256": digest(path), **wrong}))
         with pytest.raises(ValueError, match="does not describe an exported network"):
             export.open_exported(path)
     with pytest.raises(ValueError, match="other.onnx.json cannot be read"):
