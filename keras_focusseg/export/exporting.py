@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import itertools
+import operator
 import shutil
 import statistics
 import tempfile
@@ -115,7 +116,7 @@ def export(
         print(export(model, "street.onnx", "onnx", (360, 480)))
         ```
     """
-    path = Path(path)
+    path, size = Path(path), _pair(size)
     _check_network(model)
     form = check_possible(format, size, precision, keras.backend.backend())
     _check_signals(model, format, signals)
@@ -213,7 +214,7 @@ def latency(path: str | Path, size: Size = None, runs: int = 10) -> tuple[float,
     if runs < 1:
         raise ValueError(f"Expected 1 run or more, got {runs}.")
     file = open_exported(path)
-    size = size or file.size
+    size = _pair(size) or file.size
     if size is None:
         raise ValueError(f"{path} takes images of any size; say which.")
     if file.size is not None and file.size != size:
@@ -225,6 +226,21 @@ def latency(path: str | Path, size: Size = None, runs: int = 10) -> tuple[float,
         file(image)
         seconds.append(time.perf_counter() - start)
     return statistics.median(seconds[2:]), file.bytes
+
+
+def _pair(size: Any) -> Size:
+    """Height and width as a tuple, in whatever sequence they came; `None` stays.
+
+    Raises:
+        ValueError: They are not two whole numbers.
+    """
+    try:
+        height, width = (None, None) if size is None else map(operator.index, size)
+    except (TypeError, ValueError):
+        raise ValueError(
+            f"size must be (height, width), two whole numbers, or None for any; got {size!r}."
+        ) from None
+    return None if height is None or width is None else (height, width)
 
 
 def _check_network(model: Any) -> None:
@@ -254,6 +270,8 @@ def _check_described(model: Any, file: ExportedModel) -> None:
 
 def _check_signals(model: Any, format: str, signals: Sequence[str]) -> None:
     """Refuses signals that a file cannot give."""
+    if isinstance(signals, str):
+        raise ValueError(f"signals must be a list of names, got the single text {signals!r}.")
     if signals and format != "onnx":
         raise ValueError(f"Signals are written in onnx, not in {format}.")
     there = [name for name in model.inspector.output if name != "logits"] if signals else []

@@ -417,6 +417,26 @@ def test_signals_that_cannot_be_are_refused(
         export.export(model, path, format, SIZE, signals=(signal,))
 
 
+@pytest.mark.parametrize("size", [64, (64.0, 80), "64x80", (64, 80, 3)])
+def test_sizes_that_are_none_are_told(model: Any, onnx_file: Path, size: Any) -> None:
+    for call in (
+        lambda: export.export(model, onnx_file, "onnx", size),
+        lambda: export.latency(onnx_file, size),
+    ):
+        with pytest.raises(ValueError, match=r"size must be \(height, width\), .*; got"):
+            call()
+
+
+def test_a_list_is_a_size_as_well(onnx_file: Path) -> None:
+    assert export.latency(onnx_file, [*SIZE], runs=1)[0] > 0
+
+
+def test_one_signal_is_no_list(model: Any, tmp_path: Path) -> None:
+    needs("onnx")
+    with pytest.raises(ValueError, match="a list of names, got the single text 'importance'"):
+        export.export(model, tmp_path / "street.onnx", "onnx", SIZE, signals="importance")
+
+
 def test_scores_stand_side_by_side(model: Any, onnx_file: Path) -> None:
     comparison = export.verify(model, onnx_file, Striped())
     assert comparison.keras.mean_iou == pytest.approx(comparison.file.mean_iou, abs=1e-3)
