@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -47,11 +48,14 @@ def export(
         str | None, typer.Option("--data", help="Dataset to score Keras and the file on.")
     ] = None,
     data_root: Annotated[Path | None, typer.Option(help="Folder of the dataset.")] = None,
-    split: Annotated[str, typer.Option(help="Split to score.")] = "val",
+    split: Annotated[str | None, typer.Option(help="Split to score; val by default.")] = None,
     calibration_split: Annotated[
-        str, typer.Option(help="Split of the dataset that int8 learns ranges from.")
-    ] = "train",
-    calibration_count: Annotated[int, typer.Option(help="Images that int8 learns from.")] = 32,
+        str | None,
+        typer.Option(help="Split of the dataset that int8 learns ranges from; train by default."),
+    ] = None,
+    calibration_count: Annotated[
+        int | None, typer.Option(help="Images that int8 learns from; 32 by default.")
+    ] = None,
     verify: Annotated[
         bool, typer.Option("--verify", help="Only compare a file that was exported before.")
     ] = False,
@@ -76,10 +80,21 @@ def export(
     name = os.path.basename(os.path.abspath(preset))  # of "." as well
     path = output or Path(f"{name}{exports.FORMATS[format].suffix}")
     source = calibration = None
-    if dataset is not None or data_root is not None:
-        source = evaluate.open_source(preset, dataset, data_root, split, None)
-        if precision == "int8":
-            calibration = evaluate.open_source(preset, dataset, data_root, calibration_split, None)
+    with_data, int8 = dataset is not None or data_root is not None, precision == "int8"
+    for option, value, needed, there in (
+        ("--split", split, "--data or --data-root", with_data),
+        ("--calibration-split", calibration_split, "--data or --data-root", with_data),
+        ("--calibration-split", calibration_split, "--precision int8", int8),
+        ("--calibration-count", calibration_count, "--precision int8", int8),
+    ):
+        if value is not None and not there:
+            raise ValueError(f"{option} goes with {needed}.")
+    if with_data:
+        source = evaluate.open_source(preset, dataset, data_root, split or "val", None)
+        if int8:
+            calibration = evaluate.open_source(
+                preset, dataset, data_root, calibration_split or "train", None
+            )
     if not verify:
         _check_foreign(path, overwrite)
     model = presets.load(preset, dtype="float32")
@@ -91,7 +106,9 @@ def export(
         outputs.check_fornet(model, preset, "--sparse is")
         model.sparse_inference()
     if verify:
-        _check_asked(exports.open_exported(path), wanted, precision, labels, uint8)
+        file = exports.open_exported(path)
+        _check_asked(file, format, wanted, precision, labels, uint8, signal or ())
+        _check_ratios(file, model)
         print(exports.verify(model, path, source))
         return
     notes = {"origin": outputs.MARK, "preset": presets.record(preset).name, "sparse": sparse}
@@ -108,7 +125,7 @@ def export(
         signals=tuple(signal or ()),
         source=source,
         calibration=calibration,
-        calibration_count=calibration_count,
+        calibration_count=32 if calibration_count is None else calibration_count,
         notes=notes,
     )
     print(written)
@@ -134,13 +151,21 @@ def _check_foreign(path: Path, overwrite: bool) -> None:
 
 
 def _check_asked(
-    file: Any, size: tuple[int, int] | None, precision: str, labels: bool, uint8: bool
+    file: Any,
+    format: str,
+    size: tuple[int, int] | None,
+    precision: str,
+    labels: bool,
+    uint8: bool,
+    signals: Sequence[str],
 ) -> None:
     """Refuses a file that was exported otherwise than the options say; those not given say nothing.
 
     Raises:
-        ValueError: It holds another size or precision, or takes or gives something else.
+        ValueError: It holds another format, size or precision, or takes or gives something else.
     """
+    if format not in ("onnx", file.facts["format"]):
+        raise ValueError(f"{file.path} is in {file.facts['format']}, not in {format}.")
     if file.size != size:
         there, here = (
             "x".join(map(str, sides)) if sides else "dynamic" for sides in (file.size, size)
@@ -152,3 +177,22 @@ def _check_asked(
         raise ValueError(f"{file.path} was exported without --labels.")
     if uint8 and file.facts["input"]["dtype"] != "uint8":
         raise ValueError(f"{file.path} was exported without --uint8.")
+    for name in signals:
+        if name not in file.facts.get("signals", ()):
+            raise ValueError(f"{file.path} was exported without --signal {name}.")
+
+
+def _check_ratios(file: Any, model: Any) -> None:
+    """Refuses a file with other shares of the cells than the network's, which would only differ.
+
+    Raises:
+        ValueError: It holds others.
+    """
+    here = list(model.get_config().get("ratios", ()))
+    there = file.facts.get("ratios", here)
+    if here and there != here:
+        told = [",".join(map(str, ratios)) for ratios in (there, here)]
+        raise ValueError(
+            f"{file.path} holds shares of {told[0]} of the cells, the network {told[1]}: --ratios "
+            "says which."
+        )

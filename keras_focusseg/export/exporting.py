@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import itertools
+import operator
 import shutil
 import statistics
 import tempfile
@@ -29,7 +31,7 @@ from keras_focusseg.export.runtimes import (
     open_runtime,
     parts,
 )
-from keras_focusseg.label_spaces import from_names
+from keras_focusseg.label_spaces import IGNORE, distinct_colors
 from keras_focusseg.models.batch_checks import check_image_shape
 from keras_focusseg.models.segmenter import Segmenter
 
@@ -84,8 +86,8 @@ def export(
         size: Height and width of the images; `None` for any, where the format can.
         precision: `"float32"`; `"float16"` halves the weights on disk; `"int8"` quantises weights
             and activations after training.
-        labels: Gives the class of each pixel, (1, H, W) uint8, in place of logits
-            (1, H, W, classes).
+        labels: Gives the class of each pixel, (1, H, W) uint8 (int32 with more than 256 classes),
+            in place of logits (1, H, W, classes).
         uint8: Takes uint8 in place of float32.
         signals: Names of what `inspect` gives that the file gives as well, after logits or labels,
             such as FoR-Net's `"importance"`; in ONNX. They are compared too. The network is then
@@ -114,7 +116,7 @@ def export(
         print(export(model, "street.onnx", "onnx", (360, 480)))
         ```
     """
-    path = Path(path)
+    path, size = Path(path), _pair(size)
     _check_network(model)
     form = check_possible(format, size, precision, keras.backend.backend())
     _check_signals(model, format, signals)
@@ -212,7 +214,7 @@ def latency(path: str | Path, size: Size = None, runs: int = 10) -> tuple[float,
     if runs < 1:
         raise ValueError(f"Expected 1 run or more, got {runs}.")
     file = open_exported(path)
-    size = size or file.size
+    size = _pair(size) or file.size
     if size is None:
         raise ValueError(f"{path} takes images of any size; say which.")
     if file.size is not None and file.size != size:
@@ -224,6 +226,21 @@ def latency(path: str | Path, size: Size = None, runs: int = 10) -> tuple[float,
         file(image)
         seconds.append(time.perf_counter() - start)
     return statistics.median(seconds[2:]), file.bytes
+
+
+def _pair(size: Any) -> Size:
+    """Height and width as a tuple, in whatever sequence they came; `None` stays.
+
+    Raises:
+        ValueError: They are not two whole numbers.
+    """
+    try:
+        height, width = (None, None) if size is None else map(operator.index, size)
+    except (TypeError, ValueError):
+        raise ValueError(
+            f"size must be (height, width), two whole numbers, or None for any; got {size!r}."
+        ) from None
+    return None if height is None or width is None else (height, width)
 
 
 def _check_network(model: Any) -> None:
@@ -253,6 +270,8 @@ def _check_described(model: Any, file: ExportedModel) -> None:
 
 def _check_signals(model: Any, format: str, signals: Sequence[str]) -> None:
     """Refuses signals that a file cannot give."""
+    if isinstance(signals, str):
+        raise ValueError(f"signals must be a list of names, got the single text {signals!r}.")
     if signals and format != "onnx":
         raise ValueError(f"Signals are written in onnx, not in {format}.")
     there = [name for name in model.inspector.output if name != "logits"] if signals else []
@@ -295,7 +314,7 @@ def _facts(
         },
         "output": {
             "name": "labels" if labels else "logits",
-            "dtype": "uint8" if labels else "float32",
+            "dtype": writing.labels_dtype(model) if labels else "float32",
             "values": "class of each pixel" if labels else "logits; the largest is the class",
             "layout": "1, height, width" if labels else "1, height, width, classes",
         },
@@ -305,10 +324,13 @@ def _facts(
 
 def _classes(model: Any) -> list[dict[str, Any]]:
     """Names and colours of the classes, in the order of the logits."""
-    space = model.label_space or from_names([f"class {i}" for i in range(model.num_classes)])
+    space, count = model.label_space, model.num_classes
+    names = space.classes if space else [f"class {i}" for i in range(count)]
+    # There are 255 colours that differ well; masks have no more classes, but a network may.
+    colors = space.colors if space else distinct_colors(min(count, IGNORE))
     return [
         {"id": i, "name": name, "color": list(color)}
-        for i, (name, color) in enumerate(zip(space.classes, space.colors, strict=True))
+        for i, (name, color) in enumerate(zip(names, itertools.cycle(colors), strict=False))
     ]
 
 

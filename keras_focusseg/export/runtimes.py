@@ -111,7 +111,8 @@ def _describes(facts: Any) -> bool:
     known = {"format": FORMATS, "precision": PRECISIONS}
     return (
         isinstance(facts, dict)
-        and {"network", "output", "sha256"} <= facts.keys()
+        and {"network", "output"} <= facts.keys()
+        and isinstance(facts.get("sha256"), str)
         and isinstance(facts.get("classes"), list)
         and all(isinstance(found, dict) for found in facts["classes"])
         and all({"name", "color"} <= found.keys() for found in facts["classes"])
@@ -119,7 +120,16 @@ def _describes(facts: Any) -> bool:
         and all(facts[name] in names for name, names in known.items())
         and isinstance(facts.get("input"), dict)
         and {"dtype", "height", "width"} <= facts["input"].keys()
+        and facts["input"]["dtype"] in ("uint8", "float32")
+        and _are_sides([facts["input"][side] for side in ("height", "width")])
+        and isinstance(facts["output"], dict)
+        and facts["output"].get("name") in ("logits", "labels")
     )
+
+
+def _are_sides(sides: list[Any]) -> bool:
+    """Whether they are a height and a width, or `None` twice, for any."""
+    return sides == [None, None] or all(type(side) is int and side > 0 for side in sides)
 
 
 def open_exported(path: str | Path) -> ExportedModel:

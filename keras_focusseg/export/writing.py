@@ -18,6 +18,11 @@ Images = Iterable[np.ndarray]
 """Calibration images, each (1, H, W, 3) in the type of the input."""
 
 
+def labels_dtype(model: Any) -> str:
+    """Type of the labels in a network's file: a byte, where it holds every class."""
+    return "uint8" if model.num_classes <= 256 else "int32"
+
+
 def inference_graph(
     model: Any, size: Size, uint8: bool, labels: bool, signals: Sequence[str] = ()
 ) -> keras.Model:
@@ -27,7 +32,7 @@ def inference_graph(
         model: A network of this library.
         size: Height and width of the images; `None` for any.
         uint8: Takes whole numbers; otherwise float32. Both are RGB in 0..255.
-        labels: Gives the class of each pixel (1, H, W), uint8, in place of the logits
+        labels: Gives the class of each pixel (1, H, W), of `labels_dtype`, in place of the logits
             (1, H, W, classes), float32.
         signals: Names of signals that it gives after these.
     """
@@ -47,7 +52,7 @@ def inference_graph(
             result = ops.top_k(result, 1)[1][..., 0]  # (1, H, W), the first of equal ones
         else:
             result = ops.argmax(result, axis=-1)  # JAX' top_k is unknown to a SavedModel
-        result = ops.cast(result, "uint8" if model.num_classes <= 256 else "int32")
+        result = ops.cast(result, labels_dtype(model))
     return keras.Model(images, [result, *beside] if beside else result, name=model.name)
 
 

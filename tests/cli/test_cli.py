@@ -153,6 +153,9 @@ def test_export_writes_a_file_that_profile_measures(
         (("--precision", "int8"), "is in float32, not in int8"),
         (("--labels",), "was exported without --labels"),
         (("--uint8",), "was exported without --uint8"),
+        (("--format", "litert"), f"is in {format}, not in litert"),
+        (("--signal", "importance"), "was exported without --signal importance"),
+        (("--ratios", 0.2), "holds shares of 0.1 of the cells, the network 0.2"),
     ]:
         other = run("export", preset, *options, "--verify", *wrong)
         assert other.returncode == 2 and message in other.stderr

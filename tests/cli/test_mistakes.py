@@ -107,6 +107,12 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("export PRESET --size 64x64 --format nothing", "--format must be one of onnx, litert"),
         ("export PRESET --size 64x64 --format saved_model --precision int8", "openvino are."),
         ("export PRESET --size 64x64 --output file.onnx --verify", "file.onnx.json cannot be read"),
+        ("export PRESET --size 64x64 --split val", "--split goes with --data"),
+        ("export PRESET --size 64x64 --calibration-count 3", "goes with --precision int8."),
+        (
+            "export PRESET --size 64x64 --precision int8 --calibration-split val",
+            "--calibration-split goes with --data",
+        ),
         ("demo --out file", "file is a file; name a folder"),
         ("demo --out two", "two holds files, and is no gallery"),
         ("demo --count 0", "count is 0"),

@@ -107,8 +107,17 @@ def test_a_damaged_file_is_refused(format: str, damage: Any, tmp_path: Path) -> 
             with pytest.raises(ValueError, match=f"{part.name} is missing"):
                 export.open_exported(path)
         part.write_bytes(whole)
-    for wrong in ({}, {"sha256": "", "input": None}, {"sha256": "", "precision": "int4"}):
-        about.write_text(json.dumps({**facts, **wrong}))
+    for wrong in (
+        {"sha256": None},
+        {"input": None},
+        {"input": {"dtype": "uint9", "height": 64, "width": 80}},
+        {"input": {"dtype": "uint8", "height": "64", "width": 80}},
+        {"input": {"dtype": "uint8", "height": 64, "width": None}},
+        {"output": {}},
+        {"output": "logits"},
+        {"precision": "int4"},
+    ):
+        about.write_text(json.dumps({**facts, "sha256": digest(path), **wrong}))
         with pytest.raises(ValueError, match="does not describe an exported network"):
             export.open_exported(path)
     with pytest.raises(ValueError, match="other.onnx.json cannot be read"):
@@ -285,6 +294,19 @@ def test_labels_of_uint8_images(model: Any, tmp_path: Path, format: str) -> None
     assert seconds > 0 and size == written.bytes
 
 
+def test_more_classes_than_a_byte_holds(tmp_path: Path) -> None:
+    format = "torch" if BACKEND == "torch" else "saved_model"
+    needs(format)
+    network = tiny_fornet(num_classes=300)
+    randomize_weights(network)
+    path = tmp_path / f"street{export.FORMATS[format].suffix}"
+    export.export(network, path, format, SIZE, labels=True)
+    file = export.open_exported(path)
+    labels = file(SyntheticStreets(1, size=SIZE).load(0).image[None])
+    assert labels.max() > 255 and labels.dtype == file.facts["output"]["dtype"] == "int32"
+    assert [found["name"] for found in file.facts["classes"]] == [f"class {i}" for i in range(300)]
+
+
 def test_openvino_has_one_size_and_one_named_output(model: Any, tmp_path: Path) -> None:
     needs("openvino")
     import openvino
@@ -393,6 +415,26 @@ def test_signals_that_cannot_be_are_refused(
     path = tmp_path / f"street{export.FORMATS[format].suffix}"
     with pytest.raises(ValueError, match=message):
         export.export(model, path, format, SIZE, signals=(signal,))
+
+
+@pytest.mark.parametrize("size", [64, (64.0, 80), "64x80", (64, 80, 3)])
+def test_sizes_that_are_none_are_told(model: Any, onnx_file: Path, size: Any) -> None:
+    for call in (
+        lambda: export.export(model, onnx_file, "onnx", size),
+        lambda: export.latency(onnx_file, size),
+    ):
+        with pytest.raises(ValueError, match=r"size must be \(height, width\), .*; got"):
+            call()
+
+
+def test_a_list_is_a_size_as_well(onnx_file: Path) -> None:
+    assert export.latency(onnx_file, [*SIZE], runs=1)[0] > 0
+
+
+def test_one_signal_is_no_list(model: Any, tmp_path: Path) -> None:
+    needs("onnx")
+    with pytest.raises(ValueError, match="a list of names, got the single text 'importance'"):
+        export.export(model, tmp_path / "street.onnx", "onnx", SIZE, signals="importance")
 
 
 def test_scores_stand_side_by_side(model: Any, onnx_file: Path) -> None:
