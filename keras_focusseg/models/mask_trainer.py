@@ -14,7 +14,6 @@ from keras_focusseg import _replica_checks, _replicas
 from keras_focusseg.metrics import MeanIoU
 from keras_focusseg.models.batch_checks import refuse_class_weight
 from keras_focusseg.models.compile_arguments import (
-    FunctionLoss,
     loss_of_logits,
     metrics_of_logits,
 )
@@ -312,7 +311,7 @@ class MaskTrainer(ConfiguredModel):
         """What `compile` was given, for a `.keras` file or a clone; the paper's loss is `None`."""
         config: dict[str, Any] = super().get_compile_config()
         if config.get("loss") is not None:
-            given = self.loss.function if isinstance(self.loss, FunctionLoss) else self.loss
+            given = getattr(self.loss, "given", self.loss)
             config["loss"] = {"logits": keras.saving.serialize_keras_object(given)}
         return config
 
