@@ -77,6 +77,12 @@ def loss_of_logits(loss: Any, ignore_class: int | None) -> Any:
     return loss
 
 
+def is_of_keras(loss: Any) -> bool:
+    """Whether a loss, as `loss_of_logits` gives it, is one of Keras' own."""
+    given = getattr(loss, "given", loss)
+    return isinstance(given, str) or type(given).__module__.startswith("keras.")
+
+
 class FunctionLoss(keras.losses.Loss):
     """A function of masks and logits as a loss: the mean of what it returns.
 
