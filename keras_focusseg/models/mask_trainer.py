@@ -225,7 +225,9 @@ class MaskTrainer(ConfiguredModel):
         if self._distribute_strategy is None:
             return
         images = keras.KerasTensor((None, None, None, 3))
-        masks = keras.KerasTensor((None, None, None), dtype="int32")
+        masks = keras.KerasTensor(
+            (None, None, None, *self._steps.look.mask_channels), dtype="int32"
+        )
         with self._distribute_strategy.scope():
             self._symbolic_build(data_batch=(images, masks))
 

@@ -322,6 +322,7 @@ def check_losses_of_others(strategy: Any) -> None:
     for loss, truth in (
         (Scalar(), masks),
         (keras.losses.SparseCategoricalCrossentropy(from_logits=True), masks),
+        ("categorical_crossentropy", np.eye(CLASSES, dtype="float32")[masks]),
     ):
         found = []
         for scope in (nullcontext, strategy.scope):
