@@ -194,6 +194,9 @@ class MaskTrainer(ConfiguredModel):
         if self._steps.paper_loss:
             loss = self._weighted_terms(y, y_pred, sample_weight)
         else:
+            if len(getattr(sample_weight, "shape", ())) == 1 and is_of_keras(self.loss):
+                pixels = ops.ones_like(y_pred["logits"][..., 0])
+                sample_weight = ops.reshape(ops.cast(sample_weight, "float32"), (-1, 1, 1)) * pixels
             loss = super().compute_loss(x, y, y_pred["logits"], sample_weight, training)
         if training:
             self.count_step()

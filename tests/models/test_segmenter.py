@@ -208,6 +208,11 @@ def test_sample_weights_weigh_the_loss_and_not_the_metrics(model: models.FoRNet)
         assert weighted[name] == pytest.approx(alone[name], rel=1e-5)
     for name in ("selector", "mean_iou"):
         assert weighted[name] == pytest.approx(both[name], rel=1e-5)
+    model.compile("adam", loss=OWN["name"])
+    alone = scores(images[:1], labels[:1])
+    weighted = scores(images, labels, sample_weight=np.array([2.0, 0.0], "float32"))
+    share = (labels[0] != 255).sum() / (labels != 255).sum()
+    assert weighted["loss"] == pytest.approx(2 * share * alone["loss"], rel=1e-5)
 
 
 def sizes() -> Iterator[tuple[np.ndarray, np.ndarray]]:
