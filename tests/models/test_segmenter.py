@@ -343,6 +343,10 @@ def test_other_mistakes_with_data_are_told(model: models.FoRNet):
     for use in (lambda x: model.fit(x, labels), model.predict, lambda x: model.evaluate((x, 0))):
         with pytest.raises(ValueError, match=r"came as a (list|tuple) of 2; .* numpy\.stack"):
             use(list(images[:2]))
+    dicts = [{"image": images, "mask": labels}]  # as of tensorflow_datasets
+    for use in (model.fit, model.evaluate, model.predict):
+        with pytest.raises(ValueError, match=r"came as dicts of image, mask; expected tuples"):
+            use(batch for batch in dicts)
     deep = images.astype("uint16") * 257
     for use in (lambda x: model.fit(x, labels), lambda x: model.evaluate(x, labels)):
         for wrong in (deep, deep.astype("float32"), deep.astype("int32") - 70000):
