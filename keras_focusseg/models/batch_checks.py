@@ -110,10 +110,12 @@ def check_image_shape(shape: tuple[int | None, ...]) -> None:
         ValueError: Not four axes, not three channels, or a side below 16 pixels.
     """
     if len(shape) != 4 or shape[3] not in (3, None):
-        raise ValueError(
-            f"Expected images of shape (batch, height, width, 3), got {shape}. For one image add "
-            "the batch axis: images[None]."
-        )
+        hint = ""
+        if len(shape) == 3:
+            hint = " For one image add the batch axis: images[None]."
+        elif len(shape) == 4 and shape[1] == 3:
+            hint = " Channels come last: keras.ops.transpose(images, (0, 2, 3, 1))."
+        raise ValueError(f"Expected images of shape (batch, height, width, 3), got {shape}.{hint}")
     for side, name in zip(shape[1:3], ("height", "width"), strict=True):
         if side is not None and side < SMALLEST_SIDE:
             raise ValueError(

@@ -347,6 +347,9 @@ def test_other_mistakes_with_data_are_told(model: models.FoRNet):
     for use in (model.fit, model.evaluate, model.predict):
         with pytest.raises(ValueError, match=r"came as dicts of image, mask; expected tuples"):
             use(batch for batch in dicts)
+    for use in (model.train_on_batch, lambda x, y: model.fit(x, y), lambda x, _: model.predict(x)):
+        with pytest.raises(ValueError, match=r"got \(2, 3, 32, 48\). Channels come last"):
+            use(images.transpose(0, 3, 1, 2), labels)
     deep = images.astype("uint16") * 257
     for use in (lambda x: model.fit(x, labels), lambda x: model.evaluate(x, labels)):
         for wrong in (deep, deep.astype("float32"), deep.astype("int32") - 70000):
