@@ -136,6 +136,13 @@ def filled_part(batch: Any, ignore_class: int | None) -> Any:
     return keras.utils.pack_x_y_sample_weight(*parts)
 
 
+def got_images(batch: Any) -> Any:
+    """Whether images of a batch came to this replica; `None` where they always do."""
+    if loss_shares() == 1:
+        return None
+    return ops.shape(keras.utils.unpack_x_y_sample_weight(batch)[0])[0] > 0
+
+
 def own_part(outputs: Any, batch: Any) -> Any:
     """Outputs without those of the image that `filled_part` added."""
     if loss_shares() == 1:
@@ -198,7 +205,7 @@ def images_of(batch: Any, ignore_class: int | None) -> Any:
     if ignore_class is not None:
         labeled = ops.logical_and(labeled, ops.not_equal(masks, ignore_class))
     parts = (ops.not_equal(images, 0), labeled)
-    seen = [ops.any(ops.reshape(part, (ops.shape(part)[0], -1)), axis=1) for part in parts]
+    seen = [ops.any(part, axis=tuple(range(1, len(part.shape)))) for part in parts]
     return ops.sum(ops.cast(ops.logical_or(*seen), "float32"))
 
 

@@ -39,7 +39,8 @@ def first_batch(x: Any, y: Any, sample_weight: Any, size: int | None) -> tuple[B
         Images, masks and sample weights, `None` for what is not there or cannot be seen; and `x`.
 
     Raises:
-        ValueError: `x` is a list or the like, which Keras would take for several inputs.
+        ValueError: `x` is a list or the like, which Keras would take for several inputs, or its
+            batches are dicts.
     """
     if isinstance(x, (list, tuple, dict)):
         raise ValueError(
@@ -66,6 +67,11 @@ def first_batch(x: Any, y: Any, sample_weight: Any, size: int | None) -> tuple[B
         batch = next(iter(x), None)
     if batch is None:
         return (None, None, None), x
+    if isinstance(batch, Mapping):
+        raise ValueError(
+            f"The batches came as dicts of {', '.join(map(str, batch))}; expected tuples (images, "
+            "integer masks): take both out of the dict where the batches are made."
+        )
     images, masks, weights = keras.utils.unpack_x_y_sample_weight(batch)
     # What a distribution strategy hands out is no array, and the devices' parts are not looked at.
     return (images if hasattr(images, "shape") else None, masks, weights), x
@@ -104,10 +110,12 @@ def check_image_shape(shape: tuple[int | None, ...]) -> None:
         ValueError: Not four axes, not three channels, or a side below 16 pixels.
     """
     if len(shape) != 4 or shape[3] not in (3, None):
-        raise ValueError(
-            f"Expected images of shape (batch, height, width, 3), got {shape}. For one image add "
-            "the batch axis: images[None]."
-        )
+        hint = ""
+        if len(shape) == 3:
+            hint = " For one image add the batch axis: images[None]."
+        elif len(shape) == 4 and shape[1] == 3:
+            hint = " Channels come last: keras.ops.transpose(images, (0, 2, 3, 1))."
+        raise ValueError(f"Expected images of shape (batch, height, width, 3), got {shape}.{hint}")
     for side, name in zip(shape[1:3], ("height", "width"), strict=True):
         if side is not None and side < SMALLEST_SIDE:
             raise ValueError(

@@ -9,7 +9,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_focusseg._replicas import warn_per_replica
+from keras_focusseg._replicas import loss_shares, warn_per_replica
 
 # By name Keras means these of probabilities; a network gives logits.
 OF_LOGITS: dict[str, Callable[..., keras.losses.Loss]] = {
@@ -69,7 +69,18 @@ def loss_of_logits(loss: Any, ignore_class: int | None) -> Any:
     of_keras = type(loss).__module__.startswith("keras.")
     if of_keras and loss.get_config().get("ignore_class") is not None:  # 0 is a class, too
         warn_per_replica("Keras' mean over the pixels that are not ignored")
+    plain = type(loss).__call__ is keras.losses.Loss.__call__  # those of ours have their own
+    if loss_shares() > 1 and plain and loss.reduction not in ("sum", "none", None):
+        return FunctionLoss(
+            loss.call, loss, name=loss.name, reduction=loss.reduction, dtype=loss.dtype
+        )
     return loss
+
+
+def is_of_keras(loss: Any) -> bool:
+    """Whether a loss, as `loss_of_logits` gives it, is one of Keras' own."""
+    given = getattr(loss, "given", loss)
+    return isinstance(given, str) or type(given).__module__.startswith("keras.")
 
 
 class FunctionLoss(keras.losses.Loss):
@@ -77,12 +88,17 @@ class FunctionLoss(keras.losses.Loss):
 
     Args:
         function: Gives a scalar, or one value a pixel.
+        given: What `compile` was given; by default the function.
+        **options: As for `keras.losses.Loss`.
     """
 
-    def __init__(self, function: Callable[[Any, Any], Any]) -> None:
+    def __init__(
+        self, function: Callable[[Any, Any], Any], given: Any = None, **options: Any
+    ) -> None:
         # TensorFlow refuses the brackets of "<lambda>" in a name.
-        super().__init__(name=getattr(function, "__name__", "loss").strip("<>"))
-        self.function = function
+        name = getattr(function, "__name__", "loss").strip("<>")
+        super().__init__(**{"name": name, **options})
+        self.function, self.given = function, given or function
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
         """What the function says, as Keras reduces it."""

@@ -33,11 +33,13 @@ class FirstLook:
 
     Attributes:
         done: Whether the data were looked at already.
+        mask_channels: Axes of the masks after height and width.
     """
 
     def __init__(self, network: Any) -> None:
         self.network = network
         self.done = False
+        self.mask_channels: tuple[int, ...] = ()
         self._ranks: dict[str, Any] = {}
         self._seen: dict[str, LaterBatches] = {}
         self._later: list[LaterBatches] = []
@@ -115,6 +117,7 @@ class FirstLook:
         TensorFlow would go on with one function for tensors of any rank, in which no shape is
         known (`reduce_retracing` in Keras' trainer, 3.15).
         """
+        self.mask_channels = tuple(getattr(batch[1], "shape", ()))[3:]
         ranks = tuple(len(part.shape) if hasattr(part, "shape") else None for part in batch)
         if self._ranks.get(kind, ranks) != ranks:
             network = self.network

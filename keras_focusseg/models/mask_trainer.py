@@ -14,7 +14,7 @@ from keras_focusseg import _replica_checks, _replicas
 from keras_focusseg.metrics import MeanIoU
 from keras_focusseg.models.batch_checks import refuse_class_weight
 from keras_focusseg.models.compile_arguments import (
-    FunctionLoss,
+    is_of_keras,
     loss_of_logits,
     metrics_of_logits,
 )
@@ -22,7 +22,8 @@ from keras_focusseg.models.configured import ConfiguredModel
 from keras_focusseg.models.first_look import FirstLook
 from keras_focusseg.optimizers import AdamW, own_optimizer, tell_network
 
-# Images of the batch of a step of validation. TensorFlow traces each replica in its own thread.
+# Of a step of validation: images that fill up no batch, and whether this replica got any.
+# TensorFlow traces each replica in its own thread.
 _validated = threading.local()
 
 
@@ -168,14 +169,18 @@ class MaskTrainer(ConfiguredModel):
         return logs, (trainable, fixed, optimizer, metrics)
 
     def test_step(self, *arguments: Any) -> Any:
-        """Keras' step; a replica that got no image of a small batch takes an ignored one."""
+        """Keras' step; a replica that got no image of a small batch takes one that is not counted.
+
+        To Keras' losses 255 may be an error; what they say of that image is left out.
+        """
         *state, batch = arguments
-        batch = _replicas.filled_part(batch, self.ignore_class)
         _validated.images = _replicas.images_of(batch, self.ignore_class)
+        _validated.any = _replicas.got_images(batch)
+        label = 0 if is_of_keras(self.loss) else self.ignore_class
         try:
-            return super().test_step(*state, batch)
+            return super().test_step(*state, _replicas.filled_part(batch, label))
         finally:
-            _validated.images = None
+            _validated.images = _validated.any = None
 
     def compute_loss(
         self,
@@ -189,6 +194,9 @@ class MaskTrainer(ConfiguredModel):
         if self._steps.paper_loss:
             loss = self._weighted_terms(y, y_pred, sample_weight)
         else:
+            if len(getattr(sample_weight, "shape", ())) == 1 and is_of_keras(self.loss):
+                pixels = ops.ones_like(y_pred["logits"][..., 0])
+                sample_weight = ops.reshape(ops.cast(sample_weight, "float32"), (-1, 1, 1)) * pixels
             loss = super().compute_loss(x, y, y_pred["logits"], sample_weight, training)
         if training:
             self.count_step()
@@ -220,7 +228,9 @@ class MaskTrainer(ConfiguredModel):
         if self._distribute_strategy is None:
             return
         images = keras.KerasTensor((None, None, None, 3))
-        masks = keras.KerasTensor((None, None, None), dtype="int32")
+        masks = keras.KerasTensor(
+            (None, None, None, *self._steps.look.mask_channels), dtype="int32"
+        )
         with self._distribute_strategy.scope():
             self._symbolic_build(data_batch=(images, masks))
 
@@ -240,8 +250,13 @@ class MaskTrainer(ConfiguredModel):
 
     def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict:
         """Updates the compiled metrics with masks and logits; all results by name."""
+        any_image = getattr(_validated, "any", None)
+        counted = [] if any_image is None else self.metrics_variables
+        before = [ops.copy(variable.value) for variable in counted]
         results: dict = super().compute_metrics(x, y, y_pred["logits"], sample_weight)
-        return results
+        for variable, value in zip(counted, before, strict=True):
+            variable.assign(ops.where(any_image, variable.value, value))
+        return self.get_metrics_result() if counted else results
 
     @property
     def metrics(self) -> list[keras.metrics.Metric]:
@@ -312,7 +327,7 @@ class MaskTrainer(ConfiguredModel):
         """What `compile` was given, for a `.keras` file or a clone; the paper's loss is `None`."""
         config: dict[str, Any] = super().get_compile_config()
         if config.get("loss") is not None:
-            given = self.loss.function if isinstance(self.loss, FunctionLoss) else self.loss
+            given = getattr(self.loss, "given", self.loss)
             config["loss"] = {"logits": keras.saving.serialize_keras_object(given)}
         return config
 

@@ -208,6 +208,11 @@ def test_sample_weights_weigh_the_loss_and_not_the_metrics(model: models.FoRNet)
         assert weighted[name] == pytest.approx(alone[name], rel=1e-5)
     for name in ("selector", "mean_iou"):
         assert weighted[name] == pytest.approx(both[name], rel=1e-5)
+    model.compile("adam", loss=OWN["name"])
+    alone = scores(images[:1], labels[:1])
+    weighted = scores(images, labels, sample_weight=np.array([2.0, 0.0], "float32"))
+    share = (labels[0] != 255).sum() / (labels != 255).sum()
+    assert weighted["loss"] == pytest.approx(2 * share * alone["loss"], rel=1e-5)
 
 
 def sizes() -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -338,6 +343,13 @@ def test_other_mistakes_with_data_are_told(model: models.FoRNet):
     for use in (lambda x: model.fit(x, labels), model.predict, lambda x: model.evaluate((x, 0))):
         with pytest.raises(ValueError, match=r"came as a (list|tuple) of 2; .* numpy\.stack"):
             use(list(images[:2]))
+    dicts = [{"image": images, "mask": labels}]  # as of tensorflow_datasets
+    for use in (model.fit, model.evaluate, model.predict):
+        with pytest.raises(ValueError, match=r"came as dicts of image, mask; expected tuples"):
+            use(batch for batch in dicts)
+    for use in (model.train_on_batch, lambda x, y: model.fit(x, y), lambda x, _: model.predict(x)):
+        with pytest.raises(ValueError, match=r"got \(2, 3, 32, 48\). Channels come last"):
+            use(images.transpose(0, 3, 1, 2), labels)
     deep = images.astype("uint16") * 257
     for use in (lambda x: model.fit(x, labels), lambda x: model.evaluate(x, labels)):
         for wrong in (deep, deep.astype("float32"), deep.astype("int32") - 70000):

@@ -209,6 +209,7 @@ def mirrored(folder: str) -> None:
     check_watch(model)
     check_refusal(strategy, model)
     check_scopes(strategy)
+    check_losses_of_others(strategy)
     check_contrast(strategy)
     check_second_strategy(strategy)
     train(f"{folder}/two", "mirrored", dies=0)
@@ -303,6 +304,33 @@ def check_scopes(strategy: Any) -> None:
             assert f"is trained or measured: {part}." in str(error), error
         else:
             raise AssertionError(f"took {part} of another scope")
+
+
+def check_losses_of_others(strategy: Any) -> None:
+    """Of Keras and of a user, where one replica of two gets no image, and masks hold no 255."""
+    from contextlib import nullcontext
+
+    import keras
+    from keras import ops
+
+    class Scalar(keras.losses.Loss):
+        def call(self, y: Any, logits: Any) -> Any:
+            return ops.mean(ops.square(logits - ops.expand_dims(y, -1)))
+
+    images, masks = scenes(3)
+    masks %= CLASSES
+    for loss, truth in (
+        (Scalar(), masks),
+        (keras.losses.SparseCategoricalCrossentropy(from_logits=True), masks),
+        ("categorical_crossentropy", np.eye(CLASSES, dtype="float32")[masks]),
+    ):
+        found = []
+        for scope in (nullcontext, strategy.scope):
+            with scope():
+                model = small(strong=False)
+                model.compile("sgd", loss=loss, metrics=["accuracy"])
+            found.append(model.evaluate(images, truth, batch_size=1, verbose=0))
+        np.testing.assert_allclose(*found, rtol=1e-5, err_msg=str(loss))
 
 
 def check_contrast(strategy: Any) -> None:
