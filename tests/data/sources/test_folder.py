@@ -356,7 +356,11 @@ class TestKinds:
         source = open_folder(tmp_path, "all", strict=False)
         assert len(source) == 2 and source.label_space.num_classes == 3
         (tmp_path / "masks" / "a.png").write_bytes(b"broken")
-        with pytest.raises(data.DataError, match="none of the 2 masks can be read"):
+        with pytest.raises(
+            data.DataError,
+            match=r"none of the 2 masks can be read; the first, a\.png: the mask cannot be read, "
+            r".* Restore it from its source\.",
+        ):
             open_folder(tmp_path, "all", strict=False)
 
     def test_looking_is_remembered_until_a_file_changes(self, tmp_path, monkeypatch):
