@@ -100,6 +100,12 @@ def test_compare_prints_and_writes_differences(
     assert found["images"] == 2 and len(found["differences"]) == 1
 
 
+def test_the_star_of_compare_is_no_bullet_of_its_help(run: Callable[..., Done]) -> None:
+    """Markdown takes a line that begins with a star for an item of a list."""
+    text = run("compare", "--help").stdout
+    assert "A star marks a difference" in text and "\u2022" not in text
+
+
 def test_inspect_writes_one_page(run: Callable[..., Done], preset: Path, tmp_path: Path) -> None:
     Image.fromarray(np.full((48, 64, 3), 90, "uint8")).save(tmp_path / "a.png")
     done = run("inspect", tmp_path / "a.png", "--preset", preset, "--output", tmp_path / "a.html")
