@@ -22,8 +22,8 @@ def evaluate(
         str | None,
         typer.Option(
             "--data",
-            help="ade20k, bdd100k, camvid, camvid720, cityscapes, folder or synthetic_streets; "
-            "by default its own.",
+            help="ade20k, bdd100k, camvid, camvid720, cityscapes, coco, folder, labelme, "
+            "pascal_voc, records, synthetic_streets, or auto to find out; by default its own.",
         ),
     ] = None,
     data_root: Annotated[Path | None, typer.Option(help="Folder of the dataset.")] = None,

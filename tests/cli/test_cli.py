@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from keras_focusseg import files, presets
+from keras_focusseg.data import opening
 from tests.cli.conftest import Done
 
 VERBS = (
@@ -35,6 +36,11 @@ def test_help_of_the_program_and_of_each_verb(run: Callable[..., Done]) -> None:
     for verb in VERBS:
         done = run(verb, "--help")
         assert done.returncode == 0 and "Example: focusseg" in done.stdout
+
+
+def test_the_help_of_evaluate_names_every_source(run: Callable[..., Done]) -> None:
+    text = run("evaluate", "--help").stdout
+    assert all(name in text for name in (*opening.source_names(), "auto"))
 
 
 def test_presets_lists_and_shows_cards(run: Callable[..., Done]) -> None:
