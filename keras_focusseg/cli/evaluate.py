@@ -97,11 +97,12 @@ def evaluate(
         )
     print(f"{1000 * scores.seconds_per_image:.0f} ms an image")
     if output is not None:
-        figures = {"convention": convention, "mean_iou_under_convention": round(chosen, 6)}
+        figures = {"preset": preset, "convention": convention}
+        figures |= {"mean_iou_under_convention": round(chosen, 6)}
         outputs.write_json(output, {**scores.to_dict(), **figures})
     for path, write in (
         (csv, lambda path: report.write_csv(path, scores)),
-        (html, lambda path: inference.write_report(path, scores, model, source)),
+        (html, lambda path: inference.write_report(path, scores, model, source, name=preset)),
     ):
         if path is not None:
             path.parent.mkdir(parents=True, exist_ok=True)

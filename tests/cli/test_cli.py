@@ -91,6 +91,8 @@ def test_evaluate_writes_tables_and_a_page(
     assert "boundary F1, 10 px" in done.stdout and "expected calibration error" in done.stdout
     scores = json.loads(files[0].read_text())
     assert scores["convention"]["average"] == "image" and scores["test_time"].endswith(", flip")
+    assert scores["preset"] == str(preset)
+    assert f"<title>{preset} on synthetic_streets val</title>" in files[2].read_text()
     assert files[1].read_text().startswith("class,iou,iou_low,")
     assert run(*words).returncode == 0  # over its own results
 
