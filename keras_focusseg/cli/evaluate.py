@@ -127,11 +127,17 @@ def open_source(
         ValueError: Its record names none, or they cannot be opened.
     """
     from keras_focusseg import data, presets
+    from keras_focusseg.data.opening import SYNTHETIC
 
     recipe = presets.record(preset).recipe
     name = dataset or recipe.get("dataset")
     if name is None:
         raise ValueError(f"The record of {preset} names no dataset; give --data.")
+    if name == SYNTHETIC and data_root is not None:  # drawn streets, where a folder was meant
+        raise ValueError(
+            f"The dataset is {name}, which lies in no folder: name that of {data_root} by --data, "
+            "such as --data auto, or leave --data-root out."
+        )
     options = {}
     if name == recipe.get("dataset"):
         options = {**recipe.get("dataset_options", {}), **recipe.get("val_options", {})}

@@ -85,6 +85,8 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("evaluate PRESET --data nothing", "no source 'nothing'"),
         ("evaluate PRESET --data camvid", "root"),
         ("evaluate PRESET --data camvid --data-root nowhere", "nowhere"),
+        ("evaluate PRESET --data-root two", "name that of two by --data, such as --data auto"),
+        ("compare PRESET fornet_mobilenet_v2_camvid --data-root two", "name that of two by --data"),
         ("evaluate PRESET --split nothing", "split is 'nothing'"),
         ("evaluate PRESET --count 0", "count is 0"),
         ("evaluate PRESET --count 1 --tolerance -1", "tolerance"),
