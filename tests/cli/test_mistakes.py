@@ -72,6 +72,8 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("segment a.png --workers 2", "--workers goes with --engine ray"),
         ("segment a.png --batch-size 0", "batch_size must be 1 or more"),
         ("segment a.png --smoothing 1", "--smoothing must be 0 or more and below 1"),
+        ("segment a.png --smoothing 0.5", "--smoothing and --frames go with videos"),
+        ("segment a.png --frames 3", "--smoothing and --frames go with videos"),
         ("segment two/*.gif", "No picture is called two/*.gif"),
         ("segment a.png --preset nowhere", "There is no preset 'nowhere'"),
         ("segment a.png --preset empty", "There is no preset 'empty'"),
