@@ -27,6 +27,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     Path("empty").mkdir()
     Path("file").write_text("text")
     Path("two").mkdir()
+    Path("outer/inner").mkdir(parents=True)
     for name in ("a.png", "a.jpg"):
         Image.fromarray(np.zeros((32, 32, 3), "uint8")).save(Path("two") / name)
     for name, more in (
@@ -54,6 +55,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("train good.py --log-to visdom", "log_to must be 'wandb' or 'mlflow', got 'visdom'."),
         ("segment a.png nowhere/b.png", "There is no picture nowhere/b.png."),
         ("segment empty", "empty holds no picture"),
+        ("segment outer", "those in its folders are 'outer/**'"),
         ("segment two", "two/a.jpg and two/a.png would both be written as a_overlay.png"),
         ("segment a.png --output file", "file is a file; name a folder"),
         ("segment a.png --output file/deeper", "file"),
