@@ -141,6 +141,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("data check synthetic_streets --html empty", "empty is a folder; name a file"),
         ("data check synthetic_streets --json a.png", "a.png is there already"),
         ("data prepare synthetic_streets --out file", "file is a file; name a folder"),
+        ("data prepare two", "two: no known layout"),
         ("data show synthetic_streets --out empty", "empty is a folder; name a file"),
         ("data show synthetic_streets --out file", "file is there already"),
         ("data show synthetic_streets --recipe nowhere.py", "nowhere.py is not a recipe"),
