@@ -424,8 +424,22 @@ class TestLayouts:
             save(tmp_path / mask.format(name), IDS)
         assert folder_splits(tmp_path) == ("all",)
         assert len(open_folder(tmp_path, "all")) == 3
-        with pytest.raises(data.DataError, match="Use split='all'"):
+        with pytest.raises(data.DataError, match=r"Use split='all' to take \S+ as a whole\.$"):
             open_folder(tmp_path, "train")
+
+    def test_no_validation_split(self, tmp_path):
+        """`split='all'` holds the training split: the advice is to hold pairs out."""
+        own(tmp_path, [IDS, IDS])
+        for folder in ("images", "masks"):
+            (tmp_path / folder / "train").mkdir()
+            for path in (tmp_path / folder).glob("*.*"):
+                path.rename(path.parent / "train" / path.name)
+        (tmp_path / "masks").rename(tmp_path / "labels")
+        with pytest.raises(
+            data.DataError,
+            match=r"Put its pairs into images/val and labels/val\. .* whole, other splits included",
+        ):
+            open_folder(tmp_path, "val")
 
     def test_folders_named_by_more_than_one_word(self, tmp_path):
         own(tmp_path, [IDS, IDS])
