@@ -45,8 +45,8 @@ def compare(
 ) -> None:
     """Score presets side by side on the same images, with intervals of their differences.
 
-    The intervals hold 95 % of 1000 draws of the images with replacement, the same for all presets;
-    * marks a difference whose interval does not hold 0.
+    The intervals hold 95 % of 1000 draws of the images with replacement, the same for all presets.
+    A star marks a difference whose interval does not hold 0.
 
     Example: focusseg compare fornet_mobilenet_v2_camvid scrnet_mobilenet_v2_camvid
     --data-root CamVid

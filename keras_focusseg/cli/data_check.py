@@ -96,7 +96,7 @@ def _findings(report: checkup.Report) -> Table:
     table = Table("", title="Findings", show_lines=True, expand=True)
     table.add_column("finding", max_width=22)
     table.add_column("where and what", ratio=3, overflow="fold")
-    table.add_column("what to do", ratio=2)
+    table.add_column("what to do", ratio=2, overflow="fold")
     for found in report.findings:
         color = _COLORS[found.severity]
         where = f" [dim]({escape(found.split)})[/]" if found.split else ""

@@ -16,7 +16,8 @@ from keras_focusseg.cli import data_source
 
 def prepare(
     source: Annotated[
-        str, typer.Argument(help="Name of the source, such as camvid, or 'auto' to find out.")
+        str,
+        typer.Argument(help="Name of a source, such as camvid, or a folder to be recognised."),
     ] = "auto",
     data_root: Annotated[
         Path | None, typer.Option(help="Folder of the dataset as it was unpacked.")
@@ -57,8 +58,9 @@ def prepare(
 
     console = Console(width=max(100, Console().width))
     options = data_source.options(option)
-    names = split or list(data.splits(source, data_root))
-    sources = [data.open_source(source, data_root, each, **options) for each in names]
+    source, root = data_source.place(source, data_root)
+    names = split or list(data.splits(source, root))
+    sources = [data.open_source(source, root, each, **options) for each in names]
     for opened in sources:
         console.print(repr(opened), markup=False, highlight=False)
     with Progress(console=console, transient=True) as progress:

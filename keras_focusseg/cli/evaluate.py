@@ -22,8 +22,8 @@ def evaluate(
         str | None,
         typer.Option(
             "--data",
-            help="ade20k, bdd100k, camvid, camvid720, cityscapes, folder or synthetic_streets; "
-            "by default its own.",
+            help="ade20k, bdd100k, camvid, camvid720, cityscapes, coco, folder, labelme, "
+            "pascal_voc, records, synthetic_streets, or auto to find out; by default its own.",
         ),
     ] = None,
     data_root: Annotated[Path | None, typer.Option(help="Folder of the dataset.")] = None,
@@ -97,11 +97,12 @@ def evaluate(
         )
     print(f"{1000 * scores.seconds_per_image:.0f} ms an image")
     if output is not None:
-        figures = {"convention": convention, "mean_iou_under_convention": round(chosen, 6)}
+        figures = {"preset": preset, "convention": convention}
+        figures |= {"mean_iou_under_convention": round(chosen, 6)}
         outputs.write_json(output, {**scores.to_dict(), **figures})
     for path, write in (
         (csv, lambda path: report.write_csv(path, scores)),
-        (html, lambda path: inference.write_report(path, scores, model, source)),
+        (html, lambda path: inference.write_report(path, scores, model, source, name=preset)),
     ):
         if path is not None:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -126,11 +127,17 @@ def open_source(
         ValueError: Its record names none, or they cannot be opened.
     """
     from keras_focusseg import data, presets
+    from keras_focusseg.data.opening import SYNTHETIC
 
     recipe = presets.record(preset).recipe
     name = dataset or recipe.get("dataset")
     if name is None:
         raise ValueError(f"The record of {preset} names no dataset; give --data.")
+    if name == SYNTHETIC and data_root is not None:  # drawn streets, where a folder was meant
+        raise ValueError(
+            f"The dataset is {name}, which lies in no folder: name that of {data_root} by --data, "
+            "such as --data auto, or leave --data-root out."
+        )
     options = {}
     if name == recipe.get("dataset"):
         options = {**recipe.get("dataset_options", {}), **recipe.get("val_options", {})}

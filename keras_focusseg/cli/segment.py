@@ -143,6 +143,8 @@ def segment(
     run.places(output)  # refuses unknown kinds
     paths = _pictures(images)
     videos = {path: _video_results(path, output) for path in paths if _is_video(path)}
+    if not videos and (smoothing or frames is not None):
+        raise ValueError("--smoothing and --frames go with videos and cameras; none is named.")
     if videos and engine == "ray":
         raise ValueError(
             f"--engine ray takes pictures alone, and {next(iter(videos))} is a video or a camera: "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -101,8 +102,10 @@ def open_source(
     except TypeError as error:
         # The class knows its arguments best, and names the one that it does not have.
         if "keyword argument" in str(error):
+            unknown = re.search(r"unexpected keyword argument '(\w+)'", str(error))
+            said = repr(unknown[1]) if unknown else error
             raise DataError(
-                f"Source {name!r} has no such option: {error}", kind=NO_OPTION
+                f"Source {name!r} has no such option: {said}", kind=NO_OPTION
             ) from error
         raise
 
@@ -173,9 +176,18 @@ def recognize(root: str | Path) -> str:
 def _root(name: str, root: str | Path | None) -> Path:
     if root is None:
         raise DataError(
-            f"Source {name!r} needs root=, the folder that it lies in", kind="root that is missing"
+            f"Source {name!r} needs root= (--data-root on the command line), the folder that it "
+            "lies in",
+            kind="root that is missing",
         )
     return existing_folder(remote.local(root), "the root folder")
+
+
+def _folder_of_that_name(name: Any) -> str:
+    """What to do where a folder may have been meant by what is no name of a source."""
+    if isinstance(name, str) and Path(name).is_dir():
+        return f"To open the folder {name}, say 'auto' and root={name!r}."
+    return "Nor is there a folder of that name."
 
 
 def _layout(name: str, root: str | Path | None) -> tuple[_Layout, Path]:
@@ -183,6 +195,7 @@ def _layout(name: str, root: str | Path | None) -> tuple[_Layout, Path]:
         raise DataError(
             f"There is no source {name!r}; there are {', '.join(source_names())}",
             kind="source that is unknown",
+            fix="" if root is not None else _folder_of_that_name(name),
         )
     folder = _root(name, root)
     return _LAYOUTS[recognize(folder) if name == "auto" else name], folder

@@ -38,9 +38,13 @@ def find_pictures(place: str | Path) -> list[Path]:
     """
     path = as_on_disk(place)
     if path.is_dir():
-        found = sorted(p for p in path.iterdir() if p.suffix.lower() in SUFFIXES)
+        inside = sorted(path.iterdir())
+        found = [p for p in inside if p.suffix.lower() in SUFFIXES]
         if not found:
-            raise ValueError(f"{path} holds no picture ({', '.join(SUFFIXES)}).")
+            deeper = (
+                f"; those in its folders are '{path}/**'" if any(map(Path.is_dir, inside)) else ""
+            )
+            raise ValueError(f"{path} holds no picture ({', '.join(SUFFIXES)}){deeper}.")
         return found
     if glob.has_magic(str(path)) and not path.exists():
         matches = sorted(Path(p) for p in glob.glob(str(path), recursive=True))

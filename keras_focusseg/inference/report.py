@@ -56,7 +56,12 @@ def write_csv(path: str | Path, scores: Evaluation) -> None:
 
 
 def write_report(
-    path: str | Path, scores: Evaluation, model: Segmenter, source: Source, worst: int = 6
+    path: str | Path,
+    scores: Evaluation,
+    model: Segmenter,
+    source: Source,
+    worst: int = 6,
+    name: str | None = None,
 ) -> None:
     """Writes a page with every figure and its interval, charts, and the worst images.
 
@@ -66,6 +71,7 @@ def write_report(
         model: The network, asked again about the worst images.
         source: Where these are read from.
         worst: Their number.
+        name: What the page calls the network; None: the model's own name.
 
     Raises:
         ImportError: Matplotlib is not installed.
@@ -84,7 +90,7 @@ def write_report(
     reliability = plots.png(plots.reliability(scores.total.calibration))
     pages.write_page(
         path,
-        f"{model.name} on {scores.dataset} {scores.split}",
+        f"{name or model.name} on {scores.dataset} {scores.split}",
         [
             pages.paragraph(
                 f"{scores.frames} images of {scores.resolution}; {scores.procedure.told()}. "

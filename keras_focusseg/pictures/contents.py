@@ -176,5 +176,6 @@ def _too_many(colors: Counter[Color], what: str, file: Path | None = None) -> Da
         kind="too many colours",
         file=file,
         fix="Resizing with blending, JPEG compression and smoothed outlines make them: restore the "
-        "original masks, or give the colours of the classes in a class_dict.csv.",
+        "original masks, or give the colours of the classes in a class_dict.csv. If this is a "
+        "photograph, images and masks are swapped.",
     )

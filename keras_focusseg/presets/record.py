@@ -201,6 +201,9 @@ def record_path(name: str | Path) -> Path:
             f"The preset {str(name)!r} is not shipped since version {version}: {successor!r} took "
             "its place and scores higher. An earlier version of the package still has it."
         )
+    best = folder / "best"
+    if (best / "preset.json").is_file():
+        raise ValueError(f"{folder} is the folder of a run, not a preset; its best weights: {best}")
     raise ValueError(
         f"There is no preset {str(name)!r}: neither one of {', '.join(names())} nor a folder with "
         "preset.json, nor an address hf://owner/name."

@@ -336,7 +336,10 @@ def load_recipe(path: str | Path) -> Recipe:
     """
     path = Path(path)
     if not path.is_file() or path.suffix != ".py":
-        raise ValueError(f"{path} is not a recipe: expected a Python file such as recipes/*.py.")
+        there = "" if path.exists() else "there is no such file; "
+        raise ValueError(
+            f"{path} is not a recipe: {there}expected a Python file such as recipes/*.py."
+        )
     module = ModuleType(f"focusseg_recipe_{path.stem}")
     module.__file__ = str(path)
     try:

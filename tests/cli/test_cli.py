@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from keras_focusseg import files, presets
+from keras_focusseg.data import opening
 from tests.cli.conftest import Done
 
 VERBS = (
@@ -35,6 +36,11 @@ def test_help_of_the_program_and_of_each_verb(run: Callable[..., Done]) -> None:
     for verb in VERBS:
         done = run(verb, "--help")
         assert done.returncode == 0 and "Example: focusseg" in done.stdout
+
+
+def test_the_help_of_evaluate_names_every_source(run: Callable[..., Done]) -> None:
+    text = run("evaluate", "--help").stdout
+    assert all(name in text for name in (*opening.source_names(), "auto"))
 
 
 def test_presets_lists_and_shows_cards(run: Callable[..., Done]) -> None:
@@ -85,6 +91,8 @@ def test_evaluate_writes_tables_and_a_page(
     assert "boundary F1, 10 px" in done.stdout and "expected calibration error" in done.stdout
     scores = json.loads(files[0].read_text())
     assert scores["convention"]["average"] == "image" and scores["test_time"].endswith(", flip")
+    assert scores["preset"] == str(preset)
+    assert f"<title>{preset} on synthetic_streets val</title>" in files[2].read_text()
     assert files[1].read_text().startswith("class,iou,iou_low,")
     assert run(*words).returncode == 0  # over its own results
 
@@ -98,6 +106,12 @@ def test_compare_prints_and_writes_differences(
     assert "Images on which they differ most" in done.stdout
     found = json.loads((tmp_path / "a.json").read_text())
     assert found["images"] == 2 and len(found["differences"]) == 1
+
+
+def test_the_star_of_compare_is_no_bullet_of_its_help(run: Callable[..., Done]) -> None:
+    """Markdown takes a line that begins with a star for an item of a list."""
+    text = run("compare", "--help").stdout
+    assert "A star marks a difference" in text and "\u2022" not in text
 
 
 def test_inspect_writes_one_page(run: Callable[..., Done], preset: Path, tmp_path: Path) -> None:

@@ -59,6 +59,14 @@ def test_check_of_what_is_broken_writes_page_and_figures(folder: Path, tmp_path:
     assert page.read_text().startswith("<!doctype html>")
 
 
+def test_advice_with_long_words_is_not_cut_off(folder: Path) -> None:
+    (folder / "classes.txt").unlink()
+    for path in folder.glob("masks/*/*.png"):
+        Image.fromarray(255 * np.array(Image.open(path))).save(path)
+    done = run("check", folder)
+    assert done.exit_code == 1 and "from_names(" in done.output and "\u2026" not in done.output
+
+
 def test_options_reach_the_source(folder: Path) -> None:
     one = run("check", "synthetic_streets", "--option", "count=2", "--option", "size=[64,64]",
               "--split", "val")  # fmt: skip

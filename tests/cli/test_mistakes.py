@@ -27,6 +27,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     Path("empty").mkdir()
     Path("file").write_text("text")
     Path("two").mkdir()
+    Path("outer/inner").mkdir(parents=True)
     for name in ("a.png", "a.jpg"):
         Image.fromarray(np.zeros((32, 32, 3), "uint8")).save(Path("two") / name)
     for name, more in (
@@ -54,6 +55,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("train good.py --log-to visdom", "log_to must be 'wandb' or 'mlflow', got 'visdom'."),
         ("segment a.png nowhere/b.png", "There is no picture nowhere/b.png."),
         ("segment empty", "empty holds no picture"),
+        ("segment outer", "those in its folders are 'outer/**'"),
         ("segment two", "two/a.jpg and two/a.png would both be written as a_overlay.png"),
         ("segment a.png --output file", "file is a file; name a folder"),
         ("segment a.png --output file/deeper", "file"),
@@ -72,6 +74,8 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("segment a.png --workers 2", "--workers goes with --engine ray"),
         ("segment a.png --batch-size 0", "batch_size must be 1 or more"),
         ("segment a.png --smoothing 1", "--smoothing must be 0 or more and below 1"),
+        ("segment a.png --smoothing 0.5", "--smoothing and --frames go with videos"),
+        ("segment a.png --frames 3", "--smoothing and --frames go with videos"),
         ("segment two/*.gif", "No picture is called two/*.gif"),
         ("segment a.png --preset nowhere", "There is no preset 'nowhere'"),
         ("segment a.png --preset empty", "There is no preset 'empty'"),
@@ -85,6 +89,8 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("evaluate PRESET --data nothing", "no source 'nothing'"),
         ("evaluate PRESET --data camvid", "root"),
         ("evaluate PRESET --data camvid --data-root nowhere", "nowhere"),
+        ("evaluate PRESET --data-root two", "name that of two by --data, such as --data auto"),
+        ("compare PRESET fornet_mobilenet_v2_camvid --data-root two", "name that of two by --data"),
         ("evaluate PRESET --split nothing", "split is 'nothing'"),
         ("evaluate PRESET --count 0", "count is 0"),
         ("evaluate PRESET --count 1 --tolerance -1", "tolerance"),
@@ -116,8 +122,8 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("demo --out file", "file is a file; name a folder"),
         ("demo --out two", "two holds files, and is no gallery"),
         ("demo --count 0", "count is 0"),
-        ("train nowhere.py", "nowhere.py is not a recipe"),
-        ("train file", "file is not a recipe"),
+        ("train nowhere.py", "nowhere.py is not a recipe: there is no such file; expected"),
+        ("train file", "file is not a recipe: expected"),
         ("train empty", "empty is not a recipe"),
         ("train syntax.py", "syntax.py, line 1: is not Python: '(' was never closed."),
         ("train unknown.py", "unknown.py, line 2: TypeError: "),
@@ -141,6 +147,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("data check synthetic_streets --html empty", "empty is a folder; name a file"),
         ("data check synthetic_streets --json a.png", "a.png is there already"),
         ("data prepare synthetic_streets --out file", "file is a file; name a folder"),
+        ("data prepare two", "two: no known layout"),
         ("data show synthetic_streets --out empty", "empty is a folder; name a file"),
         ("data show synthetic_streets --out file", "file is there already"),
         ("data show synthetic_streets --recipe nowhere.py", "nowhere.py is not a recipe"),

@@ -261,8 +261,11 @@ class TestOpenSource:
         ("arguments", "message"),
         [
             ({"name": "pascal"}, "no source 'pascal'; there are ade20k, .*, synthetic_streets"),
-            ({"name": "camvid"}, "'camvid' needs root="),
+            ({"name": "pascal"}, r"Nor is there a folder of that name\.$"),
+            ({"name": "recipes"}, r"To open the folder recipes, say 'auto' and root='recipes'\.$"),
+            ({"name": "camvid"}, r"'camvid' needs root= \(--data-root on the command line\)"),
             ({"name": "folder", "root": "recipes"}, "no images with masks found"),
+            ({"name": "synthetic_streets", "color": 1}, r"has no such option: 'color'\.$"),
         ],
     )
     def test_wrong_call(self, arguments, message):

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import keras
@@ -215,6 +216,14 @@ def test_architecture_only_needs_to_be_asked_for(saved: tuple[models.FoRNet, Pat
 def test_unknown_names_list_the_known_ones() -> None:
     with pytest.raises(ValueError, match="no preset 'fornett'.*fornet_resnet101_cityscapes"):
         presets.load("fornett")
+
+
+def test_the_folder_of_a_run_points_to_its_best_weights(
+    saved: tuple[models.FoRNet, Path], tmp_path: Path
+) -> None:
+    shutil.copytree(saved[1], tmp_path / "run" / "best")
+    with pytest.raises(ValueError, match="run is the folder of a run, .* weights: .*best$"):
+        presets.load(tmp_path / "run")
 
 
 def test_damaged_or_missing_weights_are_an_error(saved: tuple[models.FoRNet, Path]) -> None:

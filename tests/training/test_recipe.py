@@ -212,8 +212,9 @@ def test_mistakes_in_a_recipe_name_the_line(tmp_path: Path, content: str, messag
 
 
 def test_files_that_are_no_recipe(tmp_path: Path) -> None:
-    for name in ("absent.py", "recipe.txt", "."):
-        with pytest.raises(ValueError, match="is not a recipe"):
+    for name, why in (("absent.py", "there is no such file; "), ("recipe.txt", ""), (".", "")):
+        (tmp_path / "recipe.txt").touch()
+        with pytest.raises(ValueError, match=f"is not a recipe: {why}expected a Python file"):
             load_recipe(tmp_path / name)
     (tmp_path / "null.py").write_bytes(b"\0")
     with pytest.raises(ValueError, match=r"null\.py"):

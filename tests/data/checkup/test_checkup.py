@@ -390,6 +390,24 @@ def test_masks_from_one_file_are_told_by_their_images(tmp_path: Path) -> None:
     assert "train/0.png" in found.examples[0].value
 
 
+def test_masks_none_of_which_can_be_read_are_told_what_is_wrong(tmp_path: Path) -> None:
+    """Not to run the checkup, which says so itself."""
+    noise = np.random.default_rng(0).integers(0, 256, (2, 24, 32, 3), "uint8")
+    for name, pixels in zip("ab", noise, strict=True):
+        for folder, kind in (("images", "png"), ("masks", "jpg")):
+            path = tmp_path / folder / "train" / f"{name}.{kind}"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels).save(path)
+    found = the(checkup.check("folder", tmp_path, ["train"]), "split that cannot be opened")
+    assert "the first, a.jpg: the mask is a JPEG" in found.examples[0].value
+    assert "Save the mask as PNG" in found.fix and "data check" not in found.fix
+    for path in (tmp_path / "masks" / "train").iterdir():
+        Image.open(path).save(path.with_suffix(".png"))
+        path.unlink()
+    found = the(checkup.check("folder", tmp_path, ["train"]), "split that cannot be opened")
+    assert "images and masks are swapped" in found.fix
+
+
 def test_splits_and_options_that_are_wrong(camvid: Path, tmp_path: Path) -> None:
     report = checkup.check("camvid", camvid, ["train", "test"])
     found = the(report, "split that cannot be opened")

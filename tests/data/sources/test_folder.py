@@ -356,7 +356,11 @@ class TestKinds:
         source = open_folder(tmp_path, "all", strict=False)
         assert len(source) == 2 and source.label_space.num_classes == 3
         (tmp_path / "masks" / "a.png").write_bytes(b"broken")
-        with pytest.raises(data.DataError, match="none of the 2 masks can be read"):
+        with pytest.raises(
+            data.DataError,
+            match=r"none of the 2 masks can be read; the first, a\.png: the mask cannot be read, "
+            r".* Restore it from its source\.",
+        ):
             open_folder(tmp_path, "all", strict=False)
 
     def test_looking_is_remembered_until_a_file_changes(self, tmp_path, monkeypatch):
@@ -420,8 +424,22 @@ class TestLayouts:
             save(tmp_path / mask.format(name), IDS)
         assert folder_splits(tmp_path) == ("all",)
         assert len(open_folder(tmp_path, "all")) == 3
-        with pytest.raises(data.DataError, match="Use split='all'"):
+        with pytest.raises(data.DataError, match=r"Use split='all' to take \S+ as a whole\.$"):
             open_folder(tmp_path, "train")
+
+    def test_no_validation_split(self, tmp_path):
+        """`split='all'` holds the training split: the advice is to hold pairs out."""
+        own(tmp_path, [IDS, IDS])
+        for folder in ("images", "masks"):
+            (tmp_path / folder / "train").mkdir()
+            for path in (tmp_path / folder).glob("*.*"):
+                path.rename(path.parent / "train" / path.name)
+        (tmp_path / "masks").rename(tmp_path / "labels")
+        with pytest.raises(
+            data.DataError,
+            match=r"Put its pairs into images/val and labels/val\. .* whole, other splits included",
+        ):
+            open_folder(tmp_path, "val")
 
     def test_folders_named_by_more_than_one_word(self, tmp_path):
         own(tmp_path, [IDS, IDS])

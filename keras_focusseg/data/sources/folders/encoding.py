@@ -162,12 +162,7 @@ def read_as_found(
     """
     contents = mask_contents(masks, progress, strict)
     if not contents:
-        raise DataError(
-            f"none of the {len(masks)} masks can be read",
-            kind="broken mask",
-            file=masks[0].parent,
-            fix="Run `focusseg data check` to see what is wrong with each.",
-        )
+        raise _none_readable(masks)
     if not strict:
         contents = _of_most(contents)
     kinds = {content.kind for content in contents}
@@ -184,6 +179,22 @@ def read_as_found(
             fix="Say encoding='ids'.",
         )
     return _discovered_ids(masks, contents, palette or {})
+
+
+def _none_readable(masks: Sequence[Path]) -> DataError:
+    """What is wrong with masks none of which can be read, as the first of them has it."""
+    try:
+        mask_contents(masks[:1])
+    except DataError as first:
+        fault, fix = f"; the first, {masks[0].name}: {first.fault}", first.fix
+    else:  # mended in between
+        fault, fix = "", ""
+    return DataError(
+        f"none of the {len(masks)} masks can be read{fault}",
+        kind="broken mask",
+        file=masks[0].parent,
+        fix=fix,
+    )
 
 
 def _discovered_colors(masks: Sequence[Path], contents: Sequence[MaskContent]) -> Reading:

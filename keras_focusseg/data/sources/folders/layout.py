@@ -255,6 +255,21 @@ def _written_endings(names: dict[str, Path], words: Sequence[str]) -> list[str]:
     return sorted(found, key=lambda ending: (-len(ending), ending))
 
 
+def _another_split(split: str, parts: dict[str, Part], root: Path) -> str:
+    """What to do where a split is asked for that a folder has not."""
+    if ALL not in parts:
+        return ""
+    images, masks = parts[ALL]
+    names = ["images", "masks"]
+    if root not in (images, masks) and images != masks:
+        names = [folder.relative_to(root).as_posix() for folder in (images, masks)]
+    others = ", other splits included" if len(parts) > 1 else ""
+    return (
+        f"Put its pairs into {names[0]}/{split} and {names[1]}/{split}. Use split={ALL!r} to take "
+        f"{images} as a whole{others}."
+    )
+
+
 def no_split(
     root: Path, parts: dict[str, Part], split: str, images: str | None, masks: str | None
 ) -> DataError:
@@ -289,5 +304,5 @@ def no_split(
         f"{'is' if len(parts) == 1 else 'are'} {', '.join(listed[:6])}{more}",
         kind="split that is not there",
         file=root,
-        fix=f"Use split={ALL!r} to take {parts[ALL].images} as a whole." if ALL in parts else "",
+        fix=_another_split(split, parts, root),
     )
