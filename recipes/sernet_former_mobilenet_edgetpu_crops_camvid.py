@@ -1,12 +1,13 @@
-"""SERNet-Former, compact form on MobileNet-EdgeTPU, on crops of CamVid: first of two runs.
+"""SERNet-Former, compact form on MobileNet-EdgeTPU, on crops of CamVid: first of four runs.
 
 Run it with `focusseg train recipes/sernet_former_mobilenet_edgetpu_crops_camvid.py --data-root
 CamVid --backbone-weights mobilenet_edgetpu_slim_cityscapes.npz`, then
-sernet_former_mobilenet_edgetpu_camvid.py, which goes on from its weights with whole frames. The
-form on MobileNet-EdgeTPU, with gates on its first convolution and on the last block at each stride,
-is this library's. Augmentation and rates are those of fornet_mobilenet_edgetpu_crops_camvid.py;
-dilations 3, 6, 9 stand in place of 12, 16, 18, because a crop is 15 x 20 cells. The dilated
-convolutions of the bridge read the last stage, which therefore has its 144 channels, not 1280.
+sernet_former_mobilenet_edgetpu_frames_camvid.py, which goes on from its weights with whole frames.
+The form on MobileNet-EdgeTPU, with gates on its first convolution and on the last block at each
+stride, is this library's. Augmentation and rates are those of
+fornet_mobilenet_edgetpu_crops_camvid.py; dilations 3, 6, 9 stand in place of 12, 16, 18, because a
+crop is 15 x 20 cells. The dilated convolutions of the bridge read the last stage, which therefore
+has its 144 channels, not 1280.
 
 The preset of FoR-Net on the same encoder teaches it: where on the image its logits of each class
 are high is learned beside the masks.
