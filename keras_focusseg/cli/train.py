@@ -91,6 +91,7 @@ def train(
     Example: focusseg train recipes/fornet_mobilenet_v2_camvid.py --data-root CamVid --epochs 60
     """
     from keras_focusseg import presets, training
+    from keras_focusseg.data.opening import SYNTHETIC
 
     loaded = training.load_recipe(recipe)
     given: dict[str, Any] = {
@@ -109,6 +110,11 @@ def train(
     if backbone_weights is not None:
         changes["backbone_weights"] = None if backbone_weights == "none" else backbone_weights
     loaded = training.override(loaded.replace(**changes), setting or ())
+    if loaded.dataset == SYNTHETIC and data_root is not None:  # a folder was meant
+        raise ValueError(
+            f"The recipe {recipe} trains on {SYNTHETIC}, which lie in no folder: name a recipe for "
+            f"the data in {data_root}, or leave --data-root out."
+        )
     if dry_run:
         if strategy != "none":
             raise ValueError("--dry-run tries a recipe on one device: leave out --strategy.")

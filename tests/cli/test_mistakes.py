@@ -89,6 +89,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("evaluate PRESET --data nothing", "no source 'nothing'"),
         ("evaluate PRESET --data camvid", "root"),
         ("evaluate PRESET --data camvid --data-root nowhere", "nowhere"),
+        ("train good.py --data-root two", "trains on synthetic_streets, which lie in no folder"),
         ("evaluate PRESET --data-root two", "name that of two by --data, such as --data auto"),
         ("compare PRESET fornet_mobilenet_v2_camvid --data-root two", "name that of two by --data"),
         ("evaluate PRESET --split nothing", "split is 'nothing'"),
