@@ -118,8 +118,11 @@ def pixel_weights(sample_weight: Any, labels: Any, where: str) -> Any:
 
 
 def safe_ratio(numerator: Any, denominator: Any) -> Any:
-    """`numerator / denominator` for a denominator >= 0, and 0 with gradient 0 where it is 0."""
-    positive = denominator > 0
+    """`numerator / denominator` for a denominator >= 0, and 0 with gradient 0 where it is 0.
+
+    NaN where the denominator is NaN.
+    """
+    positive = ops.logical_not(denominator <= 0)
     ratio = numerator / ops.where(positive, denominator, ops.ones_like(denominator))
     return ops.where(positive, ratio, ops.zeros_like(ratio))
 

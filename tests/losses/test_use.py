@@ -175,3 +175,12 @@ def test_class_weights_of_another_number_are_refused():
     for loss in (losses.CrossEntropy(class_weights=[1, 2]), losses.Focal(class_weights=[1, 2])):
         with pytest.raises(ValueError, match="2 class_weights for logits with 3 classes"):
             loss(np.zeros((1, 2, 2), "int32"), np.zeros((1, 2, 2, 3), "float32"))
+
+
+@pytest.mark.parametrize("name", ["cross_entropy", "ohem", "dice", "tversky", "focal"])
+def test_sample_weights_that_are_nan_are_not_hidden(name):
+    """A loss of 0 would pass for one of masks without a valid pixel."""
+    masks = np.random.default_rng(0).integers(0, 3, (2, 4, 6))
+    logits = np.zeros((2, 4, 6, 3), "float32")
+    weights = np.full(2, np.nan, "float32")
+    assert np.isnan(keras.ops.convert_to_numpy(TRAINED[name](masks, logits, weights)))
