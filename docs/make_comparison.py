@@ -198,13 +198,13 @@ def draw(runs: Runs, folder: Path) -> None:
     plot, axes = pyplot.subplots(figsize=(7, 4.5), layout="constrained")
     for cell, rows in whole.items():
         x, y = float(rows[0]["gmac"]), [100 * float(row["mean_iou"]) for row in rows]
-        axes.plot([x] * len(y), y, "o")
-        axes.annotate(f" {cell}", (x, max(y)), rotation=20)
+        axes.plot([x] * len(y), y, "x" if cell.endswith("Dice") else "o", ms=8, label=cell)
     axes.set(xlabel="GMAC, one image of 480x360", ylabel="mean IoU in %, one point a seed")
-    axes.margins(x=0.25)  # room for the names
+    axes.margins(x=0.1)
     low, high = axes.get_ylim()
     axes.set_ylim(low - POINT, high + POINT)  # what is no finding shall not look like one
     axes.grid(alpha=0.3)
+    plot.legend(loc="outside right center")
     _save(plot, folder / "comparison_cost.png")
 
     classes = [column for column in next(iter(runs.values()))[0] if column.startswith("iou ")]
