@@ -7,7 +7,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_focusseg.layers.convolution import PlainCall, _is_plain
+from keras_focusseg.layers.convolution import PlainCall, is_plain
 from keras_focusseg.layers.elementwise import is_plain_relu
 
 
@@ -91,7 +91,7 @@ def _can_be_joined(conv: Any, norm: BatchNormalization, x: Any, training: Any) -
         return False
     import torch
 
-    plain = _is_plain(conv, (x,), {}) and _is_plain(norm, (x,), {"training": False})
+    plain = is_plain(conv, (x,), {}) and is_plain(norm, (x,), {"training": False})
     plain = plain and norm.scale and norm.center and norm.axis in (-1, 3) and not norm.renorm
     traced = torch.compiler.is_compiling() or torch.jit.is_tracing()
     return plain and not traced and conv.data_format == "channels_last"

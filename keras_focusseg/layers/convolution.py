@@ -31,13 +31,13 @@ class PlainCall:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """As for every layer of Keras."""
-        if keras.backend.backend() == "torch" and _is_plain(self, args, kwargs):
+        if keras.backend.backend() == "torch" and is_plain(self, args, kwargs):
             told = {"training": kwargs["training"]} if self.asks_training else {}
             return self.call(*args, **told)  # type: ignore[attr-defined]
         return super().__call__(*args, **kwargs)  # type: ignore[misc]
 
 
-def _is_plain(layer: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bool:
+def is_plain(layer: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bool:
     """Whether nothing but `layer.call` is needed."""
     import torch
 

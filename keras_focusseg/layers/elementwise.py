@@ -27,11 +27,9 @@ class ReLU(PlainCall, keras.layers.ReLU):
 
 def is_plain_relu(layer: Any) -> bool:
     """Whether it is a `ReLU` of this module without ceiling, slope and threshold."""
-    return type(layer) is ReLU and (layer.max_value, layer.negative_slope, layer.threshold) == (
-        None,
-        0,
-        0,
-    )
+    if type(layer) is not ReLU or layer.max_value is not None:
+        return False
+    return not (layer.negative_slope or layer.threshold)
 
 
 @keras.saving.register_keras_serializable(package="keras_focusseg")
