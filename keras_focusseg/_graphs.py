@@ -34,7 +34,7 @@ class GraphModel(keras.Model):
         operation_fn: Callable[[Any], Any] = lambda operation: operation,
         call_fn: Any = None,
     ) -> Any:
-        """Keras' own, but for what is let go."""
+        """Keras' own, but for what is let go of and what is joined."""
         known = keras.__version__.startswith("3.15.") and not keras.config.is_nnx_enabled()
         if call_fn is not None or not known:
             return super()._run_through_graph(inputs, operation_fn, call_fn)

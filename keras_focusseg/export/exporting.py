@@ -234,13 +234,15 @@ def _pair(size: Any) -> Size:
     Raises:
         ValueError: They are not two whole numbers.
     """
+    if size is None:
+        return None
     try:
-        height, width = (None, None) if size is None else map(operator.index, size)
+        height, width = map(operator.index, size)
     except (TypeError, ValueError):
         raise ValueError(
             f"size must be (height, width), two whole numbers, or None for any; got {size!r}."
         ) from None
-    return None if height is None or width is None else (height, width)
+    return height, width
 
 
 def _check_network(model: Any) -> None:

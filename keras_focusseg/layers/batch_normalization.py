@@ -7,7 +7,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_focusseg.layers.convolution import PlainCall, is_plain
+from keras_focusseg.layers.convolution import PlainCall, is_plain, runs_on_torch
 from keras_focusseg.layers.elementwise import is_plain_relu
 
 
@@ -87,14 +87,14 @@ def normalized_convolution(
 
 def _can_be_joined(conv: Any, norm: BatchNormalization, x: Any, training: Any) -> bool:
     """Whether PyTorch predicts in float32 by a convolution and a normalisation as ours are."""
-    if keras.backend.backend() != "torch" or training is None or training:
+    if not runs_on_torch(conv) or training is None or training:
         return False
     import torch
 
     plain = is_plain(conv, (x,), {}) and is_plain(norm, (x,), {"training": False})
     plain = plain and norm.scale and norm.center and norm.axis in (-1, 3) and not norm.renorm
     traced = torch.compiler.is_compiling() or torch.jit.is_tracing()
-    return plain and not traced and conv.data_format == "channels_last"
+    return plain and not traced
 
 
 def _on_tensorflow(x: Any, norm: BatchNormalization, learning: bool) -> tuple[Any, Any, Any]:

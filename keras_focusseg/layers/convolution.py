@@ -65,7 +65,7 @@ def is_bare(layer: Any) -> bool:
     return layer.activation is None or layer.activation is keras.activations.linear
 
 
-def _on_torch(layer: Any) -> bool:
+def runs_on_torch(layer: Any) -> bool:
     """Whether PyTorch computes, on maps whose channels come last."""
     return keras.backend.backend() == "torch" and layer.data_format == "channels_last"
 
@@ -176,7 +176,7 @@ class Conv2D(PlainCall, keras.layers.Conv2D):
 
     def convolution_op(self, inputs: Any, kernel: Any) -> Any:
         """The convolution, without bias and activation."""
-        if not _on_torch(self):
+        if not runs_on_torch(self):
             return super().convolution_op(inputs, kernel)
         weight = ops.convert_to_tensor(kernel).permute(3, 2, 0, 1)
         return _convolved_by_torch(inputs, weight, self)
@@ -202,7 +202,7 @@ class DepthwiseConv2D(PlainCall, keras.layers.DepthwiseConv2D):
 
     def call(self, inputs: Any) -> Any:
         """Maps (B, H, W, C) to (B, h, w, C * depth_multiplier)."""
-        if _on_torch(self):
+        if runs_on_torch(self):
             weight = ops.convert_to_tensor(self.kernel).permute(2, 3, 0, 1)
             y = _convolved_by_torch(inputs, weight.flatten(0, 1)[:, None], self)
         elif keras.backend.backend() == "jax" and self.data_format == "channels_last":
