@@ -411,7 +411,10 @@ def tell_network(optimizer: Any, network: keras.Model) -> None:
     if backbone is not None:
         stages = _stages_after(backbone) if own.stage_learning_rate_factor != 1 else None
         own.set_backbone(backbone.variables, stages)
-    own.set_statistics(v for v in network.non_trainable_variables if v.name in STATISTICS)
+    layers = network._flatten_layers()  # Keras has no public way to the layers inside layers
+    frozen = {id(v) for layer in layers if not layer.trainable for v in layer.variables}
+    moving = (v for v in network.non_trainable_variables if v.name in STATISTICS)
+    own.set_statistics(v for v in moving if id(v) not in frozen)
 
 
 def _stages_after(backbone: keras.Model) -> list[int]:

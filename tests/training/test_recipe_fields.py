@@ -125,6 +125,16 @@ def test_of_several_teachers_the_mean_is_learned(
     assert np.abs(alone[0] - alone[1]).max() > 1e-3
 
 
+def test_statistics_of_teachers_are_not_averaged(source: data.Source, teacher: Path) -> None:
+    optimizers = []
+    for recipe in (RECIPE, RECIPE.replace(teacher=[str(teacher)] * 2)):
+        _, trainee = trained(recipe, source)
+        trainee.optimizer.build(trainee.trainable_variables)
+        optimizers.append(trainee.optimizer)
+    alone, taught = ([v.path.split("/")[-1] for v in found.variables] for found in optimizers)
+    assert alone == taught
+
+
 def test_a_teacher_of_other_classes_is_refused(source: data.Source, tmp_path: Path) -> None:
     tiny.network(3).save_to_preset(tmp_path)
     network = tiny.network(source.label_space.num_classes)
