@@ -13,12 +13,13 @@ in turns, one image of each and again, so that what else the machine does meets 
 
 Every pair of cell and seed is a folder of its own under `runs/comparison`: what is finished is not
 run again, what was stopped goes on. Writes `benchmarks/results/comparison.csv` after each, with
-all that is finished at this budget.
+all that is finished at this budget in place of what the table had of it.
 """
 
 from __future__ import annotations
 
 import argparse
+import csv
 import dataclasses
 import fnmatch
 import re
@@ -39,6 +40,7 @@ from keras_focusseg.training.checkpoints import newest_checkpoint
 
 RECIPES = Path(__file__).resolve().parents[1] / "recipes"
 RESULTS = Path(__file__).resolve().parent / "results" / "comparison.csv"
+BUDGET = ("epochs", "batch_size", "crop", "start")  # columns
 DATA = "fornet_mobilenet_edgetpu_crops_camvid"  # data, augmentation and rates, for all cells
 SCRNET, SERNET = "scrnet_mobilenet_edgetpu_camvid", "sernet_former_mobilenet_edgetpu_camvid"
 SIZE = (360, 480)
@@ -193,12 +195,15 @@ def measure_latencies(folders: Mapping[str, Path]) -> None:
 
 
 def write_table(folder: Path) -> None:
-    """Gathers the rows of every finished run below a folder, in the order of the cells."""
+    """Puts the rows of every finished run below a folder, all of one budget, into the table."""
     rows = [files.read_json(path) for path in folder.glob("*/row.json")]
     order = list(CELLS)
     rows.sort(key=lambda row: (order.index(row["cell"]), row["seed"]))
+    here = [str(rows[0][column]) for column in BUDGET]
+    present = list(csv.DictReader(RESULTS.open())) if RESULTS.is_file() else []
+    others = [row for row in present if [row[column] for column in BUDGET] != here]
     RESULTS.parent.mkdir(exist_ok=True)
-    write_rows(RESULTS, rows[0], rows)
+    write_rows(RESULTS, rows[0], [*others, *rows])
 
 
 def main() -> None:

@@ -9,7 +9,7 @@ runs, of which the table holds the later one, nothing on the page comes from els
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,56 +24,65 @@ Runs = dict[str, list[Row]]
 
 PAGE = """# The networks compared
 
-One encoder, the same frames, steps, augmentation and rates for all: {setting}.
-Seeds: {seeds}. Scores are means over the seeds, with the lowest and the highest in brackets. What
-networks reach in longer runs is not told by these; [Presets](presets.md) says what ours did. The
-numbers are those of `benchmarks/results/comparison.csv`:
+One encoder, the same frames, steps, augmentation and rates for all of a budget. What networks reach
+in longer runs is not told by these; [Presets](presets.md) says what ours did. The numbers are those
+of `benchmarks/results/comparison.csv`:
 
 ```sh
-python benchmarks/comparison.py --data-root CamVid \\
-    --backbone-weights {start} \\
-    --epochs {epochs} --crop {crop} --seeds {seeds_typed}
+{commands}
 python docs/make_comparison.py
 ```
 
 Each network has the loss of its paper. The baselines have cross-entropy; "Dice" adds the Dice term
-that FoR-Net's loss has.
-
-## Accuracy and cost
-
-{table}
+that FoR-Net's loss has. Where there are several seeds, scores are means over them, with the lowest
+and the highest in brackets.
 
 Boundary F1 is within 2 pixels. Parameters hold the moving statistics; GMAC, milliseconds and the
 peak of the activations are of one image of 480x360 (median of turns, {device}).
 
+Less than one point from one run, and seeds that disagree, are no finding. That is not strict: the
+cell SERNet-Former, run twice with seed 0 for 4 epochs, had 61.9 and 62.9, since threads add up in
+another order each time.
+
 ![Mean IoU against multiply-accumulates](images/comparison_cost.png)
 
-## Against the baselines
+{budgets}
+"""
+
+BUDGET = """## {title}
+
+{setting}. Seeds: {seeds}.
+
+{table}
+
+**Against the baselines**
 
 {baselines}
 
-## What the parts bring
-
-Points that a network has more with the part than without it, at the same budget. Less than one
-point from one run, and seeds that disagree, are no finding. That is not strict: the cell
-SERNet-Former, run twice with seed 0, had 61.9 and 62.9, since threads add up in another order each
-time.
+**What the parts bring**, in points that a network has more with the part than without it:
 
 {parts}
 
-## Classes
+![IoU of each class](images/{classes})"""
 
-![IoU of each class](images/comparison_classes.png)
-"""
+COMMAND = """python benchmarks/comparison.py --data-root CamVid \\
+    --backbone-weights {start} \\
+    --epochs {epochs} --crop {crop} --seeds {seeds}{cells}"""
 
 
-def read_runs(path: Path) -> Runs:
-    """The rows of the table by cell, in its order."""
-    runs: Runs = {}
+def read_runs(path: Path) -> dict[str, Runs]:
+    """The rows of the table by budget, from the longest down, and by cell, in its order."""
+    budgets: dict[str, Runs] = {}
     with open(path, newline="") as file:
-        for row in csv.DictReader(file):
-            runs.setdefault(row["cell"], []).append(row)
-    return runs
+        for row in sorted(csv.DictReader(file), key=lambda row: -int(row["epochs"])):  # stable
+            budget = f"{row['epochs']} epochs of {row['crop']}"
+            budgets.setdefault(budget, {}).setdefault(row["cell"], []).append(row)
+    return budgets
+
+
+def classes_picture(budget: str) -> str:
+    """The file of a budget's classes."""
+    return f"comparison_classes_{budget.replace(' of ', '_').replace(' ', '_')}.png"
 
 
 def differences(full: Sequence[Row], other: Sequence[Row]) -> list[float]:
@@ -132,12 +141,12 @@ def cost_table(runs: Runs) -> str:
 
 def against_baselines(runs: Runs) -> str:
     """Each network against each baseline."""
-    whole = {cell: rows for cell, rows in runs.items() if not rows[0]["of"]}
-    rivals = {cell: rows for cell, rows in whole.items() if cell.startswith(("DeepLab", "FPN"))}
+    networks = whole(runs)
+    rivals = {cell: rows for cell, rows in networks.items() if cell.startswith(("DeepLab", "FPN"))}
     if not rivals:
         return "No baseline was run."
     lines = []
-    for cell, rows in whole.items():
+    for cell, rows in networks.items():
         if cell not in rivals:
             lines += [
                 f"- {cell} and {rival}: {verdict(differences(rows, others))}"
@@ -150,14 +159,14 @@ def parts(runs: Runs) -> str:
     """Each network against its variants."""
     lines = []
     for cell, rows in runs.items():
-        whole = rows[0]["of"]
-        if whole in runs:
-            variant = cell.removeprefix(f"{whole}, ")
+        network = rows[0]["of"]
+        if network in runs:
+            variant = cell.removeprefix(f"{network}, ")
             part = variant.removesuffix(" off")
             if part == variant:  # not switched off, but put in place of something
                 part = f"Top-K selection against {variant}"
-            gains = differences(runs[whole], rows)
-            lines.append(f"- {whole}, {part}: {verdict(gains, 'helps', 'does not help')}")
+            gains = differences(runs[network], rows)
+            lines.append(f"- {network}, {part}: {verdict(gains, 'helps', 'does not help')}")
     return "\n".join(lines) or "No part was switched off."
 
 
@@ -169,55 +178,106 @@ def setting(row: Row) -> str:
     )
 
 
-def page(runs: Runs) -> str:
-    """The text of the page."""
+def seeds(runs: Runs) -> list[str]:
+    """All seeds of a budget, in order."""
+    return sorted({row["seed"] for rows in runs.values() for row in rows}, key=int)
+
+
+def command(runs: Runs, most: int) -> str:
+    """What runs a budget; the cells are named where it has fewer than another."""
     first = next(iter(runs.values()))[0]
-    seeds = {row["seed"] for rows in runs.values() for row in rows}
-    return PAGE.format(
-        setting=setting(first),
+    cells = " ".join(f'"{cell}"' for cell in runs)
+    return COMMAND.format(
         start=first["start"],
         epochs=first["epochs"],
         crop=first["crop"],
-        seeds=", ".join(sorted(seeds, key=int)),
-        seeds_typed=" ".join(sorted(seeds, key=int)),
-        table=cost_table(runs),
-        device=first["device"],
-        baselines=against_baselines(runs),
-        parts=parts(runs),
+        seeds=" ".join(seeds(runs)),
+        cells=f" \\\n    --cells {cells}" if len(runs) < most else "",
     )
 
 
-def draw(runs: Runs, folder: Path) -> None:
-    """Accuracy against cost, and the classes of the whole networks."""
+def section(budget: str, runs: Runs) -> str:
+    """What is told of one budget."""
+    first = next(iter(runs.values()))[0]
+    return BUDGET.format(
+        title=budget,
+        setting=setting(first),
+        seeds=", ".join(seeds(runs)),
+        table=cost_table(runs),
+        baselines=against_baselines(runs),
+        parts=parts(runs),
+        classes=classes_picture(budget),
+    )
+
+
+def page(budgets: Mapping[str, Runs]) -> str:
+    """The text of the page."""
+    most = max(map(len, budgets.values()))
+    devices = {row["device"] for runs in budgets.values() for rows in runs.values() for row in rows}
+    return PAGE.format(
+        commands="\n".join(command(runs, most) for runs in budgets.values()),
+        device="; ".join(sorted(devices)),
+        budgets="\n\n".join(section(*budget) for budget in budgets.items()),
+    )
+
+
+def whole(runs: Runs) -> Runs:
+    """The networks and the baselines, without their variants."""
+    return {cell: rows for cell, rows in runs.items() if not rows[0]["of"]}
+
+
+def draw(budgets: Mapping[str, Runs], folder: Path) -> None:
+    """Accuracy against cost in one picture, and the classes of each budget in one of its own."""
     import matplotlib
 
     matplotlib.use("Agg")
+    _draw_costs(budgets, folder / "comparison_cost.png")
+    for budget, runs in budgets.items():
+        _draw_classes(whole(runs), folder / classes_picture(budget))
+
+
+def _draw_costs(budgets: Mapping[str, Runs], path: Path) -> None:
     from matplotlib import pyplot
 
-    whole = {cell: rows for cell, rows in runs.items() if not rows[0]["of"]}
-    plot, axes = pyplot.subplots(figsize=(7, 4.5), layout="constrained")
-    for cell, rows in whole.items():
-        x, y = float(rows[0]["gmac"]), [100 * float(row["mean_iou"]) for row in rows]
-        axes.plot([x] * len(y), y, "x" if cell.endswith("Dice") else "o", ms=8, label=cell)
-    axes.set(xlabel="GMAC, one image of 480x360", ylabel="mean IoU in %, one point a seed")
-    axes.margins(x=0.1)
-    low, high = axes.get_ylim()
-    axes.set_ylim(low - POINT, high + POINT)  # what is no finding shall not look like one
-    axes.grid(alpha=0.3)
-    plot.legend(loc="outside right center")
-    _save(plot, folder / "comparison_cost.png")
+    plot, panels = pyplot.subplots(
+        ncols=len(budgets),
+        figsize=(2.5 + 4 * len(budgets), 4.5),
+        layout="constrained",
+        squeeze=False,
+    )
+    cells = {cell: None for runs in budgets.values() for cell in whole(runs)}  # one colour each
+    lines = {}
+    for axes, (budget, runs) in zip(panels[0], budgets.items(), strict=True):
+        for number, cell in enumerate(cells):
+            rows = runs.get(cell, [])
+            x = [float(row["gmac"]) for row in rows]
+            y = [100 * float(row["mean_iou"]) for row in rows]
+            mark = "x" if cell.endswith("Dice") else "o"
+            lines[cell] = axes.plot(x, y, f"C{number}{mark}", ms=8, label=cell)[0]
+        axes.set(xlabel="GMAC, one image of 480x360", title=budget)
+        axes.margins(x=0.1)
+        low, high = axes.get_ylim()
+        axes.set_ylim(low - POINT, high + POINT)  # what is no finding shall not look like one
+        axes.grid(alpha=0.3)
+    panels[0][0].set_ylabel("mean IoU in %, one point a seed")
+    plot.legend(handles=list(lines.values()), loc="outside right center")
+    _save(plot, path)
+
+
+def _draw_classes(runs: Runs, path: Path) -> None:
+    from matplotlib import pyplot
 
     classes = [column for column in next(iter(runs.values()))[0] if column.startswith("iou ")]
     plot, axes = pyplot.subplots(figsize=(11, 4.5), layout="constrained")
-    width = 0.8 / len(whole)
-    for number, (cell, rows) in enumerate(whole.items()):
-        places = np.arange(len(classes)) + (number - (len(whole) - 1) / 2) * width
+    width = 0.8 / len(runs)
+    for number, (cell, rows) in enumerate(runs.items()):
+        places = np.arange(len(classes)) + (number - (len(runs) - 1) / 2) * width
         heights = [100 * np.mean([float(row[c] or "nan") for row in rows]) for c in classes]
         axes.bar(places, heights, width, label=cell)
     axes.set_xticks(range(len(classes)), [c.removeprefix("iou ") for c in classes], rotation=30)
     axes.set(ylabel="IoU in %, mean over the seeds")
-    plot.legend(loc="outside upper center", ncols=len(whole))
-    _save(plot, folder / "comparison_classes.png")
+    plot.legend(loc="outside upper center", ncols=len(runs))
+    _save(plot, path)
 
 
 def _save(plot: Any, path: Path) -> None:
@@ -228,11 +288,11 @@ def _save(plot: Any, path: Path) -> None:
 
 
 def main() -> None:
-    """Writes the page and both pictures."""
-    runs = read_runs(TABLE)
+    """Writes the page and its pictures."""
+    budgets = read_runs(TABLE)
     (DOCS / "images").mkdir(exist_ok=True)
-    draw(runs, DOCS / "images")
-    (DOCS / "comparison.md").write_text(page(runs))
+    draw(budgets, DOCS / "images")
+    (DOCS / "comparison.md").write_text(page(budgets))
     print(DOCS / "comparison.md")
 
 

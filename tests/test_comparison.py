@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import importlib
 import inspect
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -104,19 +105,44 @@ def test_the_page(scripts: dict[str, Any], tmp_path: Path) -> None:
         {"cell": cell, "of": of, "seed": seed, "mean_iou": iou, **common}
         for cell, of, seed, iou in figures
     ]
+    longer = {**common, "epochs": 12, "of": "", "seed": 0}
+    rows += [
+        {**longer, "cell": "FPN", "mean_iou": 0.7}, {**longer, "cell": "SCRNet", "mean_iou": 0.65},
+    ]  # fmt: skip
     with open(tmp_path / "comparison.csv", "w", newline="") as file:
         writer = csv.DictWriter(file, rows[0])
         writer.writeheader()
         writer.writerows(rows)
     script = scripts["make_comparison"]
-    runs = script.read_runs(tmp_path / "comparison.csv")
-    page = script.page(runs)
+    budgets = script.read_runs(tmp_path / "comparison.csv")
+    assert list(budgets) == ["12 epochs of 160x208", "2 epochs of 160x208"]
+    page = script.page(budgets)
+    assert page.index("## 12 epochs") < page.index("## 2 epochs")
+    assert '--epochs 12 --crop 160x208 --seeds 0 \\\n    --cells "FPN" "SCRNet"\n' in page
+    assert "- SCRNet and FPN: behind: -5.0 points, from one run." in page
     assert "| FoR-Net | 53.0 (52.0 to 54.0) | 40.0 | 1,000 | 2.50 | 30 | 10 |" in page
     assert "- FoR-Net and FPN: ahead: +2.0 points, from one run." in page
     assert "Top-K selection against all cells: no finding: -0.5 points, from one run." in page
     assert "Top-K selection against random cells: helps: +4.0 points, from one run." in page
     assert "SRM:" not in page  # the whole network was not run
     pytest.importorskip("matplotlib")
-    script.draw(runs, tmp_path)
-    assert (tmp_path / "comparison_cost.png").is_file()
-    assert (tmp_path / "comparison_classes.png").is_file()
+    script.draw(budgets, tmp_path)
+    drawn = {path.name for path in tmp_path.glob("*.png")}
+    classes = {f"comparison_classes_{epochs}_epochs_160x208.png" for epochs in (2, 12)}
+    assert drawn == {"comparison_cost.png", *classes}
+
+
+def test_the_table_keeps_other_budgets(
+    scripts: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    comparison = scripts["comparison"]
+    monkeypatch.setattr(comparison, "RESULTS", tmp_path / "results" / "comparison.csv")
+    for epochs, iou in ((2, 0.5), (12, 0.6), (2, 0.7)):
+        folder = tmp_path / str(epochs) / "fpn_0"
+        folder.mkdir(parents=True, exist_ok=True)
+        row = {"cell": "FPN", "seed": 0, "epochs": epochs, "batch_size": 8, "crop": "160x208"}
+        (folder / "row.json").write_text(json.dumps({**row, "start": "none", "mean_iou": iou}))
+        comparison.write_table(folder.parent)
+    with open(comparison.RESULTS, newline="") as file:
+        found = [(row["epochs"], row["mean_iou"]) for row in csv.DictReader(file)]
+    assert found == [("12", "0.6"), ("2", "0.7")]
