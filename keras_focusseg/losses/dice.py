@@ -19,7 +19,7 @@ def overlap_sums(labels: Any, logits: Any, weights: Any) -> tuple[Any, Any, Any]
     The prediction is the softmax, the truth one-hot; both are multiplied by `weights`.
     """
     weights = ops.expand_dims(weights, -1)  # (B, H, W, 1)
-    probabilities = ops.softmax(logits, axis=-1)  # (B, H, W, C)
+    probabilities = _softmax(logits)  # (B, H, W, C)
     truth = ops.one_hot(labels, logits.shape[-1], dtype="float32") * weights
     # Sums and no matrix product: accelerators would round the latter's inputs to 11 bits.
     intersection, prediction, truth = over_replicas(
@@ -28,6 +28,19 @@ def overlap_sums(labels: Any, logits: Any, weights: Any) -> tuple[Any, Any, Any]
         ops.sum(truth, axis=(0, 1, 2)),
     )
     return intersection, prediction, truth
+
+
+def _softmax(logits: Any) -> Any:
+    """Over the last axis, in the form whose value and gradient take the backend least.
+
+    PyTorch's kernel is slow where the axis lies together in memory and is short, so the classes
+    come first there. XLA joins the exponential to what reads it, and no softmax; TensorFlow takes
+    as long for both.
+    """
+    if keras.backend.backend() == "torch":
+        first = ops.softmax(ops.transpose(logits, (0, 3, 1, 2)), axis=1)  # (B, C, H, W)
+        return ops.transpose(first, (0, 2, 3, 1))
+    return ops.exp(ops.log_softmax(logits, axis=-1))
 
 
 @keras.saving.register_keras_serializable(package="keras_focusseg")
