@@ -5,11 +5,13 @@
     python benchmarks/peers.py --batches 8 --backends tensorflow torch --python ...
     python benchmarks/peers.py --size 1024x2048 --modes inference --python ...
     python benchmarks/peers.py --threads 2 --networks "FoR-Net" "SegFormer-B0" --python ...
+    python benchmarks/peers.py --size 1024x2048 --modes training --apart --python ...
 
 Each network is a process in the environment of its library (`--python`; this one where none is
 named), pinned to as many processors as there are threads. All that share backend, mode, size, batch
 and threads are measured in turns, one pass or step of each and again, so that what else the machine
-does meets all alike. A library that is not installed is left out, and told of.
+does meets all alike. With `--apart`, where all of them do not fit into memory together, one is
+measured after the other. A library that is not installed is left out, and told of.
 
 A pass goes from NumPy images to NumPy logits at the size of the images; a training step is forward,
 loss, backward and AdamW, without metrics, ours with the loss of its paper, the others with
@@ -244,6 +246,7 @@ class Session:
         least: Rounds at least.
         seconds: Rounds go on for so long.
         before: A checkout of this library, for the contenders of `BEFORE`.
+        apart: One contender is measured after the other, not in turns.
     """
 
     pythons: Mapping[str, str]
@@ -253,6 +256,7 @@ class Session:
     least: int
     seconds: float
     before: str
+    apart: bool
 
     def python(self, library: str) -> str:
         """The interpreter of a library."""
@@ -265,12 +269,20 @@ class Session:
             case: These, as the columns `TURNS` are called, the size as height and width.
             rows: Those that the table has, whose costs are not counted again.
         """
+        here = [c for c in self.contenders if case["backend"] in c.backends]
+        made: list[Row] = []
+        for together in [[c] for c in here] if self.apart else [here]:
+            made += self._take_turns(together, case, [*rows, *made])
+        return made
+
+    def _take_turns(
+        self, contenders: Sequence[Contender], case: Case, rows: Sequence[Row]
+    ) -> list[Row]:
+        """The rows of contenders that run side by side."""
         cases: dict[str, Case] = {}
         workers: dict[str, Worker] = {}
         by_name: dict[str, Contender] = {}
-        for contender in self.contenders:
-            if case["backend"] not in contender.backends:
-                continue
+        for contender in contenders:
             name = f"{contender.library} {contender.network}"
             height, width = contender.size(case["height"], case["width"])
             own = {**case, "library": contender.library, "build": contender.build}
@@ -284,9 +296,8 @@ class Session:
                 continue
             cases[name], by_name[name] = own, contender
             print(f"{name} is ready", flush=True)
-        found = take_turns(workers, self.least, self.seconds)
         made = []
-        for name, facts in found.items():
+        for name, facts in take_turns(workers, self.least, self.seconds).items():
             row = {column: str(case[column]) for column in TURNS}
             own, contender = cases[name], by_name[name]
             row |= {"library": contender.library, "network": contender.network}
@@ -384,6 +395,7 @@ def main() -> None:
     parser.add_argument("--before", metavar="CHECKOUT", default="", help="of this library, as well")
     parser.add_argument("--rounds", type=int, default=5, help="at least")
     parser.add_argument("--seconds", type=float, default=15.0, help="rounds go on for so long")
+    parser.add_argument("--apart", action="store_true", help="one after the other, not in turns")
     given = parser.parse_args()
     chosen = [c for c in CONTENDERS if any(fnmatch.fnmatch(c.network, p) for p in given.networks)]
     if given.before:
@@ -397,7 +409,14 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder, open(LOG, "w") as errors:
         pythons = dict(pair.split("=", 1) for pair in given.python)
         session = Session(
-            pythons, chosen, Path(folder), errors, given.rounds, given.seconds, given.before
+            pythons,
+            chosen,
+            Path(folder),
+            errors,
+            given.rounds,
+            given.seconds,
+            given.before,
+            given.apart,
         )
         for backend, mode, batch in itertools.product(given.backends, given.modes, given.batches):
             if backend == "runtimes" and (mode, batch) != ("inference", 1):

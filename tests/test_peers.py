@@ -59,7 +59,7 @@ def test_contenders_take_turns(
     chosen = [peers.CONTENDERS[0], *others]
     case = {"backend": "torch", "mode": "training", "image": "36x48", "batch": 2, "threads": 1}
     with open(tmp_path / "errors", "w") as errors:
-        session = peers.Session(pythons, chosen, tmp_path, errors, 3, 0.0, "")
+        session = peers.Session(pythons, chosen, tmp_path, errors, 3, 0.0, "", apart=False)
         rows = session.turns({**case, "height": 36, "width": 48}, [])
     preset = peers.OURS["FoR-Net"]
     each = [f"{preset} 36 48", "segformer 32 32", "deeplab 64 64"]
