@@ -202,7 +202,13 @@ def _findings(looked: Sequence[rules.Looked]) -> list[Finding]:
             found.append(rules.single("error", "empty split", part.split, "no sample", fix))
         for rule in (rules.unpaired, rules.remarks, rules.masks, rules.sizes):
             found += rule(part)
-    for between in (repeats.repeated, repeats.nearly_repeated, videos.neighbors, rules.classes):
+    for between in (
+        rules.gray_levels,
+        repeats.repeated,
+        repeats.nearly_repeated,
+        videos.neighbors,
+        rules.classes,
+    ):
         found += between(looked)
     return found
 

@@ -368,6 +368,22 @@ def test_a_coloured_mask_among_ids_does_not_hide_the_others(tmp_path: Path) -> N
         assert report.splits[0].readable == 2
 
 
+def test_ids_far_apart_without_a_table_may_be_levels_of_grey(tmp_path: Path) -> None:
+    for split, first in (("train", 0), ("val", 40)):
+        write_folder(tmp_path, frames(first, 2, 9), split)
+        for path in (tmp_path / "masks" / split).iterdir():
+            change(path, lambda mask: (np.indices(mask.shape).sum(0) % 11).astype("uint8"))
+    kinds = [found.kind for found in checkup.check("folder", tmp_path).findings]
+    assert "ids that may be levels of grey" not in kinds
+    for path in (tmp_path / "masks").rglob("*.png"):
+        gray = Image.fromarray(colored(np.array(Image.open(path)))).convert("L")
+        gray.save(path)
+    found = the(checkup.check("folder", tmp_path), "ids that may be levels of grey")
+    assert found.severity == "warning" and found.split == "train, val"
+    assert found.examples[0].value == "11 ids from 22 to 185: 22, 34, 38, 57, 71, 90, ..."
+    assert "restore the coloured ones" in found.fix
+
+
 def test_masks_from_one_file_are_told_by_their_images(tmp_path: Path) -> None:
     (tmp_path / "annotations").mkdir()
     (tmp_path / "train").mkdir()
