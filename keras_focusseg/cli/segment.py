@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from keras_focusseg.inference.folder_run import FolderRun
 
 
+_WRITE = "overlay,labels"
+
+
 def segment(
     images: Annotated[
         list[str],
@@ -38,9 +41,10 @@ def segment(
     write: Annotated[
         str,
         typer.Option(
-            help="What to write, with commas: overlay, labels, probabilities, coco, geojson, areas."
+            help="What to write, with commas: overlay, labels, probabilities, coco, geojson, "
+            "areas; of videos overlay alone."
         ),
-    ] = "overlay,labels",
+    ] = _WRITE,
     ids: Annotated[
         str,
         typer.Option(help="Numbers in the labels: train (0, 1, 2, ...), or the dataset's own."),
@@ -146,11 +150,22 @@ def segment(
     if not videos and (smoothing or frames is not None):
         raise ValueError("--smoothing and --frames go with videos and cameras; none is named.")
     if videos and engine == "ray":
+    paths = [path for path in paths if path not in videos]
+    for video in videos:
+        if "overlay" not in kinds or (set(kinds) > {"overlay"} and not paths and write != _WRITE):
+            raise ValueError(
+                f"--write must be overlay for {video}, got {write}: of a video or a camera the "
+                "overlay alone is written. Save its frames as pictures to write other results."
+            )
+        if pad_to_multiple > 1:
+            raise ValueError(
+                f"--pad-to-multiple goes with pictures, and {video} is a video or a camera: its "
+                "frames are of one size."
+            )
         raise ValueError(
             f"--engine ray takes pictures alone, and {next(iter(videos))} is a video or a camera: "
             "segment it with --engine local."
         )
-    paths = [path for path in paths if path not in videos]
     weights = presets.record(preset).weights or {}
     record = {"preset": preset, "weights": weights.get("sha256"), "precision": precision}
     record |= {**settings, "write": list(kinds), "ids": ids, "opacity": opacity}

@@ -180,6 +180,22 @@ def test_videos_are_written_with_their_figures(run: Run, preset: Path, tmp_path:
     assert "drive_overlay.mp4 is there already" in run(*words).stderr
 
 
+def test_what_is_not_written_of_videos_is_refused(run: Run, preset: Path, tmp_path: Path) -> None:
+    pytest.importorskip("av")
+    drive, out = film(tmp_path / "drive.mp4", frames=2), tmp_path / "out"
+    words = ("--preset", preset, "--output", out)
+    for kinds in ("labels", "overlay,coco"):
+        done = run("segment", drive, *words, "--write", kinds)
+        assert done.returncode == 2 and not out.exists()
+        assert f"--write must be overlay for {drive}, got {kinds}: " in done.stderr
+    assert "frames are of one size" in run("segment", drive, *words, "--pad-to-multiple", 8).stderr
+    still = picture(tmp_path / "a.png")
+    assert "--write must be" in run("segment", drive, still, *words, "--write", "coco").stderr
+    assert run("segment", drive, still, *words, "--write", "overlay,coco").returncode == 0
+    assert names(out)[:2] == ["a_coco.json", "a_overlay.png"]
+    assert run("segment", drive, *words, "--write", "overlay").returncode == 0
+
+
 def test_a_list_on_the_standard_input(
     run: Run, preset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
