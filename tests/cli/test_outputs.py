@@ -180,6 +180,15 @@ def test_videos_are_written_with_their_figures(run: Run, preset: Path, tmp_path:
     assert "drive_overlay.mp4 is there already" in run(*words).stderr
 
 
+def test_python_files_that_are_no_recipes_are_passed_over(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text('"""A title."""\nrecipe = 1 / 0\n')
+    (tmp_path / "helper.py").write_text("def recipe(): ...\n")
+    (tmp_path / "draft.py").write_text("recipe = (\n")
+    done = run("recipes", tmp_path)
+    assert done.returncode == 0 and "1 recipes in" in done.stdout and "mine" in done.stdout
+    assert "Passed over, being no Python that sets `recipe`: draft.py, helper.py" in done.stdout
+
+
 def test_what_is_not_written_of_videos_is_refused(run: Run, preset: Path, tmp_path: Path) -> None:
     pytest.importorskip("av")
     drive, out = film(tmp_path / "drive.mp4", frames=2), tmp_path / "out"
