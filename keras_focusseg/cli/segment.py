@@ -187,8 +187,7 @@ def segment(
             if is_camera(path) or not is_done(path, places)
         }
     _check_results(paths, run, overwrite)
-    for path, places in videos.items():
-        _check_video(path, places, overwrite)
+    _check_videos(videos, paths, overwrite)
     if resume:
         print(f"{asked - len(paths) - len(videos)} of {asked} pictures are done already.")
         if not paths and not videos:
@@ -396,13 +395,26 @@ def _video_results(path: Path, output: Path) -> list[Path]:
     return [output / f"{stem}_overlay{suffix}", output / f"{stem}_video.json"]
 
 
-def _check_video(path: Path, places: Sequence[Path], overwrite: bool) -> None:
-    for place in places:
-        if place.resolve() == path.resolve():
-            raise ValueError(
-                f"The result of {path} would be written over it; name another --output."
-            )
-    outputs.check_outputs(places, overwrite)
+def _check_videos(
+    videos: dict[Path, list[Path]], pictures: Sequence[Path], overwrite: bool
+) -> None:
+    """Refuses to write over what is to be segmented, another result, or somebody else's files."""
+    inputs = {path.resolve() for path in (*videos, *pictures)}
+    seen: dict[Path, Path] = {}
+    for path, places in videos.items():
+        for place in places:
+            if place.resolve() in inputs:
+                raise ValueError(
+                    f"The result of {path} would be written over {place}, which is to be segmented "
+                    "too. Name another --output."
+                )
+            if place in seen:
+                raise ValueError(
+                    f"{seen[place]} and {path} would both be written as {place.name}; segment them "
+                    "into different --output folders."
+                )
+            seen[place] = path
+        outputs.check_outputs(places, overwrite)
 
 
 def _segment_video(

@@ -205,6 +205,18 @@ def test_what_is_not_written_of_videos_is_refused(run: Run, preset: Path, tmp_pa
     assert run("segment", drive, *words, "--write", "overlay").returncode == 0
 
 
+def test_videos_are_not_written_over_each_other(run: Run, preset: Path, tmp_path: Path) -> None:
+    pytest.importorskip("av")
+    one, other = (film(tmp_path / name / "drive.mp4", frames=2) for name in "ab")
+    words = ("--preset", preset, "--output", tmp_path)
+    done = run("segment", one, other, *words)
+    assert done.returncode == 2 and "would both be written as drive_overlay.mp4" in done.stderr
+    assert run("segment", one, *words).returncode == 0
+    made = tmp_path / "drive_overlay.mp4"
+    done = run("segment", one, made, *words)
+    assert f"would be written over {made}, which is to be segmented too" in done.stderr
+
+
 def test_a_list_on_the_standard_input(
     run: Run, preset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
