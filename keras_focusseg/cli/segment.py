@@ -139,6 +139,7 @@ def segment(
     from keras_focusseg import inference, presets
     from keras_focusseg.inference.cameras import is_camera
     from keras_focusseg.inference.folder_run import SETTINGS, FolderRun, is_done, told
+    from keras_focusseg.inference.results import LEGEND
 
     procedure = inference.Procedure(**settings, batch_size=batch_size)
     run = FolderRun(
@@ -196,6 +197,8 @@ def segment(
     @functools.cache
     def begin() -> None:
         """Writes the settings, before the first result."""
+        if overwrite and "overlay" in kinds:
+            (output / LEGEND).unlink(missing_ok=True)  # others' are left alone by `run.write`
         if not (resume and (output / SETTINGS).exists()):
             output.mkdir(parents=True, exist_ok=True)
             files.write_json(output / SETTINGS, {"origin": files.MARK, **record})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Literal
@@ -80,8 +81,8 @@ def write_results(
     folder = Path(folder)
     places = [folder / name for name in result_names(Path(result.name).stem, kinds)]
     folder.mkdir(parents=True, exist_ok=True)
-    if "overlay" in kinds and not (folder / LEGEND).exists():
-        _write_png(legend(result.label_space), folder / LEGEND)
+    if "overlay" in kinds:
+        _write_legend(result.label_space, folder / LEGEND)
     options = {"ids": ids, "opacity": opacity}
     for kind, place in zip(kinds, places, strict=True):
         KINDS[kind][1](result, place, options)
@@ -221,6 +222,18 @@ KINDS: dict[str, tuple[str, Callable[[Segmentation, Path, dict[str, Any]], None]
     "areas": (".json", _areas),
 }
 """What can be written: suffix of the file, and what writes it."""
+
+
+def _write_legend(space: LabelSpace, place: Path) -> None:
+    """Writes a legend in place of none, or of one of other classes."""
+    picture = legend(space)
+    if place.exists():
+        if not files.is_result(place):
+            return
+        with contextlib.suppress(OSError), Image.open(place) as present:
+            if np.array_equal(np.asarray(present), np.asarray(picture)):
+                return
+    _write_png(picture, place)
 
 
 def _write_json(place: Path, value: Any) -> None:
