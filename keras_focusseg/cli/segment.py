@@ -111,7 +111,7 @@ def segment(
 
     Example: focusseg segment street.jpg holiday/ --preset fornet_mobilenet_v2_camvid
     """
-    kinds = tuple(kind.strip() for kind in write.split(",") if kind.strip())
+    kinds = tuple(dict.fromkeys(kind.strip() for kind in write.split(",") if kind.strip()))
     settings = {
         "window": parsed_window(window),
         "overlap": overlap,
@@ -150,7 +150,6 @@ def segment(
     videos = {path: _video_results(path, output) for path in paths if _is_video(path)}
     if not videos and (smoothing or frames is not None):
         raise ValueError("--smoothing and --frames go with videos and cameras; none is named.")
-    if videos and engine == "ray":
     paths = [path for path in paths if path not in videos]
     for video in videos:
         if "overlay" not in kinds or (set(kinds) > {"overlay"} and not paths and write != _WRITE):
@@ -163,6 +162,7 @@ def segment(
                 f"--pad-to-multiple goes with pictures, and {video} is a video or a camera: its "
                 "frames are of one size."
             )
+    if videos and engine == "ray":
         raise ValueError(
             f"--engine ray takes pictures alone, and {next(iter(videos))} is a video or a camera: "
             "segment it with --engine local."
@@ -297,7 +297,7 @@ def _ids(text: str) -> Literal["train", "dataset"]:
 
 
 def _pictures(images: list[str]) -> list[Path]:
-    """The pictures that were named, and those in folders that are no results of ours."""
+    """The pictures that were named, each once, and those in folders that are no results of ours."""
     from keras_focusseg.inference.cameras import is_camera
     from keras_focusseg.inference.inputs import find_pictures
     from keras_focusseg.label_spaces.text import as_on_disk
@@ -324,7 +324,7 @@ def _pictures(images: list[str]) -> list[Path]:
         elif not listed and not found[0].exists():  # of a list, the others are segmented
             raise ValueError(f"There is no picture {image}.")
         paths += found
-    return paths
+    return list(dict.fromkeys(paths))
 
 
 def _check_names(paths: Sequence[Path], run: FolderRun) -> None:
