@@ -189,8 +189,12 @@ class Procedure:
         height, width = size = images.shape[1:3]
         total = np.zeros((), "float32")
         for scale in self.scales:
-            scaled = _resized(images, (round(scale * height), round(scale * width)))
-            check_image_shape(scaled.shape)
+            small = (round(scale * height), round(scale * width))
+            try:
+                check_image_shape((len(images), *small, 3))
+            except ValueError as error:
+                raise ValueError(f"At scale {scale:g}: {error}") from error
+            scaled = _resized(images, small)
             for step in (1, -1) if self.flip else (1,):
                 shown = np.ascontiguousarray(scaled[:, :, ::step])
                 seen = model.probabilities_model.predict_on_batch(shown)["probabilities"]
