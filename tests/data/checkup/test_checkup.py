@@ -428,6 +428,7 @@ def test_splits_and_options_that_are_wrong(camvid: Path, tmp_path: Path) -> None
     report = checkup.check("camvid", camvid, ["train", "test"])
     found = the(report, "split that cannot be opened")
     assert found.split == "test" and found.severity == "error" and len(report.splits) == 1
+    assert [part.split for part in checkup.check("camvid", camvid, "train").splits] == ["train"]
     with pytest.raises(data.DataError, match="There is no source 'nope'"):
         checkup.check("nope", camvid)
     with pytest.raises(data.DataError, match="the root folder is not there"):
@@ -437,6 +438,13 @@ def test_splits_and_options_that_are_wrong(camvid: Path, tmp_path: Path) -> None
     shutil.rmtree(camvid / "trainannot")
     report = checkup.check("camvid", camvid)
     assert the(report, "split that cannot be opened").split == "train" and report.exit_code == 1
+
+
+def test_a_class_table_that_lists_nothing_is_named_once(tmp_path: Path) -> None:
+    write_folder(tmp_path, frames(0, 1, 1), "train")
+    (tmp_path / "classes.txt").touch()
+    found = the(checkup.check("folder", tmp_path, "train"), "split that cannot be opened")
+    assert found.examples[0].value == "classes.txt: lists no class. Write one name a line"
 
 
 def test_streets_need_no_root_and_mind_none(tmp_path: Path) -> None:
