@@ -67,15 +67,15 @@ class Procedure:
     def __post_init__(self) -> None:
         object.__setattr__(self, "scales", tuple(float(scale) for scale in self.scales))
         if self.window is not None and self.window != "auto":
-            sides = (self.window,) * 2 if isinstance(self.window, int) else tuple(self.window)
+            sides = self.window if isinstance(self.window, (tuple, list)) else (self.window,) * 2
             if len(sides) != 2 or not all(
-                isinstance(side, int) and side >= SMALLEST_SIDE for side in sides
+                isinstance(side, (int, np.integer)) and side >= SMALLEST_SIDE for side in sides
             ):
                 raise ValueError(
                     f"window must be a side or a height and width of {SMALLEST_SIDE} pixels or "
                     f"more, 'auto' or None, got {self.window!r}."
                 )
-            object.__setattr__(self, "window", sides)
+            object.__setattr__(self, "window", tuple(int(side) for side in sides))
         if not 0 <= self.overlap < 1:
             raise ValueError(f"overlap must be 0 or more and below 1, got {self.overlap}.")
         if not self.scales or not all(0 < s < math.inf for s in self.scales):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 from PIL import Image
@@ -41,7 +41,7 @@ def result_names(stem: str, kinds: tuple[str, ...]) -> list[str]:
 def write_results(
     result: Segmentation,
     folder: str | Path,
-    kinds: tuple[str, ...] = ("overlay", "labels"),
+    kinds: str | tuple[str, ...] = ("overlay", "labels"),
     *,
     ids: Ids = "train",
     opacity: float = 0.55,
@@ -61,7 +61,7 @@ def write_results(
     Args:
         result: A segmented picture; for `probabilities`, one that has them.
         folder: Folder to write into; made if absent.
-        kinds: What to write.
+        kinds: What to write, one or several.
         ids: Numbers in `labels`: 0, 1, 2, ... in the order of the classes ("train"), or those that
             the masks of the dataset have ("dataset").
         opacity: Strength of the colours of `overlay`, 0..1.
@@ -70,7 +70,7 @@ def write_results(
         The files.
 
     Raises:
-        ValueError: A kind is unknown, or there are no probabilities to write.
+        ValueError: A kind is unknown, `ids` is neither, or there are no probabilities to write.
 
     Example:
         ```python
@@ -78,6 +78,9 @@ def write_results(
             inference.write_results(result, "segmented", ("labels", "probabilities", "areas"))
         ```
     """
+    if ids not in get_args(Ids):
+        raise ValueError(f"ids must be one of {', '.join(get_args(Ids))}; got {ids!r}.")
+    kinds = (kinds,) if isinstance(kinds, str) else kinds
     folder = Path(folder)
     places = [folder / name for name in result_names(Path(result.name).stem, kinds)]
     folder.mkdir(parents=True, exist_ok=True)

@@ -65,6 +65,12 @@ def test_the_legend_is_of_the_classes_that_were_written_last(
     assert legend() == b"mine"
 
 
+def test_one_kind_is_enough_and_ids_are_two(result: Segmentation, tmp_path: Path) -> None:
+    assert write_results(result, tmp_path, "areas") == [tmp_path / "a_areas.json"]
+    with pytest.raises(ValueError, match="ids must be one of train, dataset; got 'mine'"):
+        write_results(result, tmp_path, ids="mine")  # type: ignore[arg-type]
+
+
 def test_coco_paints_the_same_labels(result: Segmentation, tmp_path: Path) -> None:
     Image.fromarray(result.image).save(tmp_path / "a.png")
     (annotations,) = write_results(result, tmp_path, ("coco",))
