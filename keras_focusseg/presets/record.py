@@ -273,7 +273,8 @@ def check_record(values: Any, path: str | Path) -> None:
         known = ", ".join(_KINDS)
         if field not in _KINDS:
             raise ValueError(
-                f"{path} is not a preset record: it has a field {field!r}; known are {known}."
+                f"{path} is not a preset record: it has a field {field!r}; known are {known}. If a "
+                "newer version of keras_focusseg wrote it, it takes that to read it."
             )
         kind, expected = _KINDS[field]
         expect(isinstance(value, kind), f"field {field!r}", value, expected)
