@@ -119,6 +119,11 @@ def _wanted_classes(num_classes: int | None, label_space: LabelSpace | None) -> 
         whole = isinstance(num_classes, (int, np.integer)) and not isinstance(num_classes, bool)
         if not whole or num_classes < 1:
             raise ValueError(f"num_classes must be a whole number above 0, got {num_classes!r}.")
+    if not isinstance(label_space, LabelSpace | None):
+        raise ValueError(
+            "label_space must be a LabelSpace, such as label_spaces.get and from_names give; got "
+            f"{label_space!r:.80}."
+        )
     if label_space is None:
         return None if num_classes is None else int(num_classes)
     if num_classes not in (None, label_space.num_classes):

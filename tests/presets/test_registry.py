@@ -181,6 +181,12 @@ def test_numbers_of_classes_that_are_none(count: object) -> None:
         presets.load("fornet_mobilenet_v2_camvid", num_classes=count)
 
 
+@pytest.mark.parametrize("space", ["camvid11", ["road", "sky"]])
+def test_classes_that_are_no_label_space(space: object) -> None:
+    with pytest.raises(ValueError, match="label_space must be a LabelSpace, such as label_spaces"):
+        presets.load("fornet_mobilenet_v2_camvid", label_space=space)
+
+
 def test_a_dtype_that_is_none_is_told(saved: tuple[models.FoRNet, Path]) -> None:
     with pytest.raises(ValueError, match="from field 'config', dtype='float17': Cannot convert"):
         presets.load(saved[1], dtype="float17")
