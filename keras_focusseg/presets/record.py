@@ -204,6 +204,10 @@ def record_path(name: str | Path) -> Path:
     best = folder / "best"
     if (best / "preset.json").is_file():
         raise ValueError(f"{folder} is the folder of a run, not a preset; its best weights: {best}")
+    if folder.is_file():
+        raise ValueError(
+            f"{folder} is a file; a preset is a folder with preset.json and its weights: name that."
+        )
     raise ValueError(
         f"There is no preset {str(name)!r}: neither one of {', '.join(names())} nor a folder with "
         "preset.json, nor an address hf://owner/name."

@@ -79,7 +79,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("segment two/*.gif", "No picture is called two/*.gif"),
         ("segment a.png --preset nowhere", "There is no preset 'nowhere'"),
         ("segment a.png --preset empty", "There is no preset 'empty'"),
-        ("segment a.png --preset file", "There is no preset 'file'"),
+        ("segment a.png --preset file", "file is a file; a preset is a folder"),
         ("segment a.png --preset fornet_resnet101_cityscapes", "No public weights exist"),
         ("evaluate nowhere", "There is no preset 'nowhere'"),
         ("evaluate PRESET --output empty", "empty is a folder; name a file to write."),
