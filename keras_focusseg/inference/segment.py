@@ -13,6 +13,7 @@ from PIL import Image
 from keras_focusseg.inference.inputs import named_pictures
 from keras_focusseg.inference.procedure import Procedure, Window, told_size
 from keras_focusseg.label_spaces import LabelSpace, from_names
+from keras_focusseg.label_spaces.label_space import check_label_space
 from keras_focusseg.models.batch_checks import check_image_shape
 from keras_focusseg.models.segmenter import Segmenter
 from keras_focusseg.visualization import colorize, overlay
@@ -185,11 +186,8 @@ def known_classes(model: Segmenter, label_space: LabelSpace | None = None) -> La
         ValueError: They are another number than the network has, or there is no network.
     """
     check_network(model)
-    if not isinstance(label_space, LabelSpace | None):
-        raise ValueError(
-            "label_space must be a LabelSpace, such as label_spaces.get and from_names give; got "
-            f"{label_space!r:.80}."
-        )
+    if label_space is not None:
+        check_label_space(label_space)
     space = label_space or model.label_space
     if space is None:
         space = from_names([f"class {i}" for i in range(model.num_classes)])

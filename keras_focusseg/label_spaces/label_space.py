@@ -252,6 +252,19 @@ def from_names(
     )
 
 
+def check_label_space(value: Any) -> None:
+    """Refuses what is no label space, such as its name or a list of classes.
+
+    Raises:
+        ValueError: It is something else.
+    """
+    if not isinstance(value, LabelSpace):
+        raise ValueError(
+            "label_space must be a LabelSpace, such as label_spaces.get and from_names give; got "
+            f"{value!r:.80}."
+        )
+
+
 def distinct_colors(
     count: int, avoid: Sequence[tuple[int, int, int]] = ((0, 0, 0),)
 ) -> tuple[tuple[int, int, int], ...]:

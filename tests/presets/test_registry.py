@@ -182,9 +182,13 @@ def test_numbers_of_classes_that_are_none(count: object) -> None:
 
 
 @pytest.mark.parametrize("space", ["camvid11", ["road", "sky"]])
-def test_classes_that_are_no_label_space(space: object) -> None:
+def test_classes_that_are_no_label_space(
+    space: object, saved: tuple[models.FoRNet, Path], tmp_path: Path
+) -> None:
     with pytest.raises(ValueError, match="label_space must be a LabelSpace, such as label_spaces"):
         presets.load("fornet_mobilenet_v2_camvid", label_space=space)
+    with pytest.raises(ValueError, match="label_space must be a LabelSpace, such as label_spaces"):
+        presets.save(saved[0], tmp_path, name="mine", label_space=space)
 
 
 def test_a_file_is_no_preset(saved: tuple[models.FoRNet, Path]) -> None:
