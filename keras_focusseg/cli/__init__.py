@@ -50,9 +50,14 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _in_one_line(show: Callable[..., None]) -> Callable[..., None]:
-    """Shows warnings for users in one line, without the place in the code; others as `show`."""
+    """Shows warnings for users in one line, without the place in the code; others as `show`.
+
+    Pillow's about large pictures is left out: the readers refuse these themselves, and say so.
+    """
 
     def shown(message: Warning | str, category: type[Warning], *place: Any) -> None:
+        if category.__name__ == "DecompressionBombWarning":
+            return
         if issubclass(category, UserWarning):
             print(f"focusseg: {' '.join(str(message).split())}", file=sys.stderr)
         else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import logging
 import os
 import sys
 import tempfile
@@ -77,6 +78,7 @@ def _with_backend(verb: Callable[..., None], seeds: bool = False) -> Callable[..
     @functools.wraps(verb)
     def run(*args: Any, **kwargs: Any) -> None:
         choose_backend()
+        logging.getLogger("tensorflow").addFilter(_is_for_users)
         if "keras" not in sys.modules:
             with _quiet():
                 import keras
@@ -86,6 +88,11 @@ def _with_backend(verb: Callable[..., None], seeds: bool = False) -> Callable[..
         verb(*args, **kwargs)
 
     return run
+
+
+def _is_for_users(record: logging.LogRecord) -> bool:
+    """Not that functions are traced often: several networks, or sizes of pictures, need it."""
+    return "triggered tf.function retracing" not in str(record.msg)
 
 
 @contextlib.contextmanager

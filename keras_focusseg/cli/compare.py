@@ -51,7 +51,7 @@ def compare(
     Example: focusseg compare fornet_mobilenet_v2_camvid scrnet_mobilenet_v2_camvid
     --data-root CamVid
     """
-    outputs.check_output(output, overwrite)
+    outputs.check_output(output, overwrite, ".json")
     if len(set(names)) < 2:
         raise ValueError("Name two presets or more that differ.")
     from keras_focusseg import inference, presets

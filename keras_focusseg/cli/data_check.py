@@ -55,8 +55,8 @@ def check(
 
     Example: focusseg data check camvid --data-root CamVid --html report.html
     """
-    for path in (output, html):
-        outputs.check_output(path, overwrite)
+    outputs.check_output(output, overwrite, ".json")
+    outputs.check_output(html, overwrite, ".html", ".htm")
     from keras_focusseg.data import checkup
     from keras_focusseg.errors import printable
     from keras_focusseg.visualization import checkup_page

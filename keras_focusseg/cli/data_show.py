@@ -41,9 +41,7 @@ def show(
 
     Example: focusseg data show synthetic_streets --out sheet.png --count 8
     """
-    outputs.check_output(out, overwrite)
-    from PIL import Image
-
+    outputs.check_output(out, overwrite, ".png", ".jpg", ".jpeg")
     from keras_focusseg import data, files, training
     from keras_focusseg.data import checkup
     from keras_focusseg.errors import printable
@@ -59,7 +57,7 @@ def show(
     sheet = contact_sheet(opened, count, seed, augment)
     out.parent.mkdir(parents=True, exist_ok=True)
     with files.written(out) as temporary:
-        kind = Image.registered_extensions().get(out.suffix.lower(), "PNG")
-        # The mark of a result, as PNG and as JPEG have it; other kinds leave it out.
+        kind = "PNG" if out.suffix.lower() in (".png", "") else "JPEG"
+        # The mark of a result, as PNG and as JPEG have it.
         sheet.save(temporary, kind, pnginfo=png_mark(), comment=outputs.MARK)
     print(f"Written: {printable(str(out))}")

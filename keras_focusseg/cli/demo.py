@@ -54,9 +54,13 @@ def demo(
         for place, record in zip(places, records, strict=True):
             task = progress.add_task(record.name, total=len(source))
             model = presets.load(place)
-            inference.predict_logits(model, source.load(0).image)  # compiles outside the timing
+            procedure = inference.Procedure(window=None)
+            procedure.class_maps(model, source.load(0).image[None])  # compiles outside the timing
             scores = inference.evaluate(
-                model, source, on_image=functools.partial(_advance, progress, task)
+                model,
+                source,
+                on_image=functools.partial(_advance, progress, task),
+                procedure=procedure,
             )
             columns.append(gallery.Column(record.name, model, scores))
             table.add_row(

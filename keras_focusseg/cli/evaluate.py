@@ -72,8 +72,9 @@ def evaluate(
 
     Example: focusseg evaluate fornet_mobilenet_v2_camvid --data-root CamVid --split val
     """
-    for path in (output, csv, html):
-        outputs.check_output(path, overwrite)
+    outputs.check_output(output, overwrite, ".json")
+    outputs.check_output(csv, overwrite, ".csv")
+    outputs.check_output(html, overwrite, ".html", ".htm")
     from keras_focusseg import inference, metrics, presets
     from keras_focusseg.inference import report
 

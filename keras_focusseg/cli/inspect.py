@@ -30,7 +30,7 @@ def inspect(
 
     Example: focusseg inspect street.jpg --preset scrnet_mobilenet_v2_camvid
     """
-    outputs.check_output(output, overwrite)
+    outputs.check_output(output, overwrite, ".html", ".htm")
     from keras_focusseg import presets
     from keras_focusseg.inference.procedure import Procedure
     from keras_focusseg.inference.segment import known_classes

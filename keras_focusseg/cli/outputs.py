@@ -61,18 +61,27 @@ def with_ratios(network: Any, preset: str, text: str) -> Any:
     return other
 
 
-def check_output(path: Path | None, overwrite: bool) -> None:
+def check_output(path: Path | None, overwrite: bool, *suffixes: str) -> None:
     """Refuses a file that cannot be written, or would replace what this program did not write.
 
     Args:
         path: File to write; `None` is no mistake.
         overwrite: Whether it may replace anything.
+        *suffixes: What its name may end in, such as ".json", if not all is possible; a device may
+            have any name.
 
     Raises:
-        ValueError: It is a folder, lies where nothing can be written, or is somebody else's.
+        ValueError: It is a folder, lies where nothing can be written, is somebody else's, or its
+            name promises another kind of file.
     """
-    if path is not None:
-        check_outputs([path], overwrite)
+    if path is None:
+        return
+    check_outputs([path], overwrite)
+    if suffixes and path.suffix.lower() not in suffixes and Path("/dev") not in path.parents:
+        raise ValueError(
+            f"{path} would not be what its name says: what is written here ends in "
+            f"{', '.join(suffixes)}."
+        )
 
 
 def check_outputs(paths: Sequence[Path], overwrite: bool) -> None:

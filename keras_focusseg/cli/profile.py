@@ -56,7 +56,7 @@ def profile(
     height_and_width = None if size is None else outputs.size(size)
     if runs < 1 and not no_latency:
         raise ValueError(f"--runs must be 1 or more, got {runs}; --no-latency leaves them out.")
-    outputs.check_output(output, overwrite)
+    outputs.check_output(output, overwrite, ".json")
     from keras_focusseg import export, inference, presets
 
     if export.is_exported(preset) or Path(preset).is_file():  # presets are names and folders

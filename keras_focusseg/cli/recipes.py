@@ -30,4 +30,7 @@ def recipes(
         table.add_row(header.name, escape(score), escape(hours))
     Console(width=max(140, Console().width)).print(table)
     run = sum(header.score.startswith("mIoU") for header in found)
+    names = {f"{header.name}.py" for header in found}
+    if others := sorted(path.name for path in folder.glob("*.py") if path.name not in names):
+        print(f"Passed over, being no Python that sets `recipe`: {', '.join(others)}")
     print(f"{len(found)} recipes in {folder.resolve()}, {run} of them with a score.")

@@ -26,9 +26,7 @@ def runs(
 
     Example: focusseg runs runs --plot curves.png
     """
-    outputs.check_output(plot, overwrite)
-    if plot is not None and plot.suffix.lower() != ".png":
-        raise ValueError(f"--plot writes a PNG file; name it .png, not {plot.name}.")
+    outputs.check_output(plot, overwrite, ".png")
     from keras_focusseg import training
     from keras_focusseg.visualization import plots
 

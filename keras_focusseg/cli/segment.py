@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from keras_focusseg.inference.folder_run import FolderRun
 
 
+_WRITE = "overlay,labels"
+
+
 def segment(
     images: Annotated[
         list[str],
@@ -38,9 +41,10 @@ def segment(
     write: Annotated[
         str,
         typer.Option(
-            help="What to write, with commas: overlay, labels, probabilities, coco, geojson, areas."
+            help="What to write, with commas: overlay, labels, probabilities, coco, geojson, "
+            "areas; of videos overlay alone."
         ),
-    ] = "overlay,labels",
+    ] = _WRITE,
     ids: Annotated[
         str,
         typer.Option(help="Numbers in the labels: train (0, 1, 2, ...), or the dataset's own."),
@@ -107,7 +111,7 @@ def segment(
 
     Example: focusseg segment street.jpg holiday/ --preset fornet_mobilenet_v2_camvid
     """
-    kinds = tuple(kind.strip() for kind in write.split(",") if kind.strip())
+    kinds = tuple(dict.fromkeys(kind.strip() for kind in write.split(",") if kind.strip()))
     settings = {
         "window": parsed_window(window),
         "overlap": overlap,
@@ -135,6 +139,7 @@ def segment(
     from keras_focusseg import inference, presets
     from keras_focusseg.inference.cameras import is_camera
     from keras_focusseg.inference.folder_run import SETTINGS, FolderRun, is_done, told
+    from keras_focusseg.inference.results import LEGEND
 
     procedure = inference.Procedure(**settings, batch_size=batch_size)
     run = FolderRun(
@@ -145,12 +150,23 @@ def segment(
     videos = {path: _video_results(path, output) for path in paths if _is_video(path)}
     if not videos and (smoothing or frames is not None):
         raise ValueError("--smoothing and --frames go with videos and cameras; none is named.")
+    paths = [path for path in paths if path not in videos]
+    for video in videos:
+        if "overlay" not in kinds or (set(kinds) > {"overlay"} and not paths and write != _WRITE):
+            raise ValueError(
+                f"--write must be overlay for {video}, got {write}: of a video or a camera the "
+                "overlay alone is written. Save its frames as pictures to write other results."
+            )
+        if pad_to_multiple > 1:
+            raise ValueError(
+                f"--pad-to-multiple goes with pictures, and {video} is a video or a camera: its "
+                "frames are of one size."
+            )
     if videos and engine == "ray":
         raise ValueError(
             f"--engine ray takes pictures alone, and {next(iter(videos))} is a video or a camera: "
             "segment it with --engine local."
         )
-    paths = [path for path in paths if path not in videos]
     weights = presets.record(preset).weights or {}
     record = {"preset": preset, "weights": weights.get("sha256"), "precision": precision}
     record |= {**settings, "write": list(kinds), "ids": ids, "opacity": opacity}
@@ -172,8 +188,7 @@ def segment(
             if is_camera(path) or not is_done(path, places)
         }
     _check_results(paths, run, overwrite)
-    for path, places in videos.items():
-        _check_video(path, places, overwrite)
+    _check_videos(videos, paths, overwrite)
     if resume:
         print(f"{asked - len(paths) - len(videos)} of {asked} pictures are done already.")
         if not paths and not videos:
@@ -182,6 +197,8 @@ def segment(
     @functools.cache
     def begin() -> None:
         """Writes the settings, before the first result."""
+        if overwrite and "overlay" in kinds:
+            (output / LEGEND).unlink(missing_ok=True)  # others' are left alone by `run.write`
         if not (resume and (output / SETTINGS).exists()):
             output.mkdir(parents=True, exist_ok=True)
             files.write_json(output / SETTINGS, {"origin": files.MARK, **record})
@@ -280,7 +297,7 @@ def _ids(text: str) -> Literal["train", "dataset"]:
 
 
 def _pictures(images: list[str]) -> list[Path]:
-    """The pictures that were named, and those in folders that are no results of ours."""
+    """The pictures that were named, each once, and those in folders that are no results of ours."""
     from keras_focusseg.inference.cameras import is_camera
     from keras_focusseg.inference.inputs import find_pictures
     from keras_focusseg.label_spaces.text import as_on_disk
@@ -307,7 +324,7 @@ def _pictures(images: list[str]) -> list[Path]:
         elif not listed and not found[0].exists():  # of a list, the others are segmented
             raise ValueError(f"There is no picture {image}.")
         paths += found
-    return paths
+    return list(dict.fromkeys(paths))
 
 
 def _check_names(paths: Sequence[Path], run: FolderRun) -> None:
@@ -381,13 +398,26 @@ def _video_results(path: Path, output: Path) -> list[Path]:
     return [output / f"{stem}_overlay{suffix}", output / f"{stem}_video.json"]
 
 
-def _check_video(path: Path, places: Sequence[Path], overwrite: bool) -> None:
-    for place in places:
-        if place.resolve() == path.resolve():
-            raise ValueError(
-                f"The result of {path} would be written over it; name another --output."
-            )
-    outputs.check_outputs(places, overwrite)
+def _check_videos(
+    videos: dict[Path, list[Path]], pictures: Sequence[Path], overwrite: bool
+) -> None:
+    """Refuses to write over what is to be segmented, another result, or somebody else's files."""
+    inputs = {path.resolve() for path in (*videos, *pictures)}
+    seen: dict[Path, Path] = {}
+    for path, places in videos.items():
+        for place in places:
+            if place.resolve() in inputs:
+                raise ValueError(
+                    f"The result of {path} would be written over {place}, which is to be segmented "
+                    "too. Name another --output."
+                )
+            if place in seen:
+                raise ValueError(
+                    f"{seen[place]} and {path} would both be written as {place.name}; segment them "
+                    "into different --output folders."
+                )
+            seen[place] = path
+        outputs.check_outputs(places, overwrite)
 
 
 def _segment_video(

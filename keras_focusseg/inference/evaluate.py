@@ -15,8 +15,9 @@ import numpy as np
 
 from keras_focusseg import metrics
 from keras_focusseg.data import Source
+from keras_focusseg.data.sources.base import check_source
 from keras_focusseg.inference.procedure import Procedure
-from keras_focusseg.inference.segment import OnError, error_handler
+from keras_focusseg.inference.segment import OnError, check_network, error_handler
 from keras_focusseg.label_spaces import LabelSpace
 from keras_focusseg.metrics import per_image
 from keras_focusseg.metrics.per_image import ImageCounts, count_image
@@ -398,8 +399,11 @@ def check_same_classes(model: Segmenter, source: Source) -> None:
     """Refuses a source whose class k is another one than the network's; spelling may differ.
 
     Raises:
-        ValueError: They differ in number or, where the network knows its own, in names or order.
+        ValueError: They differ in number or, where the network knows its own, in names or order; or
+            there is no source or no network.
     """
+    check_source(source)
+    check_network(model)
     space, own = source.label_space, model.label_space
     if space.num_classes != model.num_classes:
         raise ValueError(

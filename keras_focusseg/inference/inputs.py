@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from keras import ops
 from PIL import Image
 
 from keras_focusseg.label_spaces.text import as_on_disk
@@ -65,8 +66,9 @@ def named_pictures(images: Any) -> Iterator[Named]:
         images = find_pictures(images)
     elif isinstance(images, Image.Image):
         images = [images]
-    elif isinstance(images, np.ndarray):
-        images = [images] if images.ndim == 3 else images
+    elif hasattr(images, "shape"):  # an array, or a tensor of a backend
+        images = ops.convert_to_numpy(images)
+        images = images if images.ndim == 4 else [images]
     if not isinstance(images, Iterable):
         raise ValueError(f"Expected paths, arrays or a folder, got {type(images).__name__}.")
     for i, image in enumerate(images):

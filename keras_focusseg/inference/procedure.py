@@ -67,15 +67,15 @@ class Procedure:
     def __post_init__(self) -> None:
         object.__setattr__(self, "scales", tuple(float(scale) for scale in self.scales))
         if self.window is not None and self.window != "auto":
-            sides = (self.window,) * 2 if isinstance(self.window, int) else tuple(self.window)
+            sides = self.window if isinstance(self.window, (tuple, list)) else (self.window,) * 2
             if len(sides) != 2 or not all(
-                isinstance(side, int) and side >= SMALLEST_SIDE for side in sides
+                isinstance(side, (int, np.integer)) and side >= SMALLEST_SIDE for side in sides
             ):
                 raise ValueError(
                     f"window must be a side or a height and width of {SMALLEST_SIDE} pixels or "
                     f"more, 'auto' or None, got {self.window!r}."
                 )
-            object.__setattr__(self, "window", sides)
+            object.__setattr__(self, "window", tuple(int(side) for side in sides))
         if not 0 <= self.overlap < 1:
             raise ValueError(f"overlap must be 0 or more and below 1, got {self.overlap}.")
         if not self.scales or not all(0 < s < math.inf for s in self.scales):
@@ -189,8 +189,12 @@ class Procedure:
         height, width = size = images.shape[1:3]
         total = np.zeros((), "float32")
         for scale in self.scales:
-            scaled = _resized(images, (round(scale * height), round(scale * width)))
-            check_image_shape(scaled.shape)
+            small = (round(scale * height), round(scale * width))
+            try:
+                check_image_shape((len(images), *small, 3))
+            except ValueError as error:
+                raise ValueError(f"At scale {scale:g}: {error}") from error
+            scaled = _resized(images, small)
             for step in (1, -1) if self.flip else (1,):
                 shown = np.ascontiguousarray(scaled[:, :, ::step])
                 seen = model.probabilities_model.predict_on_batch(shown)["probabilities"]

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 from PIL import Image
@@ -40,7 +41,7 @@ def result_names(stem: str, kinds: tuple[str, ...]) -> list[str]:
 def write_results(
     result: Segmentation,
     folder: str | Path,
-    kinds: tuple[str, ...] = ("overlay", "labels"),
+    kinds: str | tuple[str, ...] = ("overlay", "labels"),
     *,
     ids: Ids = "train",
     opacity: float = 0.55,
@@ -60,7 +61,7 @@ def write_results(
     Args:
         result: A segmented picture; for `probabilities`, one that has them.
         folder: Folder to write into; made if absent.
-        kinds: What to write.
+        kinds: What to write, one or several.
         ids: Numbers in `labels`: 0, 1, 2, ... in the order of the classes ("train"), or those that
             the masks of the dataset have ("dataset").
         opacity: Strength of the colours of `overlay`, 0..1.
@@ -69,7 +70,7 @@ def write_results(
         The files.
 
     Raises:
-        ValueError: A kind is unknown, or there are no probabilities to write.
+        ValueError: A kind is unknown, `ids` is neither, or there are no probabilities to write.
 
     Example:
         ```python
@@ -77,11 +78,14 @@ def write_results(
             inference.write_results(result, "segmented", ("labels", "probabilities", "areas"))
         ```
     """
+    if ids not in get_args(Ids):
+        raise ValueError(f"ids must be one of {', '.join(get_args(Ids))}; got {ids!r}.")
+    kinds = (kinds,) if isinstance(kinds, str) else kinds
     folder = Path(folder)
     places = [folder / name for name in result_names(Path(result.name).stem, kinds)]
     folder.mkdir(parents=True, exist_ok=True)
-    if "overlay" in kinds and not (folder / LEGEND).exists():
-        _write_png(legend(result.label_space), folder / LEGEND)
+    if "overlay" in kinds:
+        _write_legend(result.label_space, folder / LEGEND)
     options = {"ids": ids, "opacity": opacity}
     for kind, place in zip(kinds, places, strict=True):
         KINDS[kind][1](result, place, options)
@@ -221,6 +225,18 @@ KINDS: dict[str, tuple[str, Callable[[Segmentation, Path, dict[str, Any]], None]
     "areas": (".json", _areas),
 }
 """What can be written: suffix of the file, and what writes it."""
+
+
+def _write_legend(space: LabelSpace, place: Path) -> None:
+    """Writes a legend in place of none, or of one of other classes."""
+    picture = legend(space)
+    if place.exists():
+        if not files.is_result(place):
+            return
+        with contextlib.suppress(OSError), Image.open(place) as present:
+            if np.array_equal(np.asarray(present), np.asarray(picture)):
+                return
+    _write_png(picture, place)
 
 
 def _write_json(place: Path, value: Any) -> None:

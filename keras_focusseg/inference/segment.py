@@ -13,6 +13,7 @@ from PIL import Image
 from keras_focusseg.inference.inputs import named_pictures
 from keras_focusseg.inference.procedure import Procedure, Window, told_size
 from keras_focusseg.label_spaces import LabelSpace, from_names
+from keras_focusseg.label_spaces.label_space import check_label_space
 from keras_focusseg.models.batch_checks import check_image_shape
 from keras_focusseg.models.segmenter import Segmenter
 from keras_focusseg.visualization import colorize, overlay
@@ -74,7 +75,7 @@ def segment(
     window: Window = "auto",
     overlap: float = 0.25,
     flip: bool = False,
-    scales: Sequence[float] = (1.0,),
+    scales: float | Sequence[float] = (1.0,),
     batch_size: int = 1,
     probabilities: bool = False,
     pad_to_multiple: int = 1,
@@ -126,7 +127,8 @@ def segment(
             result.overlay().save("street_overlay.png")
         ```
     """
-    procedure = Procedure(window, overlap, flip, tuple(scales), batch_size, probabilities)
+    scales = tuple(np.atleast_1d(scales))
+    procedure = Procedure(window, overlap, flip, scales, batch_size, probabilities)
     if type(pad_to_multiple) is not int or pad_to_multiple < 1:
         raise ValueError(
             f"pad_to_multiple must be a whole number above 0, got {pad_to_multiple!r}."
@@ -181,8 +183,11 @@ def known_classes(model: Segmenter, label_space: LabelSpace | None = None) -> La
     """The classes that were given, or those of the network, or made-up ones.
 
     Raises:
-        ValueError: They are another number than the network has.
+        ValueError: They are another number than the network has, or there is no network.
     """
+    check_network(model)
+    if label_space is not None:
+        check_label_space(label_space)
     space = label_space or model.label_space
     if space is None:
         space = from_names([f"class {i}" for i in range(model.num_classes)])
@@ -192,6 +197,19 @@ def known_classes(model: Segmenter, label_space: LabelSpace | None = None) -> La
             f"{space.num_classes}."
         )
     return space
+
+
+def check_network(model: Any) -> None:
+    """Refuses what is no network of this library.
+
+    Raises:
+        ValueError: It is something else, such as a name.
+    """
+    if not hasattr(model, "label_space"):
+        raise ValueError(
+            "model must be a network of this library, such as presets.load gives; got "
+            f"{model!r:.80}."
+        )
 
 
 def error_handler(on_error: OnError) -> Callable[[str, Exception], None]:

@@ -13,6 +13,9 @@ Color = tuple[int, int, int]
 MAX_COLORS = 255
 """More colours than that are not classes: masks are 8-bit, and 255 means ignored."""
 
+DISCOVERED = "discovered"
+"""Name of a label space that was found in masks alone."""
+
 FEWEST = 4
 """So many colours beside black must be a benchmark's before its class names are believed."""
 
@@ -85,7 +88,7 @@ def _by_voc_map(found: list[Color], count: int) -> Grouping | None:
         [f"class_{place}" for place, _ in classes],
         colors=[color for _, color in classes],
         ids=[place for place, _ in classes],
-        name="discovered",
+        name=DISCOVERED,
         ignore_color=_VOC_VOID if void else _free_color(found),
     )
     border = [(space.ignore_name, _VOC_VOID, IGNORE)] if void else []
@@ -96,7 +99,7 @@ def _by_value(found: list[Color]) -> Grouping:
     space = from_names(
         ["color_{}_{}_{}".format(*color) for color in found],
         colors=found,
-        name="discovered",
+        name=DISCOVERED,
         ignore_color=_free_color(found),
     )
     return _grouping(space, [])

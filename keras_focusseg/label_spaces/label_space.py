@@ -91,7 +91,13 @@ class LabelSpace:
                     f"{len(getattr(self, field))} {field}: one is needed for each class."
                 )
         _refuse_duplicates(self.classes, f"classes of label space {self.name!r}")
-        _refuse_duplicates(self.ids + self.ignored_ids, f"ids of label space {self.name!r}")
+        _refuse_duplicates(self.ids, f"ids of label space {self.name!r}")
+        if both := sorted({*self.ids} & {*self.ignored_ids}):
+            raise ValueError(
+                f"The id {both[0]} of label space {self.name!r} means "
+                f"{self.classes[self.ids.index(both[0])]!r} and ignored pixels at once: leave it "
+                f"out of ignored_ids, which are {list(self.ignored_ids)}, or of ids."
+            )
         outside = [i for i in self.ids + self.ignored_ids if not 0 <= i <= 255]
         if outside:
             raise ValueError(f"Ids of label space {self.name!r} must be 0..255, got {outside}.")
@@ -217,7 +223,7 @@ def from_names(
         The label space.
 
     Raises:
-        ValueError: `names` is a single string, or the values do not fit each other.
+        ValueError: `names` is no list, or the values do not fit each other.
 
     Example:
         >>> from keras_focusseg import label_spaces
@@ -226,6 +232,13 @@ def from_names(
     """
     if isinstance(names, str):
         raise ValueError(f"names must be a list of class names, got the single string {names!r}.")
+    if isinstance(
+        names, (Mapping, set, frozenset)
+    ):  # a dict's numbers would be lost, a set has no order
+        raise ValueError(
+            f"names must be a list of class names in train-id order, got a {type(names).__name__}; "
+            "their numbers in the masks go into ids."
+        )
     return LabelSpace(
         name=name,
         classes=tuple(names),
@@ -237,6 +250,19 @@ def from_names(
         ignore_name=ignore_name,
         ignore_color=_color(ignore_color, name),
     )
+
+
+def check_label_space(value: Any) -> None:
+    """Refuses what is no label space, such as its name or a list of classes.
+
+    Raises:
+        ValueError: It is something else.
+    """
+    if not isinstance(value, LabelSpace):
+        raise ValueError(
+            "label_space must be a LabelSpace, such as label_spaces.get and from_names give; got "
+            f"{value!r:.80}."
+        )
 
 
 def distinct_colors(
@@ -283,7 +309,10 @@ def _lookup_table(ids: tuple[int, ...], ignored_ids: tuple[int, ...]) -> np.ndar
 
 
 def _color(color: Sequence[int], space: str) -> tuple[int, int, int]:
-    values = tuple(int(v) for v in color)
+    try:
+        values = tuple(int(v) for v in color)
+    except (TypeError, ValueError):  # a name, or #ff0000
+        values = ()
     if len(values) != 3 or not all(0 <= v <= 255 for v in values):
         raise ValueError(f"Colours of label space {space!r} are 3 numbers 0..255, got {color!r}.")
     return values[0], values[1], values[2]

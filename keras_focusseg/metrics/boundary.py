@@ -10,7 +10,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from keras_focusseg.metrics.confusion import checked_pair, counted_pixels, nan_mean
+from keras_focusseg.metrics.confusion import (
+    checked_pair,
+    class_count,
+    counted_pixels,
+    nan_mean,
+)
 
 
 def _apart(size: int, shift: int) -> tuple[slice, slice]:
@@ -260,13 +265,13 @@ class BoundaryScores:
         image_border: bool = False,
     ) -> None:
         tolerances = tuple(np.atleast_1d(np.asarray(tolerance, "float64")).tolist())
-        bad = not tolerances or min(tolerances) < 0 or not band > 0
+        bad = not tolerances or not all(0 <= one < math.inf for one in tolerances) or not band > 0
         if bad or (band_pixels is not None and band_pixels < 1):
             raise ValueError(
                 "BoundaryScores needs tolerance >= 0, band > 0 and band_pixels >= 1 or None, got "
                 f"tolerance={tolerance}, band={band}, band_pixels={band_pixels}."
             )
-        self.num_classes = int(num_classes)
+        self.num_classes = class_count(num_classes, "BoundaryScores")
         self.ignore_class = ignore_class
         self.tolerances = tolerances
         self.band = float(band)

@@ -12,6 +12,18 @@ from typing import Any
 import numpy as np
 
 
+def class_count(num_classes: Any, where: str) -> int:
+    """The number of classes as a plain number.
+
+    Raises:
+        ValueError: It is no whole number above 0.
+    """
+    whole = isinstance(num_classes, (int, np.integer)) and not isinstance(num_classes, bool)
+    if not whole or num_classes < 1:
+        raise ValueError(f"{where}: num_classes must be 1 or more, got {num_classes!r}.")
+    return int(num_classes)
+
+
 def checked_pair(
     truth: np.ndarray, prediction: np.ndarray, where: str
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -71,6 +83,9 @@ class ConfusionMatrix:
     Attributes:
         matrix: (num_classes, num_classes) int64; rows are truth, columns predictions.
 
+    Raises:
+        ValueError: `num_classes` is no whole number above 0.
+
     Example:
         >>> import numpy as np
         >>> from keras_focusseg import metrics
@@ -83,7 +98,7 @@ class ConfusionMatrix:
     """
 
     def __init__(self, num_classes: int, ignore_class: int | None = 255) -> None:
-        self.num_classes = int(num_classes)
+        self.num_classes = class_count(num_classes, "ConfusionMatrix")
         self.ignore_class = ignore_class
         self.reset()
 

@@ -8,6 +8,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_focusseg.metrics.confusion import class_count
+
 # Counts are kept as high * BASE + low in two int32 variables: JAX has no int64 by default, and one
 # int32 overflows on a training set of Cityscapes. Low stays below 2**24, so that 127 replicas can
 # be summed and float32 holds it exactly.
@@ -30,6 +32,9 @@ class MeanIoU(keras.metrics.Metric):
         ignore_class: Truth label that is left out, as are labels outside 0 .. num_classes - 1.
         name: Name in logs.
 
+    Raises:
+        ValueError: `num_classes` is no whole number above 0.
+
     Example:
         >>> import numpy as np
         >>> from keras_focusseg import metrics
@@ -44,7 +49,7 @@ class MeanIoU(keras.metrics.Metric):
     ) -> None:
         super().__init__(name=name)
         self._direction = "up"  # what Keras' callbacks ask for where they are given no mode
-        self.num_classes = int(num_classes)
+        self.num_classes = class_count(num_classes, "MeanIoU")
         self.ignore_class = ignore_class
         cells = self.num_classes**2
         self._low = self.add_variable((cells,), "zeros", dtype="int32", name="low")

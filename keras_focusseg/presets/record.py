@@ -204,6 +204,10 @@ def record_path(name: str | Path) -> Path:
     best = folder / "best"
     if (best / "preset.json").is_file():
         raise ValueError(f"{folder} is the folder of a run, not a preset; its best weights: {best}")
+    if folder.is_file():
+        raise ValueError(
+            f"{folder} is a file; a preset is a folder with preset.json and its weights: name that."
+        )
     raise ValueError(
         f"There is no preset {str(name)!r}: neither one of {', '.join(names())} nor a folder with "
         "preset.json, nor an address hf://owner/name."
@@ -273,7 +277,8 @@ def check_record(values: Any, path: str | Path) -> None:
         known = ", ".join(_KINDS)
         if field not in _KINDS:
             raise ValueError(
-                f"{path} is not a preset record: it has a field {field!r}; known are {known}."
+                f"{path} is not a preset record: it has a field {field!r}; known are {known}. If a "
+                "newer version of keras_focusseg wrote it, it takes that to read it."
             )
         kind, expected = _KINDS[field]
         expect(isinstance(value, kind), f"field {field!r}", value, expected)

@@ -13,6 +13,7 @@ import numpy as np
 
 from keras_focusseg.files import check_folder, sha256
 from keras_focusseg.label_spaces import LabelSpace
+from keras_focusseg.label_spaces.label_space import check_label_space
 from keras_focusseg.presets import hub
 from keras_focusseg.presets.record import (
     CATALOG,
@@ -121,6 +122,7 @@ def _wanted_classes(num_classes: int | None, label_space: LabelSpace | None) -> 
             raise ValueError(f"num_classes must be a whole number above 0, got {num_classes!r}.")
     if label_space is None:
         return None if num_classes is None else int(num_classes)
+    check_label_space(label_space)
     if num_classes not in (None, label_space.num_classes):
         raise ValueError(
             f"num_classes={num_classes}, but label space {label_space.name!r} has "
@@ -197,9 +199,9 @@ def save(
         The record as written.
 
     Raises:
-        ValueError: The network has another number of classes, `name` is no name of a file, `dtype`
-            is neither of those, or what is told of the preset is of another kind than a record
-            holds.
+        ValueError: The network has another number of classes, `label_space` is none, `name` is no
+            name of a file, `dtype` is neither of those, or what is told of the preset is of another
+            kind than a record holds.
 
     Example:
         ```python
@@ -207,6 +209,7 @@ def save(
         model = presets.load("my_preset")
         ```
     """
+    check_label_space(label_space)
     if label_space.num_classes != model.num_classes:
         raise ValueError(
             f"The network has {model.num_classes} classes, label space {label_space.name!r} has "

@@ -66,20 +66,34 @@ def recipe_header(path: str | Path) -> RecipeHeader:
 
 
 def recipe_headers(folder: str | Path = "recipes") -> list[RecipeHeader]:
-    """The headers of all recipes of a folder, by name.
+    """The headers of all recipes of a folder, by name; other Python files are passed over.
 
     Args:
-        folder: Folder with recipe files; those in folders of it are what recipes share.
+        folder: Folder with recipe files, which set `recipe`; those in folders of it are what
+            recipes share.
 
     Raises:
         ValueError: There is no such folder, or no recipe in it.
     """
     folder = Path(folder)
-    paths = sorted(folder.glob("*.py"))
+    paths = sorted(path for path in folder.glob("*.py") if _sets_recipe(path))
     if not paths:
         what = "holds no recipes" if folder.is_dir() else "is no folder"
         raise ValueError(
-            f"{folder.resolve()} {what}. Recipes are Python files; those of this project lie in "
-            "recipes/ of its sources: start there, or name their folder: focusseg recipes FOLDER."
+            f"{folder.resolve()} {what}. Recipes are Python files that set `recipe`; those "
+            "of this project lie in recipes/ of its sources: start there, or name their folder: "
+            "focusseg recipes FOLDER."
         )
     return [recipe_header(path) for path in paths]
+
+
+def _sets_recipe(path: Path) -> bool:
+    """Whether a file is Python that sets `recipe`; it is not run."""
+    try:
+        tree = ast.parse(path.read_bytes())
+    except (OSError, SyntaxError, ValueError):
+        return False
+    return any(
+        isinstance(node, ast.Name) and node.id == "recipe" and isinstance(node.ctx, ast.Store)
+        for node in ast.walk(tree)
+    )

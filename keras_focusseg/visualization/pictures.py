@@ -7,7 +7,7 @@ from PIL import Image, ImageDraw, ImageFont
 from PIL.PngImagePlugin import PngInfo
 
 from keras_focusseg import files
-from keras_focusseg.label_spaces import LabelSpace
+from keras_focusseg.label_spaces import IGNORE, LabelSpace
 
 # Twelve stops of a dark-to-light map whose brightness rises evenly: black, violet, orange, cream.
 _HEAT = np.array(
@@ -30,8 +30,23 @@ def colorize(labels: np.ndarray, label_space: LabelSpace) -> np.ndarray:
 
     Returns:
         (..., H, W, 3) uint8.
+
+    Raises:
+        ValueError: The labels are no whole numbers, or hold what is no class and not 255.
     """
-    return label_space.palette()[np.asarray(labels).astype("uint8")]
+    labels = np.asarray(labels)
+    if labels.dtype.kind not in "iub":
+        raise ValueError(
+            f"labels must be train ids, got {labels.dtype}: of logits take the argmax."
+        )
+    count = label_space.num_classes
+    strange = labels[((labels < 0) | (labels >= count)) & (labels != IGNORE)]
+    if strange.size:
+        raise ValueError(
+            f"labels hold {strange[0]}, but label space {label_space.name!r} has the classes 0.."
+            f"{count - 1}, and {IGNORE} is ignored."
+        )
+    return label_space.palette()[labels.astype("uint8")]
 
 
 def overlay(
@@ -46,8 +61,15 @@ def overlay(
         opacity: 0 shows the picture, 1 the colours.
 
     Raises:
-        ValueError: Sizes differ, or `opacity` is outside 0..1.
+        ValueError: The image is none, sizes differ, labels are no classes, or `opacity` is outside
+            0..1.
     """
+    image, labels = np.asarray(image), np.asarray(labels)
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+        raise ValueError(
+            f"image must be (height, width, 3) uint8, RGB in 0..255; got {image.shape}, "
+            f"{image.dtype}."
+        )
     if image.shape[:2] != labels.shape:
         raise ValueError(f"image is {image.shape[:2]}, labels are {labels.shape}; sizes differ.")
     if not 0 <= opacity <= 1:
@@ -71,8 +93,16 @@ def heatmap(values: np.ndarray, size: tuple[int, int]) -> Image.Image:
     Args:
         values: (h, w), or (h, w, 1).
         size: Height and width of the picture.
+
+    Raises:
+        ValueError: The values are no map.
     """
-    values = np.asarray(values, "float32").reshape(values.shape[:2]).clip(0, 1)
+    values = np.asarray(values, "float32")
+    if values.shape[2:] not in ((), (1,)) or values.ndim < 2:
+        raise ValueError(
+            f"values must be one map (height, width) or (height, width, 1), got {values.shape}."
+        )
+    values = values.reshape(values.shape[:2]).clip(0, 1)
     height, width = size
     gray = Image.fromarray(values).resize((width, height), Image.Resampling.BILINEAR)
     position = np.asarray(gray) * (len(_HEAT) - 1)

@@ -1,16 +1,18 @@
 """The command line from outside: help, work, and one clear line for each mistake."""
 
 import json
+import logging
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
 import pytest
 from PIL import Image
 
-from keras_focusseg import files, presets
+from keras_focusseg import files, inference, presets
 from keras_focusseg.data import opening
 from tests.cli.conftest import Done
 
@@ -41,6 +43,13 @@ def test_help_of_the_program_and_of_each_verb(run: Callable[..., Done]) -> None:
 def test_the_help_of_evaluate_names_every_source(run: Callable[..., Done]) -> None:
     text = run("evaluate", "--help").stdout
     assert all(name in text for name in (*opening.source_names(), "auto"))
+
+
+def test_tensorflow_says_nothing_of_tracing(run: Callable[..., Done], tmp_path: Path) -> None:
+    run("recipes", tmp_path)
+    for said, kept in (("5 of 5 calls triggered tf.function retracing.", False), ("Hot!", True)):
+        record = logging.LogRecord("tensorflow", logging.WARNING, "", 0, said, None, None)
+        assert bool(logging.getLogger("tensorflow").filter(record)) is kept
 
 
 def test_presets_lists_and_shows_cards(run: Callable[..., Done]) -> None:
@@ -207,10 +216,19 @@ def test_profile_writes_beside_the_preset_again(run: Callable[..., Done], preset
 
 
 def test_demo_writes_a_page_with_all_its_pictures(
-    run: Callable[..., Done], preset: Path, tmp_path: Path
+    run: Callable[..., Done], preset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    compiled = []
+
+    def evaluate(model: Any, *args: Any, **options: Any) -> Any:
+        compiled.append(model.labels_model.sizes_met)
+        return scored(model, *args, **options)
+
+    scored = inference.evaluate
+    monkeypatch.setattr(inference, "evaluate", evaluate)
     done = run("demo", "--count", 1, "--out", tmp_path, "--preset", preset)
     assert done.returncode == 0, done.stderr
+    assert compiled == [1]  # what is timed is not the first pass
     assert presets.record(preset).name in done.stdout
     page = (tmp_path / "index.html").read_text()
     pictures = re.findall(r'src="([^"]+)"', page)

@@ -48,7 +48,11 @@ def test_one_broken_picture_does_not_end_the_rest(run: Run, preset: Path, tmp_pa
 
 
 def test_bad_pictures_of_all_kinds(
-    run: Run, preset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    run: Run,
+    preset: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    recwarn: pytest.WarningsRecorder,
 ) -> None:
     """Each is told in its own words, and the good ones are segmented."""
     folder = tmp_path / "in"
@@ -77,8 +81,10 @@ def test_bad_pictures_of_all_kinds(
 
     monkeypatch.setattr(inputs, "find_pictures", vanishes)
     out = tmp_path / "out"
-    done = run("segment", folder, "--preset", preset, "--output", out, "--write", "labels")
+    words = ("--preset", preset, "--output", out, "--write", "labels,labels")
+    done = run("segment", folder, *words)
     assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert not [one for one in recwarn if one.category is Image.DecompressionBombWarning]
     for name, message in (
         ("deep.png", "mode 'I;16'"),
         ("glass.png", "partly transparent"),
@@ -94,6 +100,7 @@ def test_bad_pictures_of_all_kinds(
     assert names(out) == sorted([*good, "segment.json"])
     assert Image.open(out / "turned_labels.png").size == (32, 48)
     assert f"8 of {len(paths)} pictures left out:" in done.stderr
+    assert f"Written: {len(good)} files" in done.stdout
 
 
 def test_a_second_run_knows_its_own_results(run: Run, preset: Path, tmp_path: Path) -> None:
@@ -180,6 +187,43 @@ def test_videos_are_written_with_their_figures(run: Run, preset: Path, tmp_path:
     assert "drive_overlay.mp4 is there already" in run(*words).stderr
 
 
+def test_python_files_that_are_no_recipes_are_passed_over(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text('"""A title."""\nrecipe = 1 / 0\n')
+    (tmp_path / "helper.py").write_text("def recipe(): ...\n")
+    (tmp_path / "draft.py").write_text("recipe = (\n")
+    done = run("recipes", tmp_path)
+    assert done.returncode == 0 and "1 recipes in" in done.stdout and "mine" in done.stdout
+    assert "Passed over, being no Python that sets `recipe`: draft.py, helper.py" in done.stdout
+
+
+def test_what_is_not_written_of_videos_is_refused(run: Run, preset: Path, tmp_path: Path) -> None:
+    pytest.importorskip("av")
+    drive, out = film(tmp_path / "drive.mp4", frames=2), tmp_path / "out"
+    words = ("--preset", preset, "--output", out)
+    for kinds in ("labels", "overlay,coco"):
+        done = run("segment", drive, *words, "--write", kinds)
+        assert done.returncode == 2 and not out.exists()
+        assert f"--write must be overlay for {drive}, got {kinds}: " in done.stderr
+    assert "frames are of one size" in run("segment", drive, *words, "--pad-to-multiple", 8).stderr
+    still = picture(tmp_path / "a.png")
+    assert "--write must be" in run("segment", drive, still, *words, "--write", "coco").stderr
+    assert run("segment", drive, still, *words, "--write", "overlay,coco").returncode == 0
+    assert names(out)[:2] == ["a_coco.json", "a_overlay.png"]
+    assert run("segment", drive, *words, "--write", "overlay").returncode == 0
+
+
+def test_videos_are_not_written_over_each_other(run: Run, preset: Path, tmp_path: Path) -> None:
+    pytest.importorskip("av")
+    one, other = (film(tmp_path / name / "drive.mp4", frames=2) for name in "ab")
+    words = ("--preset", preset, "--output", tmp_path)
+    done = run("segment", one, other, *words)
+    assert done.returncode == 2 and "would both be written as drive_overlay.mp4" in done.stderr
+    assert run("segment", one, *words).returncode == 0
+    made = tmp_path / "drive_overlay.mp4"
+    done = run("segment", one, made, *words)
+    assert f"would be written over {made}, which is to be segmented too" in done.stderr
+
+
 def test_a_list_on_the_standard_input(
     run: Run, preset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -253,6 +297,19 @@ def test_sheets_and_pages_are_replaced_only_if_they_are_ours(run: Run, tmp_path:
         assert done.returncode == 2 and f"{path.name} is there already" in done.stderr
         assert path.read_text() == "mine"
         assert run(*words, "--overwrite").returncode == 0
+
+
+def test_a_picture_that_is_named_twice_is_segmented_once(
+    run: Run, preset: Path, tmp_path: Path
+) -> None:
+    still, out = picture(tmp_path / "in" / "a.png"), tmp_path / "out"
+    out.mkdir()
+    (out / "legend.png").write_text("mine")
+    words = ("segment", still, still.parent, "--preset", preset, "--output", out, "--write")
+    assert "Written: 1 files" in run(*words, "labels").stdout
+    assert "legend.png is there already" in run(*words, "overlay").stderr
+    assert run(*words, "overlay", "--overwrite").returncode == 0
+    assert files.is_result(out / "legend.png")
 
 
 def test_a_gallery_is_not_put_among_other_files(run: Run, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import importlib
 import warnings
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 from PIL import Image
@@ -96,6 +97,29 @@ def test_odd_sizes_and_refusals(model: models.FoRNet, tmp_path: Path) -> None:
         next(segment(model, tmp_path / "absent.png"))
     with pytest.raises(ValueError, match="network has 11 classes, label space 'custom' 2"):
         next(segment(model, picture(), label_spaces.from_names(["a", "b"])))
+
+
+def test_what_is_no_network_no_source_and_no_classes_is_refused(model: models.FoRNet) -> None:
+    for wrong in ("fornet_mobilenet_v2_camvid", picture()):
+        with pytest.raises(ValueError, match="model must be a network of this library, such as"):
+            next(segment(wrong, picture()))
+        with pytest.raises(ValueError, match="model must be a network of this library, such as"):
+            inference.evaluate(wrong, Painted())
+    with pytest.raises(ValueError, match="label_space must be a LabelSpace.* got 'camvid11'"):
+        next(segment(model, picture(), "camvid11"))
+    with pytest.raises(ValueError, match="source must be a data.Source.* got 'CamVid'"):
+        inference.evaluate(model, "CamVid")
+
+
+@pytest.mark.each_backend
+def test_tensors_and_single_numbers_are_taken(model: models.FoRNet) -> None:
+    tensor = keras.ops.convert_to_tensor(picture())
+    (found,) = segment(model, tensor, scales=1, window=np.int64(64))
+    np.testing.assert_array_equal(found.image, picture())
+    with pytest.raises(ValueError, match=r"image 0 has shape \(40, 57\); expected"):
+        next(segment(model, picture()[..., 0]))
+    with pytest.raises(ValueError, match="window must be a side .* got 32.0"):
+        next(segment(model, picture(), window=32.0))
 
 
 class Painted(data.Source):

@@ -87,6 +87,14 @@ def test_pictures_of_one_size_go_together(
     np.testing.assert_array_equal(found[0].labels, found[2].labels)
 
 
+def test_the_scale_at_which_a_picture_is_too_small_is_named(
+    model: models.FoRNet, picture: np.ndarray
+) -> None:
+    for scale, size in ((0.1, "5x6"), (0.005, "0x0")):
+        with pytest.raises(ValueError, match=f"image_000: At scale {scale}: Images of {size} "):
+            next(segment(model, picture, scales=(1, scale)))
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -1,5 +1,6 @@
 """What is written of a picture is what was found: labels, outlines, figures, all exact."""
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -44,6 +45,30 @@ def test_every_kind(result: Segmentation, tmp_path: Path) -> None:
         name: int((result.labels == k).sum()) for k, name in enumerate(SPACE.classes)
     }
     assert sum(c["share"] for c in counted.values()) == pytest.approx(1)
+
+
+def test_the_legend_is_of_the_classes_that_were_written_last(
+    result: Segmentation, tmp_path: Path
+) -> None:
+    def legend() -> bytes:
+        return (tmp_path / "legend.png").read_bytes()
+
+    write_results(result, tmp_path, ("overlay",))
+    first, made = legend(), (tmp_path / "legend.png").stat().st_ino
+    write_results(result, tmp_path, ("overlay",))
+    assert (tmp_path / "legend.png").stat().st_ino == made
+    other = label_spaces.from_names(["crack", "wall", "rust"])
+    write_results(dataclasses.replace(result, label_space=other), tmp_path, ("overlay",))
+    assert legend() != first
+    (tmp_path / "legend.png").write_text("mine")
+    write_results(result, tmp_path, ("overlay",))
+    assert legend() == b"mine"
+
+
+def test_one_kind_is_enough_and_ids_are_two(result: Segmentation, tmp_path: Path) -> None:
+    assert write_results(result, tmp_path, "areas") == [tmp_path / "a_areas.json"]
+    with pytest.raises(ValueError, match="ids must be one of train, dataset; got 'mine'"):
+        write_results(result, tmp_path, ids="mine")  # type: ignore[arg-type]
 
 
 def test_coco_paints_the_same_labels(result: Segmentation, tmp_path: Path) -> None:

@@ -192,7 +192,8 @@ def test_wrong_input_is_refused():
         scores.update(ids[0], ids[0])
     with pytest.raises(ValueError, match="prediction 5"):
         scores.update(ids, ids + 5)
-    for options in ({"tolerance": -1}, {"band": 0}, {"band_pixels": 0}):
+    wrong = ({"tolerance": -1}, {"tolerance": np.inf}, {"tolerance": [1, np.nan]})
+    for options in (*wrong, {"band": 0}, {"band_pixels": 0}):
         with pytest.raises(ValueError, match=next(iter(options))):
             metrics.BoundaryScores(3, **options)
 

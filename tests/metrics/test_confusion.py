@@ -178,3 +178,13 @@ def test_an_ignored_class_among_the_classes_has_no_iou():
     boundary = metrics.BoundaryScores(3, ignore_class=0)
     boundary.update(truth, prediction)
     assert np.isnan(boundary.result()["boundary_iou_per_class"][0])
+
+
+@pytest.mark.parametrize(
+    "metric", [metrics.ConfusionMatrix, metrics.BoundaryScores, metrics.MeanIoU]
+)
+def test_a_number_of_classes_that_is_none_is_refused(metric):
+    for count in (0, -1, 2.5, True, "3"):
+        with pytest.raises(ValueError, match="num_classes must be 1 or more"):
+            metric(count)
+    assert metric(np.int64(3)).num_classes == 3

@@ -181,6 +181,21 @@ def test_numbers_of_classes_that_are_none(count: object) -> None:
         presets.load("fornet_mobilenet_v2_camvid", num_classes=count)
 
 
+@pytest.mark.parametrize("space", ["camvid11", ["road", "sky"]])
+def test_classes_that_are_no_label_space(
+    space: object, saved: tuple[models.FoRNet, Path], tmp_path: Path
+) -> None:
+    with pytest.raises(ValueError, match="label_space must be a LabelSpace, such as label_spaces"):
+        presets.load("fornet_mobilenet_v2_camvid", label_space=space)
+    with pytest.raises(ValueError, match="label_space must be a LabelSpace, such as label_spaces"):
+        presets.save(saved[0], tmp_path, name="mine", label_space=space)
+
+
+def test_a_file_is_no_preset(saved: tuple[models.FoRNet, Path]) -> None:
+    with pytest.raises(ValueError, match="preset.json is a file; a preset is a folder with"):
+        presets.load(saved[1] / "preset.json")
+
+
 def test_a_dtype_that_is_none_is_told(saved: tuple[models.FoRNet, Path]) -> None:
     with pytest.raises(ValueError, match="from field 'config', dtype='float17': Cannot convert"):
         presets.load(saved[1], dtype="float17")

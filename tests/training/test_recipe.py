@@ -172,6 +172,8 @@ def test_a_header_is_read_without_running_the_file(tmp_path: Path) -> None:
     assert header.hours == ""
     path.write_text("x = (")
     with pytest.raises(ValueError, match=r"mine.py, line 1: is not Python"):
+        recipe_header(path)
+    with pytest.raises(ValueError, match="holds no recipes. Recipes are Python files that set"):
         recipe_headers(tmp_path)
     with pytest.raises(ValueError, match="absent is no folder. Recipes are Python files"):
         recipe_headers(tmp_path / "absent")

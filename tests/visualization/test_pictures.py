@@ -26,6 +26,20 @@ def test_overlay_refuses_what_cannot_be_mixed() -> None:
         visualization.overlay(image, np.zeros((6, 8), "uint8"), SPACE, opacity=1.5)
 
 
+def test_what_is_no_picture_no_class_and_no_map_is_refused() -> None:
+    image, labels = np.zeros((6, 8, 3), "uint8"), np.zeros((6, 8), "uint8")
+    for wrong in (image / 255, image[..., 0], image[None]):
+        with pytest.raises(ValueError, match=r"image must be \(height, width, 3\) uint8"):
+            visualization.overlay(wrong, labels, SPACE)
+    with pytest.raises(ValueError, match="labels must be train ids, got float64"):
+        visualization.colorize(labels / 2, SPACE)
+    for wrong, found in ((labels + 11, 11), (labels + np.int32(300), 300), (labels - 1.0, -1)):
+        with pytest.raises(ValueError, match=rf"labels hold {found}, but label space 'camvid11'"):
+            visualization.colorize(wrong.astype("int32"), SPACE)
+    with pytest.raises(ValueError, match=r"values must be one map .*, got \(6, 8, 3\)"):
+        visualization.heatmap(image, (6, 8))
+
+
 def test_heatmap_brightens_with_the_value() -> None:
     ramp = np.linspace(0, 1, 12)[None].repeat(4, 0)
     picture = np.asarray(visualization.heatmap(ramp, (4, 12)), "float32")

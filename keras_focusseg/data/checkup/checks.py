@@ -29,7 +29,7 @@ _NEEDED = ("train", "val")  # if nobody says which splits to look at
 def check(
     name: str,
     root: str | Path | None = None,
-    splits: Sequence[str] | None = None,
+    splits: str | Sequence[str] | None = None,
     progress: Callable[[int, int], None] | None = None,
     workers: int | None = None,
     **options: Any,
@@ -44,7 +44,7 @@ def check(
     Args:
         name: A name that `open_source` knows, or "auto" to recognise the layout.
         root: Folder that the dataset lies in.
-        splits: Which splits; None takes all that are labelled.
+        splits: Which splits, or the one; None takes all that are labelled.
         progress: Called with (samples done, samples in all) after each sample.
         workers: Threads that read; None takes the number of cores.
         **options: Further arguments of the source, see `open_source`.
@@ -63,6 +63,7 @@ def check(
         ```
     """
     base = existing_folder(root, "the root folder").resolve() if root is not None else None
+    splits = [splits] if isinstance(splits, str) else splits
     name = opening.recognize(root) if name == "auto" and root is not None else name
     try:
         there = opening.splits(name, root)
@@ -178,6 +179,7 @@ def _unopened(severity: Severity, split: str, error: Exception, root: Path | Non
         raise error
     found = failure(error)
     where = f"{found.path}: " if found.path else ""
+    where = "" if found.value.startswith(where) else where  # as errors of class tables do
     example = Example(split, rules.from_root(f"{where}{found.value}", root))
     fix = f"{found.fix} Nothing in this split has been looked at."
     return rules.finding(severity, "split that cannot be opened", split, fix, [example])
@@ -202,7 +204,13 @@ def _findings(looked: Sequence[rules.Looked]) -> list[Finding]:
             found.append(rules.single("error", "empty split", part.split, "no sample", fix))
         for rule in (rules.unpaired, rules.remarks, rules.masks, rules.sizes):
             found += rule(part)
-    for between in (repeats.repeated, repeats.nearly_repeated, videos.neighbors, rules.classes):
+    for between in (
+        rules.gray_levels,
+        repeats.repeated,
+        repeats.nearly_repeated,
+        videos.neighbors,
+        rules.classes,
+    ):
         found += between(looked)
     return found
 

@@ -14,7 +14,10 @@ import numpy as np
 from keras_focusseg.data.checkup.looking import Look, Remark, failure
 from keras_focusseg.data.checkup.report import KEPT, SEVERITIES, Example, Finding, Severity
 from keras_focusseg.data.sources.base import Source, some
+from keras_focusseg.data.sources.folders.encoding import SPREAD
 from keras_focusseg.errors import printable
+from keras_focusseg.label_spaces import LabelSpace
+from keras_focusseg.label_spaces.discovery import DISCOVERED
 
 _MOSTLY = 0.5  # a split that ignores a larger share than this is suspicious
 
@@ -186,6 +189,26 @@ def masks(looked: Looked) -> list[Finding]:
         for kind, examples, fix in cases
         if examples
     ]
+
+
+def gray_levels(splits: Sequence[Looked]) -> list[Finding]:
+    """Ids that stand in no table and are so far apart that they may be levels of grey."""
+    found = [looked.source for looked in splits if looked.source.label_space.name == DISCOVERED]
+    ids = sorted({i for source in found if _by_id(source) for i in source.label_space.ids})
+    if not ids or ids[-1] <= len(ids) + SPREAD:
+        return []
+    listed = ", ".join(map(str, ids[:6])) + (", ..." if len(ids) > 6 else "")
+    value = f"{len(ids)} ids from {ids[0]} to {ids[-1]}: {listed}"
+    fix = (
+        "If coloured masks were saved as grey, restore the coloured ones: classes of equally "
+        "bright colours have become one. If these are ids, a class table says what they mean."
+    )
+    names = ", ".join(looked.split for looked in splits)
+    return [single("warning", "ids that may be levels of grey", names, value, fix)]
+
+
+def _by_id(source: Source) -> bool:
+    return isinstance(getattr(source, "encoding", None), LabelSpace)
 
 
 def sizes(looked: Looked) -> list[Finding]:

@@ -13,7 +13,7 @@ from keras_focusseg.data.feeds import statistics
 from keras_focusseg.data.feeds.plan import Plan, check_class_uniform
 from keras_focusseg.data.feeds.py_dataset import PyDatasetFeed
 from keras_focusseg.data.feeds.tensorflow import tensorflow_feed
-from keras_focusseg.data.sources.base import Source
+from keras_focusseg.data.sources.base import Source, check_source
 from keras_focusseg.data.sources.cached import Cached
 from keras_focusseg.data.transforms import Augmentation
 from keras_focusseg.data.transforms.base import as_augmentation
@@ -98,6 +98,7 @@ def batches(
         model.fit(train, epochs=40)
         ```
     """
+    check_source(source)
     for name, value, least in (
         ("batch_size", batch_size, 1),
         ("seed", seed, 0),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import abc
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -118,6 +118,18 @@ class Source(abc.ABC):
     def __repr__(self) -> str:
         said = "".join(f"; {text}" for text in (self.layout, self.note) if text)
         return f"<{type(self).__name__} {self.name!r} {self.split!r}: {len(self)} samples{said}>"
+
+
+def check_source(source: Any) -> None:
+    """Refuses what is no source.
+
+    Raises:
+        ValueError: It is something else, such as a path.
+    """
+    if not hasattr(source, "load") or not hasattr(source, "label_space"):
+        raise ValueError(
+            f"source must be a data.Source, such as data.open_source gives; got {source!r:.80}."
+        )
 
 
 def check_sample(sample: Sample, source: Source) -> Sample:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_focusseg.data.sources.base import Sample, Source
+from keras_focusseg.data.sources.base import Sample, Source, check_source
 
 
 class Cached(Source):
@@ -25,6 +25,7 @@ class Cached(Source):
     """
 
     def __init__(self, source: Source) -> None:
+        check_source(source)
         self.name = source.name
         self.split = source.split
         self.label_space = source.label_space

@@ -174,7 +174,16 @@ class Function(Step):
 
 
 def as_augmentation(augment: Augmentation | Callable[..., Pair]) -> Augmentation:
-    """An augmentation as it is, a function as a `Function`."""
+    """An augmentation as it is, a function as a `Function`.
+
+    Raises:
+        ValueError: It is neither.
+    """
+    if not callable(augment):
+        raise ValueError(
+            "augment must be a data.Augment, a data.Compose, a step, or a function (image, mask, "
+            f"rng) -> (image, mask); got {augment!r:.80}."
+        )
     return augment if isinstance(augment, Augmentation) else Function(augment)
 
 

@@ -368,6 +368,22 @@ def test_a_coloured_mask_among_ids_does_not_hide_the_others(tmp_path: Path) -> N
         assert report.splits[0].readable == 2
 
 
+def test_ids_far_apart_without_a_table_may_be_levels_of_grey(tmp_path: Path) -> None:
+    for split, first in (("train", 0), ("val", 40)):
+        write_folder(tmp_path, frames(first, 2, 9), split)
+        for path in (tmp_path / "masks" / split).iterdir():
+            change(path, lambda mask: (np.indices(mask.shape).sum(0) % 11).astype("uint8"))
+    kinds = [found.kind for found in checkup.check("folder", tmp_path).findings]
+    assert "ids that may be levels of grey" not in kinds
+    for path in (tmp_path / "masks").rglob("*.png"):
+        gray = Image.fromarray(colored(np.array(Image.open(path)))).convert("L")
+        gray.save(path)
+    found = the(checkup.check("folder", tmp_path), "ids that may be levels of grey")
+    assert found.severity == "warning" and found.split == "train, val"
+    assert found.examples[0].value == "11 ids from 22 to 185: 22, 34, 38, 57, 71, 90, ..."
+    assert "restore the coloured ones" in found.fix
+
+
 def test_masks_from_one_file_are_told_by_their_images(tmp_path: Path) -> None:
     (tmp_path / "annotations").mkdir()
     (tmp_path / "train").mkdir()
@@ -412,6 +428,7 @@ def test_splits_and_options_that_are_wrong(camvid: Path, tmp_path: Path) -> None
     report = checkup.check("camvid", camvid, ["train", "test"])
     found = the(report, "split that cannot be opened")
     assert found.split == "test" and found.severity == "error" and len(report.splits) == 1
+    assert [part.split for part in checkup.check("camvid", camvid, "train").splits] == ["train"]
     with pytest.raises(data.DataError, match="There is no source 'nope'"):
         checkup.check("nope", camvid)
     with pytest.raises(data.DataError, match="the root folder is not there"):
@@ -421,6 +438,13 @@ def test_splits_and_options_that_are_wrong(camvid: Path, tmp_path: Path) -> None
     shutil.rmtree(camvid / "trainannot")
     report = checkup.check("camvid", camvid)
     assert the(report, "split that cannot be opened").split == "train" and report.exit_code == 1
+
+
+def test_a_class_table_that_lists_nothing_is_named_once(tmp_path: Path) -> None:
+    write_folder(tmp_path, frames(0, 1, 1), "train")
+    (tmp_path / "classes.txt").touch()
+    found = the(checkup.check("folder", tmp_path, "train"), "split that cannot be opened")
+    assert found.examples[0].value == "classes.txt: lists no class. Write one name a line"
 
 
 def test_streets_need_no_root_and_mind_none(tmp_path: Path) -> None:

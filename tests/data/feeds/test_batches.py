@@ -597,6 +597,13 @@ def test_processes_give_what_threads_give(feed, camvid):
         epoch(processes)
 
 
+def test_what_is_no_source_is_refused(source):
+    for wrong in ("path/to/dataset", [source, source]):
+        for use in (data.Cached, lambda wrong: data.batches(wrong, 1)):
+            with pytest.raises(ValueError, match=r"source must be a data.Source, .*; got [\['<]"):
+                use(wrong)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -606,6 +613,7 @@ def test_processes_give_what_threads_give(feed, camvid):
         ({"batch_size": 1, "prefetch": -1}, "prefetch"),
         ({"batch_size": 1, "workers": 0}, "workers"),
         ({"batch_size": 1, "start_epoch": -1}, "start_epoch"),
+        ({"batch_size": 1, "augment": "flip"}, "augment must be a data.Augment.*got 'flip'"),
         ({"batch_size": 1, "cache": "disk"}, "cache must be 'memory' or None, got 'disk'"),
         ({"batch_size": 1, "feed": "dali"}, "feed must be .* or 'pydataset', got 'dali'"),
         ({"batch_size": 1, "processes": True, "cache": "memory"}, "cannot share .*leave out"),

@@ -17,6 +17,7 @@ from keras_focusseg.data.sources.tables import as_data_error
 from keras_focusseg.errors import DataError
 from keras_focusseg.label_spaces import IGNORE, Grouping, LabelSpace
 from keras_focusseg.label_spaces.class_tables import ClassTable
+from keras_focusseg.label_spaces.discovery import DISCOVERED
 from keras_focusseg.pictures.contents import (
     Color,
     MaskContent,
@@ -37,7 +38,8 @@ CITYSCAPES = re.compile(r"_gt(?:Fine|Coarse)_(labelIds|labelTrainIds|color|insta
 
 _ADE20K = re.compile(r"ADE_(train|val)_\d{8}")
 _PROBES = 16
-_SPREAD = 50  # so far beyond their number, ids beside a 255 are grey levels, and 255 is one too
+SPREAD = 50
+"""So far beyond their number, ids may be grey levels; beside a 255 they are, and it is one too."""
 
 
 class Reading(NamedTuple):
@@ -200,7 +202,7 @@ def _none_readable(masks: Sequence[Path]) -> DataError:
 def _discovered_colors(masks: Sequence[Path], contents: Sequence[MaskContent]) -> Reading:
     found = count_colors(contents)
     groups = label_spaces.name_colors(found)
-    named = "" if groups.label_space.name == "discovered" else f" ({groups.label_space.name})"
+    named = "" if groups.label_space.name == DISCOVERED else f" ({groups.label_space.name})"
     said = f"coloured masks, {len(found)} colours{named} discovered in {len(masks)} masks"
     return Reading(groups.label_space, groups, said)
 
@@ -226,14 +228,14 @@ def _discovered_ids(
             file=masks[0].parent,
             fix="If they are masks, give label_space= or a class table.",
         )
-    if IGNORE in found and (classes in ([], [0]) or classes[-1] > len(classes) + _SPREAD):
+    if IGNORE in found and (classes in ([], [0]) or classes[-1] > len(classes) + SPREAD):
         raise _gray_levels(masks[0].parent, found, counts)
     colors = [palette[number] for number in classes] if palette else []
     space = label_spaces.from_names(
         [f"class_{number}" for number in classes],
         colors=colors if len(set(colors)) == len(classes) else None,
         ids=classes,
-        name="discovered",
+        name=DISCOVERED,
     )
     kind = "palette masks" if palette else "id masks"
     return Reading(space, space, f"{kind}, {_classes(space)} discovered in {len(masks)} masks")
