@@ -248,7 +248,7 @@ def test_a_broken_image_inside_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyP
         original(self, logs)
 
     monkeypatch.setattr(RunFolder, name, breaks)
-    message = "left_0003.png: value 77 is no class. Repair it. .*epoch_0001 is kept. Mend the data"
+    message = "left_0003.png: value 77 is no class. Repair it. .*epoch_0001 is kept. Mend that"
     with pytest.raises(data.DataError, match=message):
         train(tmp_path, cache=None)
     assert names(tmp_path) == ["epoch_0001"]

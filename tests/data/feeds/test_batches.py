@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import itertools
 import json
+import multiprocessing
 import time
 
 import keras
@@ -595,6 +596,18 @@ def test_processes_give_what_threads_give(feed, camvid):
         path.write_bytes(b"\x89PNG\r\n\x1a\nbroken")
     with pytest.raises(Exception, match=r"\.png: .*cannot be read"):
         epoch(processes)
+
+
+@pytest.mark.parametrize("feed", FEEDS)
+def test_a_worker_process_that_dies(feed):
+    others = multiprocessing.active_children()
+    source = data.SyntheticStreets(16, size=(64, 64))
+    passing = iter(data.batches(source, 2, processes=True, workers=1, feed=feed))
+    next(passing)
+    for process in set(multiprocessing.active_children()).difference(others):
+        process.kill()
+    with pytest.raises(Exception, match="for the feed died.*threads in their place"):
+        list(passing)
 
 
 @pytest.mark.parametrize(
