@@ -150,9 +150,9 @@ class Recipe:
             recent GPUs; `"mixed_float16"`, for older GPUs, with a scaled loss. Weights, losses,
             ranking and the resize to the image stay float32.
         steps_per_execution: Steps that are compiled into one call, which spares the host work
-            between short steps; 1 on PyTorch.
+            between short steps; 1 on PyTorch. It may differ when a run is resumed.
         jit_compile: Whether XLA (on PyTorch `torch.compile`) compiles the step: `"auto"` as Keras
-            decides, which is yes on JAX and on a GPU of TensorFlow.
+            decides, which is yes on JAX and on a GPU of TensorFlow. It may differ as well.
         seed: Seed of weights, order and augmentation.
         backbone_weights: What the backbone starts from: `"imagenet"`, a checkpoint that
             `backbones.load_weights` reads, or `None`.
