@@ -134,8 +134,8 @@ class Recipe:
         freeze_backbone_norm: Batch-norm statistics of the backbone stay as loaded; do this where
             a device sees fewer than 4 images.
         validate_every: Epochs between validations; the last epoch is validated as well.
-        patience: Epochs without a better validation mIoU after which the run ends early; `None`
-            trains all epochs. The schedule is that of all epochs either way.
+        patience: Epochs without a better validation mIoU after which the run ends early, at a
+            validation; `None` trains all epochs. The schedule is that of all epochs either way.
         save_every: Checkpoints inside an epoch, beside that at its end: every so many steps of the
             run (`500`) or minutes (`"10min"`). Changes nothing of what is trained, so a run may be
             resumed with another value.

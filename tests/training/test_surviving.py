@@ -177,6 +177,12 @@ def test_training_ends_early_and_stays_ended(tmp_path: Path) -> None:
     assert numbers(tmp_path) == before
 
 
+def test_patience_begins_with_the_first_validation(tmp_path: Path) -> None:
+    train(tmp_path, epochs=3, patience=1, validate_every=2)
+    log = np.genfromtxt(tmp_path / "log.csv", delimiter=",", names=True)
+    assert log["epoch"].tolist() == [1, 2, 3]
+
+
 def test_no_room_for_a_checkpoint_leaves_the_one_before(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path, lambda epoch, value: None)
     model = keras.Sequential([keras.Input((500,)), keras.layers.Dense(500)])
