@@ -56,10 +56,10 @@ def told_of_death() -> Iterator[None]:
         yield
     except BrokenProcessPool as error:
         raise DataError(
-            "a process that reads and augments for the feed died, or was ended by the system",
+            "a process that reads and augments for the feed died",
             kind="worker process that died",
-            fix="Systems end processes where memory runs out: take fewer of them (workers), or "
-            "threads in their place.",
+            fix="If no error of its own stands above, the system ended it, most likely for memory: "
+            "take fewer of them (workers), or threads in their place.",
         ) from error
 
 
