@@ -21,8 +21,9 @@ from keras_focusseg.errors import DataError
 SUMS = "SHA256SUMS"
 _MAX_SUMS = 16 << 20  # bytes; a folder of a hundred thousand files has half of it
 _CHUNK = 4 << 20
-# A drive letter of Windows is no protocol; a `Path` of a URL has lost a slash.
-_URL = re.compile(r"([a-z][a-z0-9+.-]+):/{1,2}(?=[^/])", re.IGNORECASE)
+# A drive letter of Windows is no protocol; a `Path` of a URL has kept one slash.
+_URL = re.compile(r"([a-z][a-z0-9+.-]+):(/+)(?=[^/])", re.IGNORECASE)
+_WITHOUT_HOST = ("file", "local")  # their URLs have three slashes
 
 
 def cache_folder() -> Path:
@@ -51,7 +52,12 @@ def local(path: str | Path) -> str | Path:
         ```
     """
     found = _URL.match(str(path))
-    return path if found is None else _copied(f"{found[1]}://{str(path)[found.end() :]}")
+    if found is None:
+        return path
+    scheme, slashes = found.groups()
+    if slashes == "/":
+        slashes = "///" if scheme.lower() in _WITHOUT_HOST else "//"
+    return _copied(f"{scheme}:{slashes}{str(path)[found.end() :]}")
 
 
 def _copied(url: str) -> Path:

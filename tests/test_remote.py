@@ -43,6 +43,14 @@ def test_a_remote_folder_is_copied_once(bucket: Any):
     assert Path(remote.local(URL)) != folder
 
 
+def test_addresses_without_a_host(bucket: Any, tmp_path: Path):
+    """Three slashes, which are one after a `Path`."""
+    folder = remote.local(URL)
+    assert remote.local("memory:///bucket/prepared") == folder
+    for url in (f"file://{folder}", Path(f"file://{folder}"), f"local://{folder}"):
+        assert remote.local(url) == folder
+
+
 def test_local_folders_stay_as_they_are():
     for path in ("CamVid", Path("data/camvid"), "C:/data", "C:\\data", "/data/camvid"):
         assert remote.local(path) is path

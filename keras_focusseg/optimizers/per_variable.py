@@ -182,7 +182,8 @@ class _PerVariable(keras.optimizers.Optimizer):
     def swap_averages(self) -> None:
         """Exchanges weights and averages, for a validation; a second call puts them back.
 
-        Under a strategy every process has to call it.
+        Under a strategy every process has to call it. Under `mixed_float16` Keras wraps the
+        optimizer, and `own_optimizer(model.optimizer)` has this method.
 
         Example:
             ```python

@@ -126,7 +126,8 @@ class ValidateAverages(keras.callbacks.Callback):
         ```python
         model.compile(optimizers.AdamW(2e-4, ema=0.999))
         model.fit(train, validation_data=val, callbacks=[training.ValidateAverages()])
-        model.optimizer.swap_averages()    # trained; now keep the averages
+        # Trained; now keep the averages. (Under mixed_float16 Keras wraps the optimizer.)
+        optimizers.own_optimizer(model.optimizer).swap_averages()
         ```
     """
 

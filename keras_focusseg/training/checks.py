@@ -15,8 +15,17 @@ from keras_focusseg.presets.registry import checked_weights
 from keras_focusseg.training.checkpoints import checkpoint_to_resume, newest_checkpoint
 from keras_focusseg.training.recipe import Recipe
 
-WITHOUT_EFFECT = ("save_every", "workers", "worker_processes")
-"""Values of a recipe that change nothing of what is trained: a run may be resumed with others."""
+WITHOUT_EFFECT = (
+    "save_every",
+    "workers",
+    "worker_processes",
+    "steps_per_execution",
+    "jit_compile",
+)
+"""Values of a recipe that change nothing of what is trained: a run may be resumed with others.
+
+The devices that it goes on on may not have the last two.
+"""
 
 
 def class_counts(source: data.Source, shown: bool) -> np.ndarray:

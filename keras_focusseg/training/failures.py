@@ -121,4 +121,4 @@ def _advice(recipe: Recipe, model: Any, validates: bool) -> str:
 def _how_to_go_on(folder: Path) -> str:
     kept = newest_checkpoint(folder)
     checkpoint = "no checkpoint was written yet" if kept is None else f"{kept} is kept"
-    return f"The run has ended; {checkpoint}. Mend the data, then go on with --resume."
+    return f"The run has ended; {checkpoint}. Mend that, then go on with --resume."

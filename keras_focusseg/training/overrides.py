@@ -7,7 +7,7 @@ import dataclasses
 import difflib
 import inspect
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from keras_focusseg import presets
@@ -54,7 +54,10 @@ def override(recipe: Recipe, settings: Iterable[str]) -> Recipe:
         if not inner:
             value = _value(field, text, setting)
         else:
-            value = copy.deepcopy(dict(recipe.to_config()[field] or {}))
+            value = recipe.to_config()[field]
+            if isinstance(value, (Mapping, tuple)):
+                value = dict(value) if isinstance(value, Mapping) else list(value)
+            value = copy.deepcopy(value)
             if field == "network_config":
                 _check_name(inner[0], _arguments(recipe.network), recipe.network, setting)
             _put(value, inner, _json(text), setting)

@@ -59,6 +59,7 @@ NUMBERS = (
 LEVELS = ("P2", "P3", "P4", "P5")
 ABOVE_0 = (
     "batch_size",
+    "val_batch_size",
     "epochs",
     "steps",
     "validate_every",
@@ -66,7 +67,6 @@ ABOVE_0 = (
     "learning_rate",
     "head_learning_rate_factor",
     "step_epochs",
-    "step_factor",
     "distillation_weight",
     "distillation_temperature",
     "workers",
@@ -110,11 +110,11 @@ class Recipe:
         schedule: `"poly"`, the polynomial decay of `WarmupPoly`; `"cosine"`, half a cosine of
             `WarmupCosine`; or `"step"`, the drops of `WarmupStep`.
         warmup_steps: Steps of linear warm-up.
-        warmup_start: Share of the rate that the warm-up starts from; by default one over
+        warmup_start: Share 0..1 of the rate that the warm-up starts from; by default one over
             `warmup_steps`.
-        power: Exponent of the polynomial decay.
+        power: Exponent of the polynomial decay, 0 or more.
         step_epochs: Epochs between two drops of schedule `"step"`.
-        step_factor: What the rate is multiplied by at a drop.
+        step_factor: What the rate is multiplied by at a drop, in (0, 1].
         class_weights: Gives the network the `class_weights` that `data.class_weights` finds on
             the training split by this method: `"median_frequency"`, `"inverse_log"` or
             `"effective_number"`; `None` leaves it to `network_config`.
@@ -134,8 +134,8 @@ class Recipe:
         freeze_backbone_norm: Batch-norm statistics of the backbone stay as loaded; do this where
             a device sees fewer than 4 images.
         validate_every: Epochs between validations; the last epoch is validated as well.
-        patience: Epochs without a better validation mIoU after which the run ends early; `None`
-            trains all epochs. The schedule is that of all epochs either way.
+        patience: Epochs without a better validation mIoU after which the run ends early, at a
+            validation; `None` trains all epochs. The schedule is that of all epochs either way.
         save_every: Checkpoints inside an epoch, beside that at its end: every so many steps of the
             run (`500`) or minutes (`"10min"`). Changes nothing of what is trained, so a run may be
             resumed with another value.
@@ -150,9 +150,9 @@ class Recipe:
             recent GPUs; `"mixed_float16"`, for older GPUs, with a scaled loss. Weights, losses,
             ranking and the resize to the image stay float32.
         steps_per_execution: Steps that are compiled into one call, which spares the host work
-            between short steps; 1 on PyTorch.
+            between short steps; 1 on PyTorch. It may differ when a run is resumed.
         jit_compile: Whether XLA (on PyTorch `torch.compile`) compiles the step: `"auto"` as Keras
-            decides, which is yes on JAX and on a GPU of TensorFlow.
+            decides, which is yes on JAX and on a GPU of TensorFlow. It may differ as well.
         seed: Seed of weights, order and augmentation.
         backbone_weights: What the backbone starts from: `"imagenet"`, a checkpoint that
             `backbones.load_weights` reads, or `None`.
@@ -272,18 +272,24 @@ class Recipe:
             value = getattr(self, name)
             if value is not None and value <= 0:
                 raise ValueError(f"{name} must be above 0, got {value}.")
-        for name in ("clip_norm", "weight_decay", "warmup_steps", "seed"):
+        for name in ("clip_norm", "weight_decay", "warmup_steps", "power", "seed"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must be 0 or more, got {getattr(self, name)}.")
+        if self.seed >= 2**32:  # NumPy takes no larger ones
+            raise ValueError(f"seed must be below 2**32, got {self.seed}.")
         SaveEvery.from_text(self.save_every)
-        if not 0 <= self.class_uniform <= 1:
-            raise ValueError(f"class_uniform must be a share 0..1, got {self.class_uniform}.")
-        for name in ("stage_learning_rate_factor", "ohem_threshold", "ohem_min_kept"):
+        for name in ("class_uniform", "warmup_start"):
+            value = getattr(self, name)
+            if value is not None and not 0 <= value <= 1:
+                raise ValueError(f"{name} must be a share 0..1, got {value}.")
+        shares = ("stage_learning_rate_factor", "step_factor", "ohem_threshold", "ohem_min_kept")
+        for name in shares:
             value = getattr(self, name)
             if value is not None and not 0 < value <= 1:
                 raise ValueError(f"{name} must be above 0 and at most 1, got {value}.")
         for level, weight in self.auxiliary.items():
-            if level not in LEVELS or not isinstance(weight, (int, float)) or weight <= 0:
+            number = isinstance(weight, (int, float)) and math.isfinite(weight)
+            if level not in LEVELS or not number or weight <= 0:
                 raise ValueError(
                     f"auxiliary must give levels of {', '.join(LEVELS)} weights above 0, such as "
                     f'{{"P4": 0.4}}; got {dict(self.auxiliary)!r}.'

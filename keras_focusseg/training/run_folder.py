@@ -96,8 +96,9 @@ class RunFolder(keras.callbacks.Callback):
 
     @property
     def has_no_patience_left(self) -> bool:
-        """Whether `patience` epochs have passed since the best one."""
-        since = len(self.history) - max(self.best_epoch, 0)
+        """Whether `patience` epochs had passed since the best one when the last was validated."""
+        measured = [row["epoch"] for row in self.history if f"val_{self.monitor}" in row]
+        since = max(measured, default=0) - max(self.best_epoch, 0)
         return self.patience is not None and since >= self.patience
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:

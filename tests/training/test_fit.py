@@ -257,6 +257,13 @@ def test_what_stands_in_the_way_is_told_before(tmp_path: Path, name: str) -> Non
         training.train(RECIPE, run_folder=tmp_path, verbose=0)
 
 
+def test_how_steps_are_run_may_differ_on_other_devices(finished: Path) -> None:
+    recipe = RECIPE.replace(epochs=1)
+    check_run_folder(recipe.replace(steps_per_execution=2, jit_compile=False), finished, True)
+    with pytest.raises(ValueError, match="another recipe: precision differ"):
+        check_run_folder(recipe.replace(precision="mixed_bfloat16"), finished, True)
+
+
 def test_nothing_of_another_run_is_written_over(finished: Path, tmp_path: Path) -> None:
     run = shutil.copytree(finished, tmp_path / "run")
     shutil.rmtree(run / "checkpoints")

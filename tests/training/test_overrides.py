@@ -52,6 +52,13 @@ def test_inside_the_augmentation_and_in_order() -> None:
     assert (changed.epochs, changed.steps) == (4, None)
 
 
+@pytest.mark.parametrize("kind", [list, tuple])
+def test_one_of_several_teachers(kind: type) -> None:
+    recipe = RECIPE.replace(teacher=kind(("runs/1", "runs/2")))
+    assert override(recipe, ["teacher.1=runs/3"]).teacher == ["runs/1", "runs/3"]
+    assert list(recipe.teachers()) == ["runs/1", "runs/2"]
+
+
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
@@ -70,6 +77,9 @@ def test_inside_the_augmentation_and_in_order() -> None:
         ("augment.steps.9.size=1", "'9' is no place in a list of 3; places are 0 to 2"),
         ("augment.stips.0=1", "there is no 'stips'; there are steps, fill"),
         ("network_config.filters.0=1", "nothing lies within 32"),
+        ("batch_size.x=1", "--set batch_size.x=1: nothing lies within 8"),
+        ("name.x=1", "nothing lies within 'r'"),
+        ("patience.0=1", "nothing lies within None"),
         ("augment.steps.1.chance=1", "--set augment.steps.1.chance=1: .*no argument 'chance'"),
     ],
 )

@@ -246,6 +246,12 @@ def test_fields_out_of_range_are_refused() -> None:
         ("teacher", 3, "teacher must be text, a list of texts or None"),
         ("teacher", ["runs/1", 3], "a list of texts or None, got .'runs/1', 3"),
         ("freeze_backbone", 1, "freeze_backbone must be True or False"),
+        ("auxiliary", {"P3": float("nan")}, "must give levels"),
+        ("val_batch_size", 0, "val_batch_size must be above 0, got 0"),
+        ("warmup_start", -0.1, "warmup_start must be a share 0..1, got -0.1"),
+        ("step_factor", 2.0, "step_factor must be above 0 and at most 1, got 2"),
+        ("power", -1.0, "power must be 0 or more, got -1"),
+        ("seed", 2**32, "seed must be below 2..32, got 4294967296"),
     ):
         with pytest.raises(ValueError, match=message):
             RECIPE.replace(**{name: value})

@@ -177,6 +177,12 @@ def test_training_ends_early_and_stays_ended(tmp_path: Path) -> None:
     assert numbers(tmp_path) == before
 
 
+def test_patience_begins_with_the_first_validation(tmp_path: Path) -> None:
+    train(tmp_path, epochs=3, patience=1, validate_every=2)
+    log = np.genfromtxt(tmp_path / "log.csv", delimiter=",", names=True)
+    assert log["epoch"].tolist() == [1, 2, 3]
+
+
 def test_no_room_for_a_checkpoint_leaves_the_one_before(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path, lambda epoch, value: None)
     model = keras.Sequential([keras.Input((500,)), keras.layers.Dense(500)])
@@ -248,7 +254,7 @@ def test_a_broken_image_inside_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyP
         original(self, logs)
 
     monkeypatch.setattr(RunFolder, name, breaks)
-    message = "left_0003.png: value 77 is no class. Repair it. .*epoch_0001 is kept. Mend the data"
+    message = "left_0003.png: value 77 is no class. Repair it. .*epoch_0001 is kept. Mend that"
     with pytest.raises(data.DataError, match=message):
         train(tmp_path, cache=None)
     assert names(tmp_path) == ["epoch_0001"]

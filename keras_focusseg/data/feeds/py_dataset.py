@@ -11,7 +11,7 @@ import keras
 import numpy as np
 
 from keras_focusseg.data.feeds.plan import Plan
-from keras_focusseg.data.feeds.workers import Workers
+from keras_focusseg.data.feeds.workers import Workers, told_of_death
 from keras_focusseg.data.transforms.canvas import Pair
 
 
@@ -70,7 +70,7 @@ class PyDatasetFeed(keras.utils.PyDataset):
         """The next batch of the epoch: images (B, H, W, 3) uint8, masks (B, H, W) int32."""
         if not 0 <= index < len(self):
             raise IndexError(f"batch {index} of {len(self)}")
-        with self._lock:
+        with told_of_death(), self._lock:
             position = self._first + self._positions.setdefault(index, len(self._positions))
             futures = self._submit(position)
             end = min(position + 1 + self._prefetch, self._plan.num_batches)
@@ -81,7 +81,8 @@ class PyDatasetFeed(keras.utils.PyDataset):
                     for future in others:
                         future.cancel()
             self._pending = wanted
-        images, masks = zip(*(future.result() for future in futures), strict=True)
+        with told_of_death():
+            images, masks = zip(*(future.result() for future in futures), strict=True)
         return np.stack(images), np.stack(masks, dtype="int32")
 
     def __iter__(self) -> Iterator[Pair]:

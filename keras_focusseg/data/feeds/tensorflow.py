@@ -8,7 +8,7 @@ import numpy as np
 
 from keras_focusseg.data.accelerators import leave_accelerators_alone
 from keras_focusseg.data.feeds.plan import Plan
-from keras_focusseg.data.feeds.workers import Workers
+from keras_focusseg.data.feeds.workers import Workers, told_of_death
 
 
 def tensorflow_feed(plan: Plan, prefetch: int, workers: int, processes: bool = False) -> Any:
@@ -34,7 +34,8 @@ def tensorflow_feed(plan: Plan, prefetch: int, workers: int, processes: bool = F
     def load(row: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         epoch, key = int(row[0]), int(row[1])
         if pool is not None:
-            return pool.submit(epoch, key).result()
+            with told_of_death():
+                return pool.submit(epoch, key).result()
         return plan.sample(epoch, key, size)
 
     def count(row: np.ndarray) -> np.ndarray:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 
 from keras_focusseg.data.feeds.plan import Plan
 from keras_focusseg.data.transforms.canvas import Pair
+from keras_focusseg.errors import DataError
 
 Load = Callable[[int, int], Pair]
 """From epoch and key to image (H, W, 3) uint8 and mask (H, W) uint8."""
@@ -40,6 +43,24 @@ class Workers:
     def submit(self, epoch: int, key: int) -> Future[Pair]:
         """Begin to load a sample; see `Plan.sample` for what may be raised."""
         return self._pool.submit(self._load, epoch, key)
+
+
+@contextlib.contextmanager
+def told_of_death() -> Iterator[None]:
+    """Says what it means that a worker process is gone.
+
+    Raises:
+        DataError: One died.
+    """
+    try:
+        yield
+    except BrokenProcessPool as error:
+        raise DataError(
+            "a process that reads and augments for the feed died",
+            kind="worker process that died",
+            fix="If no error of its own stands above, the system ended it, most likely for memory: "
+            "take fewer of them (workers), or threads in their place.",
+        ) from error
 
 
 _loads: Load  # of a worker process

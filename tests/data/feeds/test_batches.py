@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import itertools
 import json
+import multiprocessing
 import time
 
 import keras
@@ -602,6 +603,18 @@ def test_what_is_no_source_is_refused(source):
         for use in (data.Cached, lambda wrong: data.batches(wrong, 1)):
             with pytest.raises(ValueError, match=r"source must be a data.Source, .*; got [\['<]"):
                 use(wrong)
+
+
+@pytest.mark.parametrize("feed", FEEDS)
+def test_a_worker_process_that_dies(feed):
+    others = multiprocessing.active_children()
+    source = data.SyntheticStreets(16, size=(64, 64))
+    passing = iter(data.batches(source, 2, processes=True, workers=1, feed=feed))
+    next(passing)
+    for process in set(multiprocessing.active_children()).difference(others):
+        process.kill()
+    with pytest.raises(Exception, match="for the feed died.*threads in their place"):
+        list(passing)
 
 
 @pytest.mark.parametrize(
