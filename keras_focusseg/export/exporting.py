@@ -131,8 +131,11 @@ def export(
         check_image_shape((1, *size, 3))
     (files.check_file if form.suffix else files.check_folder)(path)
     files.check_files([facts_path(path), *(parts(path) if form.suffix else [])])
-    if calibration_count < 1:
-        raise ValueError(f"Calibration takes 1 image or more, got {calibration_count}.")
+    if type(calibration_count) is not int or calibration_count < 1:
+        raise ValueError(
+            f"calibration_count must be a whole number of images above 0, got "
+            f"{calibration_count!r}."
+        )
     drawn = comparing.drawn_size(size or (360, 480))
     calibrated = calibration or SyntheticStreets(calibration_count, size=drawn)
     with tempfile.TemporaryDirectory(prefix="focusseg-export-") as folder:

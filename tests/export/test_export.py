@@ -239,8 +239,9 @@ def test_small_images_and_no_calibration(
     path = tmp_path / "street.xml"
     export.export(model, path, "openvino", (32, 48))
     assert export.is_exported(path) and not export.is_exported(tmp_path / "other.xml")
-    with pytest.raises(ValueError, match="Calibration takes 1 image or more, got 0"):
-        export.export(model, path, "openvino", SIZE, calibration_count=0)
+    for count in (0, 4.0, True):
+        with pytest.raises(ValueError, match=f"whole number of images above 0, got {count}"):
+            export.export(model, path, "openvino", SIZE, calibration_count=count)
 
 
 def test_what_differs_is_not_kept(
