@@ -266,10 +266,14 @@ def _check_described(model: Any, file: ExportedModel) -> None:
     if len(told) != len(known):
         raise ValueError(f"{about} has {len(told)} classes, the network has {len(known)}.")
     for there, here in zip(told, known, strict=True):
-        if model.label_space is not None and there != here:
+        # Files that were written earlier do not say the dataset's ids.
+        if model.label_space is not None and here | there != here:
+            says, knows = (
+                "{name} in {color}, in the dataset {dataset_id}".format(**here | facts)
+                for facts in (there, here)
+            )
             raise ValueError(
-                f"{about} says {there['name']} in {there['color']} of class {here['id']}, the "
-                f"network {here['name']} in {here['color']}. Export again."
+                f"{about} says {says} of class {here['id']}, the network {knows}. Export again."
             )
 
 
@@ -328,13 +332,18 @@ def _facts(
 
 
 def _classes(model: Any) -> list[dict[str, Any]]:
-    """Names and colours of the classes, in the order of the logits."""
+    """Names, colours and ids in the dataset's masks, in the order of the logits."""
     space, count = model.label_space, model.num_classes
     names = space.classes if space else [f"class {i}" for i in range(count)]
     # There are 255 colours that differ well; masks have no more classes, but a network may.
     colors = space.colors if space else distinct_colors(min(count, IGNORE))
     return [
-        {"id": i, "name": name, "color": list(color)}
+        {
+            "id": i,
+            "name": name,
+            "color": list(color),
+            **({"dataset_id": space.ids[i]} if space else {}),
+        }
         for i, (name, color) in enumerate(zip(names, itertools.cycle(colors), strict=False))
     ]
 

@@ -64,7 +64,8 @@ def test_onnx_says_what_keras_says(model: Any, onnx_file: Path) -> None:
 def test_the_json_says_how_to_use_the_file(onnx_file: Path) -> None:
     facts = json.loads(Path(f"{onnx_file}.json").read_text("utf-8"))
     assert (facts["input"]["height"], facts["input"]["width"]) == SIZE
-    assert facts["classes"][0] == {"id": 0, "name": "Sky", "color": [128, 128, 128]}
+    sky = {"id": 0, "name": "Sky", "color": [128, 128, 128], "dataset_id": 0}
+    assert facts["classes"][0] == sky
     assert facts["output"]["dtype"] == "float32"
     assert facts["comparison"]["equal_labels"] > 0.999
     assert facts["sha256"] == hashlib.sha256(onnx_file.read_bytes()).hexdigest()
@@ -131,7 +132,9 @@ def test_a_file_of_other_weights_is_refused(model: Any, onnx_file: Path) -> None
         export.verify(other, onnx_file)
 
 
-@pytest.mark.parametrize("wrong", ["classes swapped", "a class less", "another network"])
+@pytest.mark.parametrize(
+    "wrong", ["classes swapped", "other ids", "a class less", "another network"]
+)
 def test_a_json_of_another_network_is_refused(
     model: Any, onnx_file: Path, tmp_path: Path, wrong: str
 ) -> None:
@@ -143,6 +146,10 @@ def test_a_json_of_another_network_is_refused(
         "classes swapped": (
             {"classes": [{**second, "id": 0}, {**first, "id": 1}, *rest]},
             "says Building in .* of class 0, the network Sky in",
+        ),
+        "other ids": (
+            {"classes": [{**first, "dataset_id": 7}, second, *rest]},
+            "in the dataset 7 of class 0, the network Sky in .*, in the dataset 0. Export again",
         ),
         "a class less": ({"classes": facts["classes"][1:]}, "10 classes, the network has 11"),
         "another network": ({"network": "SCRNet"}, "describes SCRNet, the network is FoRNet"),
