@@ -13,6 +13,7 @@ import numpy as np
 
 from keras_focusseg import files
 from keras_focusseg.export.formats import FORMATS, PRECISIONS, check_installed
+from keras_focusseg.models.batch_checks import check_image_shape
 
 Run = Callable[[np.ndarray], Sequence[np.ndarray]]
 """One image to what the file gives: logits or labels first, then the signals."""
@@ -44,7 +45,8 @@ class ExportedModel:
         """Logits (1, H, W, classes), or labels (1, H, W), as the file was exported.
 
         Raises:
-            ValueError: It is not one RGB image of the size that the file takes.
+            ValueError: It is not one RGB image of the size that the file takes, or a side has less
+                than 16 pixels.
         """
         return self._outputs(images)[0]
 
@@ -58,6 +60,7 @@ class ExportedModel:
         if len(shape) != 4 or shape != (1, *(self.size or shape[1:3]), 3):
             height, width = self.size or ("height", "width")
             raise ValueError(f"{self.path} takes images (1, {height}, {width}, 3), got {shape}.")
+        check_image_shape(shape)
         return self.run(np.ascontiguousarray(images, dtype=self.facts["input"]["dtype"]))
 
     @property

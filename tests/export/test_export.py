@@ -166,6 +166,15 @@ def test_images_of_another_shape_are_refused(onnx_file: Path) -> None:
             file(np.zeros(shape, "uint8"))
 
 
+@pytest.mark.backend_free
+def test_images_too_small_for_a_network_are_refused(tmp_path: Path) -> None:
+    facts = {"input": {"dtype": "float32", "height": None, "width": None}}
+    file = export.ExportedModel(tmp_path / "street.onnx", facts, lambda images: [images])
+    assert file(np.zeros((1, 16, 16, 3))).shape == (1, 16, 16, 3)
+    with pytest.raises(ValueError, match="Images of 15x80 .* too small"):
+        file(np.zeros((1, 15, 80, 3)))
+
+
 def test_other_networks_are_refused(tmp_path: Path) -> None:
     images = keras.Input((None, None, 3))
     other = keras.Model(images, keras.layers.Conv2D(3, 3)(images))
