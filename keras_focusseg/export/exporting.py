@@ -31,6 +31,7 @@ from keras_focusseg.export.runtimes import (
     open_runtime,
     parts,
 )
+from keras_focusseg.inference.evaluate import check_same_classes
 from keras_focusseg.label_spaces import IGNORE, distinct_colors
 from keras_focusseg.models.batch_checks import check_image_shape
 from keras_focusseg.models.segmenter import Segmenter
@@ -102,7 +103,8 @@ def export(
         Where it is, how large, and how it compared.
 
     Raises:
-        ValueError: What was asked for cannot be written: with the nearest thing that can.
+        ValueError: What was asked for cannot be written: with the nearest thing that can; or
+            `source` has other classes or sizes.
         ImportError: A package is missing.
         ExportDiffers: The file does not say what Keras says, its runtime does not open it, or the
             converter fails; nothing is written.
@@ -129,6 +131,8 @@ def export(
         )
     if size is not None:
         check_image_shape((1, *size, 3))
+    if source is not None:
+        check_same_classes(model, source)
     (files.check_file if form.suffix else files.check_folder)(path)
     files.check_files([facts_path(path), *(parts(path) if form.suffix else [])])
     if type(calibration_count) is not int or calibration_count < 1:
@@ -194,12 +198,14 @@ def verify(model: Any, path: str | Path, source: Source | None = None) -> Compar
 
     Raises:
         ValueError: The file is missing, damaged or another one than its JSON describes; or the
-            JSON describes another network or other classes.
+            JSON describes another network or other classes; or `source` has others, or other sizes.
         ExportDiffers: It does not say what Keras says.
     """
     _check_network(model)
     file = open_exported(path)
     _check_described(model, file)
+    if source is not None:
+        check_same_classes(model, source)
     return _agreeing(model, file, source)
 
 

@@ -460,6 +460,20 @@ def test_scores_stand_side_by_side(model: Any, onnx_file: Path) -> None:
     assert "mIoU" in str(comparison) and "boundary F1" in str(comparison)
 
 
+def test_images_of_other_classes_are_refused(
+    model: Any, onnx_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, space = Striped(), Striped.label_space
+    source.label_space = label_spaces.from_names(space.classes[::-1])
+    monkeypatch.setattr(exporting.writing, "write", lambda *a, **k: pytest.fail("was written"))
+    for call in (
+        lambda: export.export(model, onnx_file, "onnx", SIZE, source=source),
+        lambda: export.verify(model, onnx_file, source),
+    ):
+        with pytest.raises(ValueError, match=f"Class 0 is 'Sky' .* and '{space.classes[-1]}' in"):
+            call()
+
+
 def test_images_of_another_size_are_refused(model: Any, onnx_file: Path) -> None:
     with pytest.raises(ValueError, match="64x96, and the file takes 64x80"):
         export.verify(model, onnx_file, SyntheticStreets(1, size=(64, 96)))
