@@ -67,12 +67,16 @@ def profile(
             )
         file = export.open_exported(preset)
         took, size_on_disk = export.latency(preset, height_and_width, runs)
-        print(f"{file}: {1000 * took:.1f} ms, median of {runs} runs; {size_on_disk / 1e6:.2f} MB")
+        measured = height_and_width or file.size
+        assert measured is not None  # `latency` asks for one
+        height, width = measured
+        told = f"{1000 * took:.1f} ms, median of {runs} runs of {height}x{width}"
+        print(f"{file}: {told}; {size_on_disk / 1e6:.2f} MB")
         if output is not None:
             names = ("network", "format", "precision", "ratios", "sparse")
-            told = {name: file.facts[name] for name in names if name in file.facts}
+            facts = {name: file.facts[name] for name in names if name in file.facts}
             figures = {"seconds": took, "runs": runs, "bytes": size_on_disk}
-            outputs.write_json(output, {**told, **figures})
+            outputs.write_json(output, {**facts, "height": height, "width": width, **figures})
         return
     network: Any = preset
     if sparse or ratios is not None:
