@@ -139,7 +139,10 @@ def test_profile_prints_and_writes_the_same_figures(
     chosen = ("--sparse", "--ratios", "0.1", "--output", tmp_path / "chosen.json")
     fewer = run("profile", preset, "--size", "64x96", "--no-latency", *chosen)
     assert fewer.returncode == 0, fewer.stderr
-    assert json.loads((tmp_path / "chosen.json").read_text())["macs"] < costs["macs"]
+    assert f"{preset}, one image of 64x96, up to 'logits', --ratios 0.1, --sparse" in fewer.stdout
+    chosen_costs = json.loads((tmp_path / "chosen.json").read_text())
+    assert chosen_costs["macs"] < costs["macs"] and chosen_costs["network"] == costs["network"]
+    assert chosen_costs["sparse"] and chosen_costs["ratios"] == [0.1]
     wrong = run("profile", preset, "--size", "64")
     assert wrong.returncode == 2 and "--size must be HEIGHTxWIDTH" in wrong.stderr
 
