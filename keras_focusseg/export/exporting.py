@@ -22,7 +22,7 @@ from keras_focusseg import files
 from keras_focusseg.data import DataError, Source, SyntheticStreets
 from keras_focusseg.export import comparing, writing
 from keras_focusseg.export.comparing import Comparison, ExportDiffers
-from keras_focusseg.export.formats import check_possible
+from keras_focusseg.export.formats import FORMATS, check_possible
 from keras_focusseg.export.runtimes import (
     ExportedModel,
     digest,
@@ -325,6 +325,7 @@ def _facts(
             "layout": "1, height, width, 3",
             "height": height,
             "width": width,
+            **({} if size else {"least_side": FORMATS[format].least_side}),
             "values": "RGB, 0..255; normalisation is inside",
         },
         "output": {

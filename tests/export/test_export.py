@@ -114,6 +114,7 @@ def test_a_damaged_file_is_refused(format: str, damage: Any, tmp_path: Path) -> 
         {"input": {"dtype": "uint9", "height": 64, "width": 80}},
         {"input": {"dtype": "uint8", "height": "64", "width": 80}},
         {"input": {"dtype": "uint8", "height": 64, "width": None}},
+        {"input": {"dtype": "uint8", "height": None, "width": None, "least_side": "16"}},
         {"output": {}},
         {"output": "logits"},
         {"precision": "int4"},
@@ -171,8 +172,21 @@ def test_images_too_small_for_a_network_are_refused(tmp_path: Path) -> None:
     facts = {"input": {"dtype": "float32", "height": None, "width": None}}
     file = export.ExportedModel(tmp_path / "street.onnx", facts, lambda images: [images])
     assert file(np.zeros((1, 16, 16, 3))).shape == (1, 16, 16, 3)
-    with pytest.raises(ValueError, match="Images of 15x80 .* too small"):
+    with pytest.raises(ValueError, match="16 pixels a side or more, got .1, 15, 80, 3"):
         file(np.zeros((1, 15, 80, 3)))
+
+
+@pytest.mark.skipif(BACKEND != "tensorflow", reason="TensorFlow writes files of any size")
+def test_openvino_refuses_images_that_spoil_what_it_says_later(model: Any, tmp_path: Path) -> None:
+    needs("openvino")
+    export.export(model, tmp_path / "street.xml", "openvino")
+    file = export.open_exported(tmp_path / "street.xml")
+    small = np.zeros((1, 32, 48, 3), "float32")
+    for run, error in ((file, ValueError), (file.run, RuntimeError)):
+        with pytest.raises(error):
+            run(small)
+    assert file.facts["input"]["least_side"] == 33
+    assert file(np.zeros((1, 33, 48, 3))).shape == (1, 33, 48, 11)
 
 
 def test_other_networks_are_refused(tmp_path: Path) -> None:
