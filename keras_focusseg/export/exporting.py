@@ -287,6 +287,8 @@ def _check_signals(model: Any, format: str, signals: Sequence[str]) -> None:
     """Refuses signals that a file cannot give."""
     if isinstance(signals, str):
         raise ValueError(f"signals must be a list of names, got the single text {signals!r}.")
+    if len(set(signals)) < len(signals):
+        raise ValueError(f"Each signal is given once; got {', '.join(signals)}.")
     if signals and format != "onnx":
         raise ValueError(f"Signals are written in onnx, not in {format}.")
     there = [name for name in model.inspector.output if name != "logits"] if signals else []

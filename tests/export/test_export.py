@@ -436,16 +436,20 @@ def test_signals_that_differ_are_a_fault() -> None:
 
 
 @pytest.mark.parametrize(
-    ("format", "signal", "message"),
-    [("torch", "importance", "in onnx, not in torch"), ("onnx", "gate", "FoRNet has no signal")],
+    ("format", "signals", "message"),
+    [
+        ("torch", ["importance"], "in onnx, not in torch"),
+        ("onnx", ["gate"], "FoRNet has no signal"),
+        ("onnx", ["importance", "importance"], "Each signal is given once"),
+    ],
 )
 def test_signals_that_cannot_be_are_refused(
-    model: Any, tmp_path: Path, format: str, signal: str, message: str
+    model: Any, tmp_path: Path, format: str, signals: list[str], message: str
 ) -> None:
     needs(format)
     path = tmp_path / f"street{export.FORMATS[format].suffix}"
     with pytest.raises(ValueError, match=message):
-        export.export(model, path, format, SIZE, signals=(signal,))
+        export.export(model, path, format, SIZE, signals=signals)
 
 
 @pytest.mark.parametrize("size", [64, (64.0, 80), "64x80", (64, 80, 3)])
