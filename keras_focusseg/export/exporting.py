@@ -140,8 +140,12 @@ def export(
             f"calibration_count must be a whole number of images above 0, got "
             f"{calibration_count!r}."
         )
-    drawn = comparing.drawn_size(size or (360, 480))
-    calibrated = calibration or SyntheticStreets(calibration_count, size=drawn)
+    calibrated = calibration
+    if calibrated is None:
+        drawn = comparing.drawn_size(size or (360, 480))
+        calibrated = SyntheticStreets(calibration_count, size=drawn)
+    for images in (source, calibrated):
+        _check_filled(images)
     with tempfile.TemporaryDirectory(prefix="focusseg-export-") as folder:
         aside = Path(folder, f"network{form.suffix}")
         try:
@@ -204,6 +208,7 @@ def verify(model: Any, path: str | Path, source: Source | None = None) -> Compar
     _check_network(model)
     file = open_exported(path)
     _check_described(model, file)
+    _check_filled(source)
     if source is not None:
         check_same_classes(model, source)
     return _agreeing(model, file, source)
@@ -281,6 +286,12 @@ def _check_described(model: Any, file: ExportedModel) -> None:
             raise ValueError(
                 f"{about} says {says} of class {here['id']}, the network {knows}. Export again."
             )
+
+
+def _check_filled(source: Source | None) -> None:
+    """Refuses a source without images."""
+    if source is not None and not len(source):
+        raise ValueError(f"{source.name} {source.split} has no images.")
 
 
 def _check_signals(model: Any, format: str, signals: Sequence[str]) -> None:

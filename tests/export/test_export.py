@@ -492,6 +492,21 @@ def test_images_of_other_classes_are_refused(
             call()
 
 
+def test_sources_without_images_are_refused(
+    model: Any, onnx_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An empty source of calibration counts as false; drawn streets were taken in its place."""
+    monkeypatch.setattr(Striped, "__len__", lambda self: 0)
+    monkeypatch.setattr(exporting.writing, "write", lambda *a, **k: pytest.fail("was written"))
+    for call in (
+        lambda: export.export(model, onnx_file, "onnx", SIZE, source=Striped()),
+        lambda: export.export(model, onnx_file, "onnx", SIZE, calibration=Striped()),
+        lambda: export.verify(model, onnx_file, Striped()),
+    ):
+        with pytest.raises(ValueError, match="striped val has no images"):
+            call()
+
+
 def test_images_of_another_size_are_refused(model: Any, onnx_file: Path) -> None:
     with pytest.raises(ValueError, match="64x96, and the file takes 64x80"):
         export.verify(model, onnx_file, SyntheticStreets(1, size=(64, 96)))
