@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -67,13 +68,22 @@ def profile(
             )
         file = export.open_exported(preset)
         took, size_on_disk = export.latency(preset, height_and_width, runs)
-        print(f"{file}: {1000 * took:.1f} ms, median of {runs} runs; {size_on_disk / 1e6:.2f} MB")
+        measured = height_and_width or file.size
+        assert measured is not None  # `latency` asks for one
+        height, width = measured
+        told = f"{1000 * took:.1f} ms, median of {runs} runs of {height}x{width}"
+        print(f"{file}: {told}; {size_on_disk / 1e6:.2f} MB")
         if output is not None:
             names = ("network", "format", "precision", "ratios", "sparse")
-            told = {name: file.facts[name] for name in names if name in file.facts}
+            facts = {name: file.facts[name] for name in names if name in file.facts}
             figures = {"seconds": took, "runs": runs, "bytes": size_on_disk}
-            outputs.write_json(output, {**told, **figures})
+            outputs.write_json(output, {**facts, "height": height, "width": width, **figures})
         return
+    if sparse and all_outputs:
+        raise ValueError(
+            "--sparse is a form of what gives the logits, and --all-outputs counts the dense one: "
+            "leave one of them out."
+        )
     network: Any = preset
     if sparse or ratios is not None:
         network = presets.load(preset, load_weights=False, dtype=precision)
@@ -89,6 +99,9 @@ def profile(
         outputs=None if all_outputs else "logits",
         runs=0 if no_latency else runs,
     )
+    costs = dataclasses.replace(costs, network=preset)
+    asked: dict[str, Any] = {"precision": precision, "ratios": ratios, "sparse": sparse}
+    asked = {name: value for name, value in asked.items() if value}
     table = Table("part")
     for column in ("parameters", "trainable", "GMACs"):
         table.add_column(column, justify="right")
@@ -97,9 +110,12 @@ def profile(
         table.add_row(*row)
     table.add_section()
     table.add_row(*total)
-    print(costs.title())
+    form = [f"--{name}" if value is True else f"--{name} {value}" for name, value in asked.items()]
+    print(", ".join([costs.title(), *form]))
     Console(width=max(100, Console().width)).print(table)
     for remark in costs.remarks():
         print(remark)
     if output is not None:
-        outputs.write_json(output, costs.to_dict())
+        if ratios is not None:
+            asked["ratios"] = list(network.get_config()["ratios"])
+        outputs.write_json(output, {**costs.to_dict(), **asked})

@@ -140,18 +140,13 @@ def compare(model: Any, file: ExportedModel, source: Source | None = None) -> Co
     Args:
         model: The network, a `Segmenter`.
         file: The file.
-        source: Labelled images, each of the size that the file takes; by default drawn streets,
-            which are not scored.
+        source: Labelled images of the network's classes, each of the size that the file takes; by
+            default drawn streets, which are not scored.
 
     Raises:
-        ValueError: The source has other classes or other sizes.
+        ValueError: The source has other sizes.
         ExportDiffers: The file's logits have another shape, or its runtime does not run it.
     """
-    if source is not None and source.label_space.num_classes != model.num_classes:
-        raise ValueError(
-            f"The network has {model.num_classes} classes, {source.name} has "
-            f"{source.label_space.num_classes}."
-        )
 
     def keras_logits(image: np.ndarray) -> np.ndarray:
         return np.asarray(model.logits_model.predict_on_batch(image))

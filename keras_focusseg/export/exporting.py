@@ -22,7 +22,7 @@ from keras_focusseg import files
 from keras_focusseg.data import DataError, Source, SyntheticStreets
 from keras_focusseg.export import comparing, writing
 from keras_focusseg.export.comparing import Comparison, ExportDiffers
-from keras_focusseg.export.formats import check_possible
+from keras_focusseg.export.formats import FORMATS, check_possible
 from keras_focusseg.export.runtimes import (
     ExportedModel,
     digest,
@@ -31,6 +31,7 @@ from keras_focusseg.export.runtimes import (
     open_runtime,
     parts,
 )
+from keras_focusseg.inference.evaluate import check_same_classes
 from keras_focusseg.label_spaces import IGNORE, distinct_colors
 from keras_focusseg.models.batch_checks import check_image_shape
 from keras_focusseg.models.segmenter import Segmenter
@@ -102,7 +103,8 @@ def export(
         Where it is, how large, and how it compared.
 
     Raises:
-        ValueError: What was asked for cannot be written: with the nearest thing that can.
+        ValueError: What was asked for cannot be written: with the nearest thing that can; or
+            `source` has other classes or sizes.
         ImportError: A package is missing.
         ExportDiffers: The file does not say what Keras says, its runtime does not open it, or the
             converter fails; nothing is written.
@@ -129,12 +131,21 @@ def export(
         )
     if size is not None:
         check_image_shape((1, *size, 3))
+    if source is not None:
+        check_same_classes(model, source)
     (files.check_file if form.suffix else files.check_folder)(path)
     files.check_files([facts_path(path), *(parts(path) if form.suffix else [])])
-    if calibration_count < 1:
-        raise ValueError(f"Calibration takes 1 image or more, got {calibration_count}.")
-    drawn = comparing.drawn_size(size or (360, 480))
-    calibrated = calibration or SyntheticStreets(calibration_count, size=drawn)
+    if type(calibration_count) is not int or calibration_count < 1:
+        raise ValueError(
+            f"calibration_count must be a whole number of images above 0, got "
+            f"{calibration_count!r}."
+        )
+    calibrated = calibration
+    if calibrated is None:
+        drawn = comparing.drawn_size(size or (360, 480))
+        calibrated = SyntheticStreets(calibration_count, size=drawn)
+    for images in (source, calibrated):
+        _check_filled(images)
     with tempfile.TemporaryDirectory(prefix="focusseg-export-") as folder:
         aside = Path(folder, f"network{form.suffix}")
         try:
@@ -191,12 +202,15 @@ def verify(model: Any, path: str | Path, source: Source | None = None) -> Compar
 
     Raises:
         ValueError: The file is missing, damaged or another one than its JSON describes; or the
-            JSON describes another network or other classes.
+            JSON describes another network or other classes; or `source` has others, or other sizes.
         ExportDiffers: It does not say what Keras says.
     """
     _check_network(model)
     file = open_exported(path)
     _check_described(model, file)
+    _check_filled(source)
+    if source is not None:
+        check_same_classes(model, source)
     return _agreeing(model, file, source)
 
 
@@ -263,17 +277,29 @@ def _check_described(model: Any, file: ExportedModel) -> None:
     if len(told) != len(known):
         raise ValueError(f"{about} has {len(told)} classes, the network has {len(known)}.")
     for there, here in zip(told, known, strict=True):
-        if model.label_space is not None and there != here:
-            raise ValueError(
-                f"{about} says {there['name']} in {there['color']} of class {here['id']}, the "
-                f"network {here['name']} in {here['color']}. Export again."
+        # Files that were written earlier do not say the dataset's ids.
+        if model.label_space is not None and here | there != here:
+            says, knows = (
+                "{name} in {color}, in the dataset {dataset_id}".format(**here | facts)
+                for facts in (there, here)
             )
+            raise ValueError(
+                f"{about} says {says} of class {here['id']}, the network {knows}. Export again."
+            )
+
+
+def _check_filled(source: Source | None) -> None:
+    """Refuses a source without images."""
+    if source is not None and not len(source):
+        raise ValueError(f"{source.name} {source.split} has no images.")
 
 
 def _check_signals(model: Any, format: str, signals: Sequence[str]) -> None:
     """Refuses signals that a file cannot give."""
     if isinstance(signals, str):
         raise ValueError(f"signals must be a list of names, got the single text {signals!r}.")
+    if len(set(signals)) < len(signals):
+        raise ValueError(f"Each signal is given once; got {', '.join(signals)}.")
     if signals and format != "onnx":
         raise ValueError(f"Signals are written in onnx, not in {format}.")
     there = [name for name in model.inspector.output if name != "logits"] if signals else []
@@ -312,6 +338,7 @@ def _facts(
             "layout": "1, height, width, 3",
             "height": height,
             "width": width,
+            **({} if size else {"least_side": FORMATS[format].least_side}),
             "values": "RGB, 0..255; normalisation is inside",
         },
         "output": {
@@ -325,13 +352,18 @@ def _facts(
 
 
 def _classes(model: Any) -> list[dict[str, Any]]:
-    """Names and colours of the classes, in the order of the logits."""
+    """Names, colours and ids in the dataset's masks, in the order of the logits."""
     space, count = model.label_space, model.num_classes
     names = space.classes if space else [f"class {i}" for i in range(count)]
     # There are 255 colours that differ well; masks have no more classes, but a network may.
     colors = space.colors if space else distinct_colors(min(count, IGNORE))
     return [
-        {"id": i, "name": name, "color": list(color)}
+        {
+            "id": i,
+            "name": name,
+            "color": list(color),
+            **({"dataset_id": space.ids[i]} if space else {}),
+        }
         for i, (name, color) in enumerate(zip(names, itertools.cycle(colors), strict=False))
     ]
 

@@ -6,6 +6,8 @@ import dataclasses
 import importlib.util
 from collections.abc import Mapping
 
+from keras_focusseg.models.batch_checks import SMALLEST_SIDE
+
 PRECISIONS = ("float32", "float16", "int8")
 
 
@@ -21,6 +23,7 @@ class Format:
         precisions: Of `PRECISIONS`, what it can hold.
         runtime: The package that runs it.
         quantizer: The package that brings it to int8, on top.
+        least_side: Pixels that each side of an image has at least, in a file of any size.
     """
 
     suffix: str
@@ -30,6 +33,7 @@ class Format:
     precisions: tuple[str, ...]
     runtime: str
     quantizer: str | None = None
+    least_side: int = SMALLEST_SIDE
 
 
 # docs/guides/export.md says what was tried. PyTorch's tracer writes the size of its example into
@@ -54,6 +58,9 @@ FORMATS = {
         PRECISIONS,
         "openvino",
         "nncf",
+        # An image of 32 pixels a side, which is one cell at stride 32, leaves code in OpenVINO
+        # 2026.4 by which SCRNet labels up to a twentieth of later, larger images otherwise.
+        least_side=33,
     ),
     "saved_model": Format(
         "",

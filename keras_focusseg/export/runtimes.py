@@ -13,6 +13,7 @@ import numpy as np
 
 from keras_focusseg import files
 from keras_focusseg.export.formats import FORMATS, PRECISIONS, check_installed
+from keras_focusseg.models.batch_checks import SMALLEST_SIDE
 
 Run = Callable[[np.ndarray], Sequence[np.ndarray]]
 """One image to what the file gives: logits or labels first, then the signals."""
@@ -44,7 +45,8 @@ class ExportedModel:
         """Logits (1, H, W, classes), or labels (1, H, W), as the file was exported.
 
         Raises:
-            ValueError: It is not one RGB image of the size that the file takes.
+            ValueError: It is not one RGB image of the size that the file takes, or a side has less
+                than the 16 pixels (in OpenVINO 33) that a file of any size takes.
         """
         return self._outputs(images)[0]
 
@@ -58,6 +60,11 @@ class ExportedModel:
         if len(shape) != 4 or shape != (1, *(self.size or shape[1:3]), 3):
             height, width = self.size or ("height", "width")
             raise ValueError(f"{self.path} takes images (1, {height}, {width}, 3), got {shape}.")
+        least = self.facts["input"].get("least_side", SMALLEST_SIDE)
+        if min(shape[1:3]) < least:
+            raise ValueError(
+                f"{self.path} takes images of {least} pixels a side or more, got {shape}."
+            )
         return self.run(np.ascontiguousarray(images, dtype=self.facts["input"]["dtype"]))
 
     @property
@@ -122,6 +129,7 @@ def _describes(facts: Any) -> bool:
         and {"dtype", "height", "width"} <= facts["input"].keys()
         and facts["input"]["dtype"] in ("uint8", "float32")
         and _are_sides([facts["input"][side] for side in ("height", "width")])
+        and type(facts["input"].get("least_side", SMALLEST_SIDE)) is int
         and isinstance(facts["output"], dict)
         and facts["output"].get("name") in ("logits", "labels")
     )

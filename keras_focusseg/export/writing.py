@@ -112,7 +112,7 @@ def write(
         elif precision == "int8":
             _quantize_onnx(path, calibration)
     elif form.keras_name == "openvino":
-        _finish_openvino(path, size, names[0], precision, calibration)
+        _finish_openvino(path, size, form.least_side, names[0], precision, calibration)
 
 
 # LiteRT ------------------------------------------------------------------------------------
@@ -285,7 +285,7 @@ def _quantize_onnx(path: Path, calibration: Images) -> None:
 
 
 def _finish_openvino(
-    path: Path, size: Size, name: str, precision: str, calibration: Images
+    path: Path, size: Size, least_side: int, name: str, precision: str, calibration: Images
 ) -> None:
     """Leaves one named output and the size of images, and brings the weights to the precision.
 
@@ -296,8 +296,8 @@ def _finish_openvino(
 
     model = openvino.Core().read_model(path)
     model = openvino.Model(model.get_results()[:1], model.get_parameters(), model.friendly_name)
-    if size is not None:
-        model.reshape([1, *size, 3])
+    any_side = openvino.Dimension(least_side, -1)
+    model.reshape([1, *(size or (any_side, any_side)), 3])
     if precision == "int8":
         import nncf
 

@@ -148,7 +148,10 @@ def test_profile_prints_and_writes_the_same_figures(
     chosen = ("--sparse", "--ratios", "0.1", "--output", tmp_path / "chosen.json")
     fewer = run("profile", preset, "--size", "64x96", "--no-latency", *chosen)
     assert fewer.returncode == 0, fewer.stderr
-    assert json.loads((tmp_path / "chosen.json").read_text())["macs"] < costs["macs"]
+    assert f"{preset}, one image of 64x96, up to 'logits', --ratios 0.1, --sparse" in fewer.stdout
+    chosen_costs = json.loads((tmp_path / "chosen.json").read_text())
+    assert chosen_costs["macs"] < costs["macs"] and chosen_costs["network"] == costs["network"]
+    assert chosen_costs["sparse"] and chosen_costs["ratios"] == [0.1]
     wrong = run("profile", preset, "--size", "64")
     assert wrong.returncode == 2 and "--size must be HEIGHTxWIDTH" in wrong.stderr
 
@@ -166,9 +169,11 @@ def test_export_writes_a_file_that_profile_measures(
     assert "100.000 % of the labels equal" in done.stdout and f"Written: {out}" in done.stdout
     again = run("export", preset, *options, "--verify")
     assert again.returncode == 0, again.stderr
-    measured = run("profile", out, "--runs", 1)
+    measured = run("profile", out, "--runs", 1, "--output", tmp_path / "costs.json")
     assert f"FoRNet as {format} in float32, 64x80, cells 10 %" in measured.stdout
-    assert "ms, median of 1 runs" in measured.stdout
+    assert "ms, median of 1 runs of 64x80" in measured.stdout
+    costs = json.loads((tmp_path / "costs.json").read_text())
+    assert (costs["height"], costs["width"], costs["runs"]) == (64, 80, 1)
     other = run("profile", out, "--ratios", 0.1)
     assert other.returncode == 2 and "holds one network in one form" in other.stderr
     for wrong, message in [

@@ -115,6 +115,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("profile PRESET --size 64", "--size must be HEIGHTxWIDTH"),
         ("profile PRESET --size 2x2 --no-latency", "too small"),
         ("profile PRESET --runs 0", "--runs must be 1 or more"),
+        ("profile PRESET --sparse --all-outputs", "leave one of them out"),
         ("profile PRESET --output empty", "empty is a folder; name a file"),
         ("presets nothing", "There is no preset 'nothing'"),
         ("presets hf://nothing", "'hf://nothing' is no address of a preset"),

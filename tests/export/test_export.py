@@ -64,7 +64,8 @@ def test_onnx_says_what_keras_says(model: Any, onnx_file: Path) -> None:
 def test_the_json_says_how_to_use_the_file(onnx_file: Path) -> None:
     facts = json.loads(Path(f"{onnx_file}.json").read_text("utf-8"))
     assert (facts["input"]["height"], facts["input"]["width"]) == SIZE
-    assert facts["classes"][0] == {"id": 0, "name": "Sky", "color": [128, 128, 128]}
+    sky = {"id": 0, "name": "Sky", "color": [128, 128, 128], "dataset_id": 0}
+    assert facts["classes"][0] == sky
     assert facts["output"]["dtype"] == "float32"
     assert facts["comparison"]["equal_labels"] > 0.999
     assert facts["sha256"] == hashlib.sha256(onnx_file.read_bytes()).hexdigest()
@@ -113,6 +114,7 @@ def test_a_damaged_file_is_refused(format: str, damage: Any, tmp_path: Path) -> 
         {"input": {"dtype": "uint9", "height": 64, "width": 80}},
         {"input": {"dtype": "uint8", "height": "64", "width": 80}},
         {"input": {"dtype": "uint8", "height": 64, "width": None}},
+        {"input": {"dtype": "uint8", "height": None, "width": None, "least_side": "16"}},
         {"output": {}},
         {"output": "logits"},
         {"precision": "int4"},
@@ -131,7 +133,9 @@ def test_a_file_of_other_weights_is_refused(model: Any, onnx_file: Path) -> None
         export.verify(other, onnx_file)
 
 
-@pytest.mark.parametrize("wrong", ["classes swapped", "a class less", "another network"])
+@pytest.mark.parametrize(
+    "wrong", ["classes swapped", "other ids", "a class less", "another network"]
+)
 def test_a_json_of_another_network_is_refused(
     model: Any, onnx_file: Path, tmp_path: Path, wrong: str
 ) -> None:
@@ -143,6 +147,10 @@ def test_a_json_of_another_network_is_refused(
         "classes swapped": (
             {"classes": [{**second, "id": 0}, {**first, "id": 1}, *rest]},
             "says Building in .* of class 0, the network Sky in",
+        ),
+        "other ids": (
+            {"classes": [{**first, "dataset_id": 7}, second, *rest]},
+            "in the dataset 7 of class 0, the network Sky in .*, in the dataset 0. Export again",
         ),
         "a class less": ({"classes": facts["classes"][1:]}, "10 classes, the network has 11"),
         "another network": ({"network": "SCRNet"}, "describes SCRNet, the network is FoRNet"),
@@ -157,6 +165,28 @@ def test_images_of_another_shape_are_refused(onnx_file: Path) -> None:
     for shape in [(1, 64, 96, 3), (2, *SIZE, 3), (1, *SIZE, 4), (*SIZE, 3)]:
         with pytest.raises(ValueError, match=r"takes images \(1, 64, 80, 3\), got"):
             file(np.zeros(shape, "uint8"))
+
+
+@pytest.mark.backend_free
+def test_images_too_small_for_a_network_are_refused(tmp_path: Path) -> None:
+    facts = {"input": {"dtype": "float32", "height": None, "width": None}}
+    file = export.ExportedModel(tmp_path / "street.onnx", facts, lambda images: [images])
+    assert file(np.zeros((1, 16, 16, 3))).shape == (1, 16, 16, 3)
+    with pytest.raises(ValueError, match="16 pixels a side or more, got .1, 15, 80, 3"):
+        file(np.zeros((1, 15, 80, 3)))
+
+
+@pytest.mark.skipif(BACKEND != "tensorflow", reason="TensorFlow writes files of any size")
+def test_openvino_refuses_images_that_spoil_what_it_says_later(model: Any, tmp_path: Path) -> None:
+    needs("openvino")
+    export.export(model, tmp_path / "street.xml", "openvino")
+    file = export.open_exported(tmp_path / "street.xml")
+    small = np.zeros((1, 32, 48, 3), "float32")
+    for run, error in ((file, ValueError), (file.run, RuntimeError)):
+        with pytest.raises(error):
+            run(small)
+    assert file.facts["input"]["least_side"] == 33
+    assert file(np.zeros((1, 33, 48, 3))).shape == (1, 33, 48, 11)
 
 
 def test_other_networks_are_refused(tmp_path: Path) -> None:
@@ -239,8 +269,9 @@ def test_small_images_and_no_calibration(
     path = tmp_path / "street.xml"
     export.export(model, path, "openvino", (32, 48))
     assert export.is_exported(path) and not export.is_exported(tmp_path / "other.xml")
-    with pytest.raises(ValueError, match="Calibration takes 1 image or more, got 0"):
-        export.export(model, path, "openvino", SIZE, calibration_count=0)
+    for count in (0, 4.0, True):
+        with pytest.raises(ValueError, match=f"whole number of images above 0, got {count}"):
+            export.export(model, path, "openvino", SIZE, calibration_count=count)
 
 
 def test_what_differs_is_not_kept(
@@ -405,16 +436,20 @@ def test_signals_that_differ_are_a_fault() -> None:
 
 
 @pytest.mark.parametrize(
-    ("format", "signal", "message"),
-    [("torch", "importance", "in onnx, not in torch"), ("onnx", "gate", "FoRNet has no signal")],
+    ("format", "signals", "message"),
+    [
+        ("torch", ["importance"], "in onnx, not in torch"),
+        ("onnx", ["gate"], "FoRNet has no signal"),
+        ("onnx", ["importance", "importance"], "Each signal is given once"),
+    ],
 )
 def test_signals_that_cannot_be_are_refused(
-    model: Any, tmp_path: Path, format: str, signal: str, message: str
+    model: Any, tmp_path: Path, format: str, signals: list[str], message: str
 ) -> None:
     needs(format)
     path = tmp_path / f"street{export.FORMATS[format].suffix}"
     with pytest.raises(ValueError, match=message):
-        export.export(model, path, format, SIZE, signals=(signal,))
+        export.export(model, path, format, SIZE, signals=signals)
 
 
 @pytest.mark.parametrize("size", [64, (64.0, 80), "64x80", (64, 80, 3)])
@@ -441,6 +476,35 @@ def test_scores_stand_side_by_side(model: Any, onnx_file: Path) -> None:
     comparison = export.verify(model, onnx_file, Striped())
     assert comparison.keras.mean_iou == pytest.approx(comparison.file.mean_iou, abs=1e-3)
     assert "mIoU" in str(comparison) and "boundary F1" in str(comparison)
+
+
+def test_images_of_other_classes_are_refused(
+    model: Any, onnx_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, space = Striped(), Striped.label_space
+    source.label_space = label_spaces.from_names(space.classes[::-1])
+    monkeypatch.setattr(exporting.writing, "write", lambda *a, **k: pytest.fail("was written"))
+    for call in (
+        lambda: export.export(model, onnx_file, "onnx", SIZE, source=source),
+        lambda: export.verify(model, onnx_file, source),
+    ):
+        with pytest.raises(ValueError, match=f"Class 0 is 'Sky' .* and '{space.classes[-1]}' in"):
+            call()
+
+
+def test_sources_without_images_are_refused(
+    model: Any, onnx_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An empty source of calibration counts as false; drawn streets were taken in its place."""
+    monkeypatch.setattr(Striped, "__len__", lambda self: 0)
+    monkeypatch.setattr(exporting.writing, "write", lambda *a, **k: pytest.fail("was written"))
+    for call in (
+        lambda: export.export(model, onnx_file, "onnx", SIZE, source=Striped()),
+        lambda: export.export(model, onnx_file, "onnx", SIZE, calibration=Striped()),
+        lambda: export.verify(model, onnx_file, Striped()),
+    ):
+        with pytest.raises(ValueError, match="striped val has no images"):
+            call()
 
 
 def test_images_of_another_size_are_refused(model: Any, onnx_file: Path) -> None:
