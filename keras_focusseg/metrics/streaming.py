@@ -11,9 +11,9 @@ from keras import ops
 from keras_focusseg.metrics.confusion import class_count
 
 # Counts are kept as high * BASE + low in two int32 variables: JAX has no int64 by default, and one
-# int32 overflows on a training set of Cityscapes. Low stays below 2**24, so that 127 replicas can
-# be summed and float32 holds it exactly.
-BASE = 2**24
+# int32 overflows on a training set of Cityscapes. Low stays below 2**20, so that 2047 replicas can
+# be summed, and float32 holds it exactly.
+BASE = 2**20
 # Keras sums segments in float32 on PyTorch, which counts to 2**24: with the pixels of a batch dealt
 # to 16 heaps the counts of 2**28 pixels are exact. On an accelerator it also spares the atomics.
 HEAPS = 16
@@ -24,7 +24,7 @@ class MeanIoU(keras.metrics.Metric):
     """Mean intersection over union from one confusion matrix over all batches.
 
     A class that occurs neither in the truth nor in the predictions is left out of the mean; with no
-    valid pixel at all the result is NaN. Counts are exact up to 2**55 pixels a cell, in batches of
+    valid pixel at all the result is NaN. Counts are exact up to 2**51 pixels a cell, in batches of
     up to 2**28 pixels.
 
     Args:

@@ -65,7 +65,7 @@ def test_stays_exact_beyond_32_bits():
     before = metric.confusion_matrix()
     # Poke the state to where a sum of int32 would turn negative, and one pixel below a carry.
     low, high = (np.asarray(keras.ops.convert_to_numpy(v)) for v in metric.variables[:2])
-    base = 2**24
+    base = 2**20
     start = np.array([2**31 - 3, base - 1, 2**33 - 1, 2**40 - 2], dtype=np.int64)
     metric.variables[0].assign((start % base).astype(low.dtype))
     metric.variables[1].assign((start // base).astype(high.dtype))
@@ -164,3 +164,15 @@ def test_an_ignored_class_among_the_classes_is_left_out():
     metric = metrics.MeanIoU(3, ignore_class=0)
     metric.update_state(np.array([[[0, 1, 1, 1, 2, 2]]]), np.array([[[1, 0, 1, 1, 2, 2]]]))
     assert float(metric.result()) == pytest.approx(5 / 6)
+
+
+def test_counts_of_many_replicas_can_be_summed():
+    """What replicas count is added up in int32, as their variables are."""
+    metric = metrics.MeanIoU(2)
+    pixels = np.zeros((1, 2**10, 2**10 - 1), "uint8")  # just before a carry
+    metric.update_state(pixels, pixels)
+    low, high = (np.asarray(keras.ops.convert_to_numpy(v)) for v in metric.variables[:2])
+    replicas = 1024
+    metric.variables[0].assign(low * np.int32(replicas))
+    metric.variables[1].assign(high * np.int32(replicas))
+    assert metric.confusion_matrix()[0, 0] == replicas * pixels.size
