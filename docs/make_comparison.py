@@ -39,6 +39,7 @@ and the highest in brackets.
 
 Boundary F1 is within 2 pixels. Parameters hold the moving statistics; GMAC, milliseconds and the
 peak of the activations are of one image of 480x360 (median of turns, {device}).
+Milliseconds of different budgets are of different hours: compare within one.
 
 Less than one point from one run, and seeds that disagree, are no finding. That is not strict: the
 cell SERNet-Former, run twice with seed 0 for 4 epochs, had 61.9 and 62.9, since threads add up in
