@@ -232,9 +232,8 @@ def from_names(
     """
     if isinstance(names, str):
         raise ValueError(f"names must be a list of class names, got the single string {names!r}.")
-    if isinstance(
-        names, (Mapping, set, frozenset)
-    ):  # a dict's numbers would be lost, a set has no order
+    # A dict's numbers would be lost, and a set has no order.
+    if isinstance(names, (Mapping, set, frozenset)):
         raise ValueError(
             f"names must be a list of class names in train-id order, got a {type(names).__name__}; "
             "their numbers in the masks go into ids."
