@@ -272,10 +272,10 @@ class Session:
         here = [c for c in self.contenders if case["backend"] in c.backends]
         made: list[Row] = []
         for together in [[c] for c in here] if self.apart else [here]:
-            made += self._take_turns(together, case, [*rows, *made])
+            made += self._side_by_side(together, case, [*rows, *made])
         return made
 
-    def _take_turns(
+    def _side_by_side(
         self, contenders: Sequence[Contender], case: Case, rows: Sequence[Row]
     ) -> list[Row]:
         """The rows of contenders that run side by side."""
