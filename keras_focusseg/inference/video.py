@@ -24,7 +24,7 @@ from keras_focusseg.label_spaces import LabelSpace
 from keras_focusseg.models.segmenter import Segmenter
 from keras_focusseg.visualization import overlay
 
-SUFFIXES = (".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi")
+SUFFIXES = tuple(".mp4 .mov .m4v .mkv .webm .avi .mpg .mpeg .wmv .ts .mts .m2ts .flv .3gp".split())
 """Suffixes, in lower case, of files that are taken for videos."""
 STILL = 8
 """Levels of 255 by which no channel of a pixel may differ from the frame before if it is still."""
@@ -190,18 +190,34 @@ class _Reader:
         self._container, self._max_frames, self._live = container, max_frames, live
 
     def __iter__(self) -> Iterator[tuple[np.ndarray, Any]]:
-        count = start = 0
+        count = start = untimed = 0
+        last = None
         for frame in self._frames():
+            if frame.pts is None or (last is not None and frame.pts <= last):
+                frame.pts = 0 if last is None else last + self._step
+                untimed += 1
+            last = frame.pts
             if self._live:  # the clock of a camera may run since the machine was started
                 start = start if count else frame.pts
                 frame.pts -= start
             yield _upright(frame), frame
             count += 1
             if count == self._max_frames:
-                return
+                break
+        if untimed:
+            self.faults.append(
+                f"{untimed} frames have no time, or one that was: placed by the rate"
+            )
+        if count == self._max_frames:
+            return
         stated = self.stream.frames
         if count < stated:
             self.faults.append(f"it ends after {count} of {stated} frames")
+
+    @property
+    def _step(self) -> int:
+        """Ticks of the stream's clock from a frame to the next, by the stated rate."""
+        return max(1, round(1 / (self.stream.average_rate or 25) / self.stream.time_base))
 
     def _frames(self) -> Iterator[Any]:
         from av.error import FFmpegError

@@ -78,10 +78,21 @@ def _run(folder: Path) -> Run:
         noted = files.read_json(folder / "run.json")
     history = tuple(_rows(folder / "log.csv"))
     epochs = noted.get("epochs")
-    state = "finished" if epochs is not None and len(history) >= epochs else "stopped"
+    run = Run(folder, str(recipe.get("name", folder.name)), "stopped", epochs, history)
     if is_in_use(folder):
-        state = "running"
-    return Run(folder, str(recipe.get("name", folder.name)), state, epochs, history)
+        return dataclasses.replace(run, state="running")
+    done = epochs is not None and len(history) >= epochs
+    if done or _ended_early(run, recipe.get("patience")):
+        return dataclasses.replace(run, state="finished")
+    return run
+
+
+def _ended_early(run: Run, patience: int | None) -> bool:
+    """Whether its recipe's `patience` ended it: `RunFolder.has_no_patience_left`, from the log."""
+    if patience is None or run.best is None:
+        return False
+    last = max(row["epoch"] for row in run.history if "val_mean_iou" in row)
+    return last - run.best[1] >= patience
 
 
 def _rows(path: Path) -> list[dict[str, float]]:

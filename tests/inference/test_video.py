@@ -43,6 +43,19 @@ def times(path: Path) -> list[float]:
         return [frame.time for frame in container.decode(video=0)]
 
 
+@pytest.mark.parametrize("suffix", sorted(set(video.SUFFIXES) - {".webm"}))  # no H.264 in that
+def test_containers_are_read(tmp_path: Path, suffix: str) -> None:
+    source, out = film(tmp_path / f"a{suffix}", frames=3, sound=False), tmp_path / "b.mp4"
+    report = segment_video(Bright(), source, out)
+    assert (report.frames, report.rate) == (3, 12.5)
+    untimed = suffix in (".mpg", ".mpeg")  # H.264 in them has a time for its first frame only
+    assert report.faults == (
+        ("2 frames have no time, or one that was: placed by the rate",) * untimed
+    )
+    first = times(source)[0]
+    assert np.allclose(times(out), [first, first + 0.08, first + 0.16], rtol=0, atol=0.002)
+
+
 def test_times_and_sound_are_kept(tmp_path: Path) -> None:
     source, out = film(tmp_path / "a.mp4"), tmp_path / "b.mp4"
     seen: list[int] = []

@@ -150,6 +150,11 @@ def test_runs_of_a_folder(watched: tuple[Path, list[Any]], tmp_path: Path) -> No
     assert (run.state, run.epochs, run.best, run.history) == ("stopped", None, None, ())
     with locked(other):
         assert find_runs(other)[0].state == "running"
+    with open(other / "log.csv", "w") as log:
+        log.write("epoch,val_mean_iou\n1,0.2\n2,0.3\n3,\n4,0.1\n5,\n")
+    for patience, state in ((2, "finished"), (3, "stopped"), (None, "stopped")):
+        files.write_json(other / "recipe.json", WATCHED.replace(patience=patience).to_config())
+        assert find_runs(other)[0].state == state
     with pytest.raises(ValueError, match="absent is no folder: a run is a folder with recipe.json"):
         find_runs(tmp_path / "absent")
     if plots.can_plot():
