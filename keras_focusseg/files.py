@@ -19,9 +19,10 @@ import shutil
 import stat
 import sys
 import tempfile
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 MARK = "written by focusseg"
 """Stands near the beginning of every file that the program writes, whatever its kind."""
@@ -121,6 +122,43 @@ def written_folder(path: str | Path) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
         if path.exists():
             shutil.rmtree(aside, ignore_errors=True)
+
+
+def lock(file: IO[str]) -> None:
+    """Locks an open file until it is closed, or raises `OSError` if another process has it."""
+    if sys.platform == "win32":
+        import msvcrt
+
+        msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+    else:
+        import fcntl
+
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+@contextlib.contextmanager
+def one_at_a_time(path: str | Path) -> Iterator[None]:
+    """Lets one process through after the other; where the disk knows no locks, all at once.
+
+    Args:
+        path: File that is locked, and removed at the end: one that comes later than those who wait
+            may then be beside one of them.
+    """
+    with open(path, "a") as file:
+        while True:
+            try:
+                lock(file)
+            except (BlockingIOError, PermissionError):
+                time.sleep(0.1)
+                continue
+            except OSError:
+                pass
+            break
+        try:
+            yield
+        finally:
+            with contextlib.suppress(OSError):  # Windows removes no open file
+                os.unlink(path)
 
 
 def write_text(path: str | Path, text: str) -> None:

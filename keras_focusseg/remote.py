@@ -77,12 +77,15 @@ def _copied(url: str) -> Path:
         final.parent.mkdir(parents=True, exist_ok=True)
         digests = _digests(listed, url)
         sizes = {name: int(system.size(f"{root.rstrip('/')}/{name}")) for name in digests}
-        _check_room(sum(sizes.values()), final.parent, url)
-        with files.written_folder(final) as folder:
-            for name, digest in digests.items():
-                with system.open(f"{root.rstrip('/')}/{name}", "rb") as file:
-                    _copy(file, folder / name, sizes[name], digest, f"{url}/{name}")
-            (folder / SUMS).write_bytes(listed)
+        with files.one_at_a_time(final.with_suffix(".lock")):
+            if final.is_dir():  # another process of this machine was first
+                return final
+            _check_room(sum(sizes.values()), final.parent, url)
+            with files.written_folder(final) as folder:
+                for name, digest in digests.items():
+                    with system.open(f"{root.rstrip('/')}/{name}", "rb") as file:
+                        _copy(file, folder / name, sizes[name], digest, f"{url}/{name}")
+                (folder / SUMS).write_bytes(listed)
     except (OSError, ImportError, ValueError, TypeError) as error:
         if isinstance(error, DataError):
             raise

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +43,26 @@ def test_a_remote_folder_is_copied_once(bucket: Any):
     assert remote.local(Path(URL)) == folder
     write(bucket, {"a.bin": b"second"})
     assert Path(remote.local(URL)) != folder
+
+
+def test_processes_of_a_machine_share_a_copy(bucket: Any, monkeypatch: pytest.MonkeyPatch):
+    """Each stands for one: a lock is an open file's, whoever opened it."""
+    copied, copy, both = [], remote._copy, threading.Barrier(2)
+    listed = remote._listed
+
+    def slowly(file: Any, path: Path, *rest: Any) -> None:
+        copied.append(path.name)
+        copy(file, path, *rest)
+
+    def together(*arguments: Any) -> bytes:
+        both.wait(10)  # neither looks for the copy before the other asks for it
+        return listed(*arguments)
+
+    monkeypatch.setattr(remote, "_copy", slowly)
+    monkeypatch.setattr(remote, "_listed", together)
+    with ThreadPoolExecutor(2) as pool:
+        folders = set(pool.map(remote.local, [URL, URL]))
+    assert len(folders) == 1 and sorted(copied) == sorted(FILES)
 
 
 def test_addresses_without_a_host(bucket: Any, tmp_path: Path):

@@ -5,11 +5,10 @@ from __future__ import annotations
 import contextlib
 import csv
 import math
-import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any, NoReturn
+from typing import Any, NoReturn
 
 import keras
 import numpy as np
@@ -336,7 +335,7 @@ def locked(folder: Path) -> Iterator[None]:
     lock = folder / ".lock"
     with open(lock, "a") as file:
         try:
-            _lock(file)
+            files.lock(file)
         except OSError as error:
             raise ValueError(
                 f"{folder} is in use: another process trains in it. Wait for its end, or take "
@@ -359,22 +358,10 @@ def is_in_use(folder: Path) -> bool:
         return False
     try:
         with open(lock, "a") as file:
-            _lock(file)
+            files.lock(file)
     except OSError:
         return True
     return False
-
-
-def _lock(file: IO[str]) -> None:
-    """Locks an open file until it is closed, or raises `OSError` if another process has it."""
-    if sys.platform == "win32":
-        import msvcrt
-
-        msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-    else:
-        import fcntl
-
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def _cannot_resume(checkpoint: Path, error: Exception) -> ValueError:
