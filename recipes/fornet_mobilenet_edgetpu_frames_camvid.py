@@ -1,4 +1,4 @@
-"""FoR-Net, compact form on MobileNet-EdgeTPU, on whole frames of CamVid: second of four runs.
+"""FoR-Net, compact form on MobileNet-EdgeTPU, on whole frames of CamVid: second of six runs.
 
 Run it with `focusseg train recipes/fornet_mobilenet_edgetpu_frames_camvid.py --data-root CamVid`
 after fornet_mobilenet_edgetpu_crops_camvid.py, from whose best weights it starts, at a lower rate.

@@ -1,4 +1,4 @@
-"""FoR-Net with fewer than a million parameters, on crops of CamVid at 480x360: first of three runs.
+"""FoR-Net with fewer than a million parameters, on crops of CamVid at 480x360: first of five runs.
 
 Run it with `focusseg train recipes/fornet_mobilenet_edgetpu_small_crops_camvid.py --data-root
 CamVid --backbone-weights mobilenet_edgetpu_slim_cityscapes.npz`, then

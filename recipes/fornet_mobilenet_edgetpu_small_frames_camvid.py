@@ -1,4 +1,4 @@
-"""FoR-Net with fewer than a million parameters, on whole frames of CamVid: second of three runs.
+"""FoR-Net with fewer than a million parameters, on whole frames of CamVid: second of five runs.
 
 Run it with `focusseg train recipes/fornet_mobilenet_edgetpu_small_frames_camvid.py --data-root
 CamVid` after fornet_mobilenet_edgetpu_small_crops_camvid.py, from whose best weights it starts, at

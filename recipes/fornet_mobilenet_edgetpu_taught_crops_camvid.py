@@ -1,4 +1,4 @@
-"""FoR-Net, compact form on MobileNet-EdgeTPU, taught on crops of CamVid: third of four runs.
+"""FoR-Net, compact form on MobileNet-EdgeTPU, taught on crops of CamVid: third of six runs.
 
 Run it with `focusseg train recipes/fornet_mobilenet_edgetpu_taught_crops_camvid.py --data-root
 CamVid` after fornet_mobilenet_edgetpu_frames_camvid.py, from whose best weights it starts, at the

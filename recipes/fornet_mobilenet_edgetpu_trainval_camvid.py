@@ -16,11 +16,11 @@ from pathlib import Path
 
 from keras_focusseg.training import load_recipe
 
-last = load_recipe(Path(__file__).with_name("fornet_mobilenet_edgetpu_camvid.py"))
+taught = load_recipe(Path(__file__).with_name("fornet_mobilenet_edgetpu_taught_frames_camvid.py"))
 crops = load_recipe(
     Path(__file__).with_name("fornet_mobilenet_edgetpu_trainval_long_crops_camvid.py")
 )
-recipe = last.replace(
+recipe = taught.replace(
     name="fornet_mobilenet_edgetpu_trainval_camvid",
     train_split="train+val",
     pretrained=f"runs/{crops.name}/best",

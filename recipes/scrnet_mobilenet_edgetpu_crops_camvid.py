@@ -1,4 +1,4 @@
-"""SCRNet, compact form on MobileNet-EdgeTPU, on crops of CamVid at 480x360: first of four runs.
+"""SCRNet, compact form on MobileNet-EdgeTPU, on crops of CamVid at 480x360: first of six runs.
 
 Run it with `focusseg train recipes/scrnet_mobilenet_edgetpu_crops_camvid.py --data-root CamVid
 --backbone-weights mobilenet_edgetpu_slim_cityscapes.npz`, then

@@ -1,4 +1,4 @@
-"""SCRNet, compact form on MobileNet-EdgeTPU, on whole frames of CamVid: second of four runs.
+"""SCRNet, compact form on MobileNet-EdgeTPU, on whole frames of CamVid: second of six runs.
 
 Run it with `focusseg train recipes/scrnet_mobilenet_edgetpu_frames_camvid.py --data-root CamVid`
 after scrnet_mobilenet_edgetpu_crops_camvid.py, from whose best weights it starts, at a lower rate.
