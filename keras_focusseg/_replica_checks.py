@@ -59,12 +59,21 @@ def check_training(model: keras.Model, replicas: int) -> None:
             "TensorFlow: the function that Keras 3.15 makes for it cannot be run there. Leave it "
             "1, or use the JAX backend."
         )
-    if model.optimizer.gradient_accumulation_steps:
-        raise ValueError(
-            "gradient_accumulation_steps cannot be had on several replicas of TensorFlow: Keras "
-            "3.15 meets the other replicas inside a condition, which TensorFlow does not allow. "
-            "Use the JAX or the PyTorch backend, or larger batches."
-        )
+    for optimizer in with_parts(model.optimizer):
+        if optimizer.gradient_accumulation_steps:
+            raise ValueError(
+                "gradient_accumulation_steps cannot be had on several replicas of TensorFlow: "
+                "Keras 3.15 meets the other replicas inside a condition, which TensorFlow does not "
+                "allow. Use the JAX or the PyTorch backend, or larger batches."
+            )
+
+
+def with_parts(optimizer: Any) -> tuple[Any, ...]:
+    """An optimizer, and those among which a `keras.optimizers.MultiOptimizer` shares variables.
+
+    It knows those that a function chooses once it is built.
+    """
+    return (optimizer, *getattr(optimizer, "optimizers", ()))
 
 
 def check_rank(replicas: int) -> None:
