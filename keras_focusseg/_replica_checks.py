@@ -66,6 +66,13 @@ def check_training(model: keras.Model, replicas: int) -> None:
                 "Keras 3.15 meets the other replicas inside a condition, which TensorFlow does not "
                 "allow. Use the JAX or the PyTorch backend, or larger batches."
             )
+        if optimizer.ema_overwrite_frequency:
+            raise ValueError(
+                f"ema_overwrite_frequency={optimizer.ema_overwrite_frequency} cannot be had on "
+                "several replicas of TensorFlow: Keras 3.15 overwrites the weights inside a "
+                "condition, which TensorFlow does not allow. Leave it out, and fit ends with the "
+                "averages in place of the weights; or use the JAX or the PyTorch backend."
+            )
 
 
 def with_parts(optimizer: Any) -> tuple[Any, ...]:

@@ -162,6 +162,11 @@ def test_what_trains_another_network_is_refused(monkeypatch: pytest.MonkeyPatch)
     model.compile(keras.optimizers.SGD(0.1, gradient_accumulation_steps=2))
     with pytest.raises(ValueError, match="gradient_accumulation_steps cannot be had on several"):
         _replica_checks.check_training(model, 2)
+    part = keras.optimizers.SGD(0.1, use_ema=True, ema_overwrite_frequency=5)
+    for optimizer in (part, keras.optimizers.MultiOptimizer(keras.optimizers.OptimizerMap(part))):
+        model.compile(optimizer)
+        with pytest.raises(ValueError, match="ema_overwrite_frequency=5 cannot be had on several"):
+            _replica_checks.check_training(model, 2)
     model.compile("sgd", steps_per_execution=2)
     with pytest.raises(ValueError, match="steps_per_execution=2 cannot be had on several replicas"):
         _replica_checks.check_training(model, 2)
