@@ -213,7 +213,7 @@ def check_divided(images: Any) -> None:
     mesh = found.device_mesh
     parts = mesh.shape[mesh.axis_names.index(found.batch_dim_name)] // jax.process_count()
     if parts and images.shape[0] % parts:
-        raise ValueError(NOT_DIVIDED)
+        raise ValueError(f"A batch has {images.shape[0]} images for {parts} devices. {NOT_DIVIDED}")
 
 
 @contextlib.contextmanager

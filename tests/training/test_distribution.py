@@ -9,6 +9,7 @@ import socket
 import subprocess
 import warnings
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import keras
@@ -176,6 +177,16 @@ def test_what_trains_another_network_is_refused(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(keras.distribution, "distribution", lambda: "some")
     with pytest.raises(ValueError, match="keras.distribution does nothing on TensorFlow"):
         model.make_train_function()
+
+
+@only("jax")
+def test_a_batch_that_devices_do_not_divide_is_counted(monkeypatch: pytest.MonkeyPatch):
+    mesh = SimpleNamespace(shape=(4,), axis_names=["batch"])
+    layout = SimpleNamespace(device_mesh=mesh, batch_dim_name="batch")
+    monkeypatch.setattr(keras.distribution, "distribution", lambda: layout)
+    _replica_checks.check_divided(np.zeros((8, 16, 16, 3)))
+    with pytest.raises(ValueError, match=r"^A batch has 6 images for 4 devices\. Each batch has"):
+        _replica_checks.check_divided(np.zeros((6, 16, 16, 3)))
 
 
 @only("jax")
