@@ -59,12 +59,28 @@ def check_training(model: keras.Model, replicas: int) -> None:
             "TensorFlow: the function that Keras 3.15 makes for it cannot be run there. Leave it "
             "1, or use the JAX backend."
         )
-    if model.optimizer.gradient_accumulation_steps:
-        raise ValueError(
-            "gradient_accumulation_steps cannot be had on several replicas of TensorFlow: Keras "
-            "3.15 meets the other replicas inside a condition, which TensorFlow does not allow. "
-            "Use the JAX or the PyTorch backend, or larger batches."
-        )
+    for optimizer in with_parts(model.optimizer):
+        if optimizer.gradient_accumulation_steps:
+            raise ValueError(
+                "gradient_accumulation_steps cannot be had on several replicas of TensorFlow: "
+                "Keras 3.15 meets the other replicas inside a condition, which TensorFlow does not "
+                "allow. Use the JAX or the PyTorch backend, or larger batches."
+            )
+        if optimizer.ema_overwrite_frequency:
+            raise ValueError(
+                f"ema_overwrite_frequency={optimizer.ema_overwrite_frequency} cannot be had on "
+                "several replicas of TensorFlow: Keras 3.15 overwrites the weights inside a "
+                "condition, which TensorFlow does not allow. Leave it out, and fit ends with the "
+                "averages in place of the weights; or use the JAX or the PyTorch backend."
+            )
+
+
+def with_parts(optimizer: Any) -> tuple[Any, ...]:
+    """An optimizer, and those among which a `keras.optimizers.MultiOptimizer` shares variables.
+
+    It knows those that a function chooses once it is built.
+    """
+    return (optimizer, *getattr(optimizer, "optimizers", ()))
 
 
 def check_rank(replicas: int) -> None:
@@ -197,7 +213,7 @@ def check_divided(images: Any) -> None:
     mesh = found.device_mesh
     parts = mesh.shape[mesh.axis_names.index(found.batch_dim_name)] // jax.process_count()
     if parts and images.shape[0] % parts:
-        raise ValueError(NOT_DIVIDED)
+        raise ValueError(f"A batch has {images.shape[0]} images for {parts} devices. {NOT_DIVIDED}")
 
 
 @contextlib.contextmanager

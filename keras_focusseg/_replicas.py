@@ -19,7 +19,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_focusseg._replica_checks import check_scope, check_training
+from keras_focusseg._replica_checks import check_scope, check_training, with_parts
 
 _COLLECTIVES = 1_000_000  # more than one strategy of TensorFlow has
 _strategies = itertools.count()
@@ -171,11 +171,14 @@ def join(model: keras.Model) -> None:
     strategy = getattr(model, "distribute_strategy", None)
     replicas = _ranks if strategy is None else strategy.num_replicas_in_sync
     check_scope(model, model.metrics)
+    if replicas > 1 and not model.optimizer.built:
+        model.optimizer.build(model.trainable_variables)
     check_training(model, replicas)
     if replicas == 1:
         return
     if strategy is not None:
-        _clip_after_sum(model.optimizer)
+        for optimizer in with_parts(model.optimizer):
+            _clip_after_sum(optimizer)
     for layer in model._flatten_layers():  # Keras has no public way to the layers inside layers
         if isinstance(layer, keras.layers.BatchNormalization):
             if strategy is not None:
@@ -186,8 +189,6 @@ def join(model: keras.Model) -> None:
     if _ranks > 1:
         import torch.distributed
 
-        if not model.optimizer.built:
-            model.optimizer.build(model.trainable_variables)
         for variable in [*model.variables, *model.optimizer.variables]:
             torch.distributed.broadcast(variable.value.detach(), 0)
         model.optimizer.apply = _after_averaging(model.optimizer.apply)

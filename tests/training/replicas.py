@@ -210,6 +210,7 @@ def mirrored(folder: str) -> None:
     check_refusal(strategy, model)
     check_scopes(strategy)
     check_losses_of_others(strategy)
+    check_optimizer_of_parts(strategy)
     check_contrast(strategy)
     check_second_strategy(strategy)
     train(f"{folder}/two", "mirrored", dies=0)
@@ -331,6 +332,19 @@ def check_losses_of_others(strategy: Any) -> None:
                 model.compile("sgd", loss=loss, metrics=["accuracy"])
             found.append(model.evaluate(images, truth, batch_size=1, verbose=0))
         np.testing.assert_allclose(*found, rtol=1e-5, err_msg=str(loss))
+
+
+def check_optimizer_of_parts(strategy: Any) -> None:
+    """The parts of a `MultiOptimizer` clip the gradient of the whole batch, too."""
+    import keras
+
+    with strategy.scope():
+        model, part = small(strong=False), keras.optimizers.SGD(1.0, clipvalue=1e-3)
+        model.compile(keras.optimizers.MultiOptimizer(lambda variable: part))
+    start = [w.numpy() for w in model.trainable_weights]
+    model.train_on_batch(*scenes(4))
+    moved = [abs(w.numpy() - a).max() for w, a in zip(model.trainable_weights, start, strict=True)]
+    np.testing.assert_allclose(max(moved), 1e-3, rtol=1e-3)
 
 
 def check_contrast(strategy: Any) -> None:

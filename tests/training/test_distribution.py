@@ -9,6 +9,7 @@ import socket
 import subprocess
 import warnings
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import keras
@@ -162,6 +163,11 @@ def test_what_trains_another_network_is_refused(monkeypatch: pytest.MonkeyPatch)
     model.compile(keras.optimizers.SGD(0.1, gradient_accumulation_steps=2))
     with pytest.raises(ValueError, match="gradient_accumulation_steps cannot be had on several"):
         _replica_checks.check_training(model, 2)
+    part = keras.optimizers.SGD(0.1, use_ema=True, ema_overwrite_frequency=5)
+    for optimizer in (part, keras.optimizers.MultiOptimizer(keras.optimizers.OptimizerMap(part))):
+        model.compile(optimizer)
+        with pytest.raises(ValueError, match="ema_overwrite_frequency=5 cannot be had on several"):
+            _replica_checks.check_training(model, 2)
     model.compile("sgd", steps_per_execution=2)
     with pytest.raises(ValueError, match="steps_per_execution=2 cannot be had on several replicas"):
         _replica_checks.check_training(model, 2)
@@ -171,6 +177,16 @@ def test_what_trains_another_network_is_refused(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(keras.distribution, "distribution", lambda: "some")
     with pytest.raises(ValueError, match="keras.distribution does nothing on TensorFlow"):
         model.make_train_function()
+
+
+@only("jax")
+def test_a_batch_that_devices_do_not_divide_is_counted(monkeypatch: pytest.MonkeyPatch):
+    mesh = SimpleNamespace(shape=(4,), axis_names=["batch"])
+    layout = SimpleNamespace(device_mesh=mesh, batch_dim_name="batch")
+    monkeypatch.setattr(keras.distribution, "distribution", lambda: layout)
+    _replica_checks.check_divided(np.zeros((8, 16, 16, 3)))
+    with pytest.raises(ValueError, match=r"^A batch has 6 images for 4 devices\. Each batch has"):
+        _replica_checks.check_divided(np.zeros((6, 16, 16, 3)))
 
 
 @only("jax")
