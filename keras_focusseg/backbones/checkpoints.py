@@ -101,19 +101,18 @@ def read_state_dict(path: str | os.PathLike[str], at_least_bytes: int = 1) -> di
         >>> read_state_dict("resnet50.safetensors")  # doctest: +SKIP
     """
     path = Path(path)
+    safetensors = path.suffix == ".safetensors"
+    if not safetensors and not path.name.endswith(_PICKLED):
+        raise ValueError(
+            f"{path} is of an unknown kind: expected .safetensors or {', '.join(_PICKLED)}."
+        )
     size = path.stat().st_size
     if size < at_least_bytes:
         raise ValueError(
             f"{path} has {size} bytes, at least {at_least_bytes} are needed: is the download "
             "incomplete, or the file a pointer to the real one, or of a smaller network?"
         )
-    if path.suffix == ".safetensors":
-        return _read_safetensors(path)
-    if path.name.endswith(_PICKLED):
-        return _read_pickled(path)
-    raise ValueError(
-        f"{path} is of an unknown kind: expected .safetensors or {', '.join(_PICKLED)}."
-    )
+    return _read_safetensors(path) if safetensors else _read_pickled(path)
 
 
 def _read_safetensors(path: Path) -> dict[str, np.ndarray]:

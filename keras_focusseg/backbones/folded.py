@@ -53,7 +53,8 @@ def load_folded(
     Raises:
         FileNotFoundError: If there is no such file.
         ValueError: If it is no such file or damaged, a key is missing or left over, a shape
-            differs, a value is not finite, or the images are not a non-empty (N, H, W, 3) array.
+            differs, a value is not finite, or the images are not a non-empty (N, H, W, 3) array of
+            finite numbers.
     """
     images = _checked_images(calibration_images)
     folded = _read(path, model, pairs, left_aside)
@@ -87,7 +88,10 @@ def _checked_images(images: np.ndarray) -> np.ndarray:
             "calibration_images must be a non-empty array (N, H, W, 3), received shape "
             f"{images.shape}."
         )
-    return images.astype("float32")
+    images = images.astype("float32")
+    if not np.isfinite(images).all():  # the statistics of all norms would be NaN
+        raise ValueError("calibration_images hold values that are not finite numbers.")
+    return images
 
 
 def _read(

@@ -28,8 +28,10 @@ from keras_focusseg.presets.weights_file import load_weights as read_weights
 from keras_focusseg.presets.weights_file import save_weights, weight_shapes
 
 PACKAGE = "keras_focusseg"  # under which this library registers its classes with Keras
-WIDEST = 4096
-"""Layers of that many channels are believed without a look at the weights."""
+WIDEST, LARGEST_KERNEL = 2048, 7
+"""That many channels, and kernels of that side, are believed without a look at the weights."""
+ALPHA_CHANNELS = 864
+"""Channels of MobileNetV2's widest layer at an `alpha` of 1: 960, a tenth less where rounded."""
 
 
 def load(
@@ -85,7 +87,7 @@ def load(
         _fetch_weights(str(preset), found, path)
     weights = checked_weights(found, path) if load_weights else None
     if weights is not None:
-        _check_widths(found.config, weight_shapes(weights), path)
+        _check_sizes(found.config, weight_shapes(weights), path)
     config = dict(found.config)
     own = found.classes()
     other_classes = num_classes not in (None, config["num_classes"])
@@ -303,19 +305,31 @@ def _present_weights(folder: Path) -> str | None:
     return None if weights is None else str(weights["file"])
 
 
-def _check_widths(config: Any, shapes: Mapping[str, tuple[int, ...]], path: Path) -> None:
+def _check_sizes(config: Any, shapes: Mapping[str, tuple[int, ...]], path: Path) -> None:
     """Refuses sizes that the weights cannot have, before a network is allocated by them."""
     widest = max(WIDEST, *(side for shape in shapes.values() for side in shape), 0)
-    for name, value in config.items():
-        for each in value if isinstance(value, list) else [value]:
-            if isinstance(each, dict):
-                _check_widths(each, shapes, path)
-            elif isinstance(each, (int, float)) and each > widest and _is_size(name):
+    kernels = (shape for shape in shapes.values() if len(shape) == 4)
+    largest = max(LARGEST_KERNEL, *(side for shape in kernels for side in shape[:2]), 0)
+
+    def check(name: str, value: Any) -> None:
+        if isinstance(value, dict):
+            for key, each in value.items():
+                check(key, each)
+        elif isinstance(value, list):
+            for each in value:
+                check(name, each)
+        elif isinstance(value, (int, float)):
+            most = largest if "kernel" in name else widest
+            channels = value * ALPHA_CHANNELS if name == "alpha" else value
+            if channels > most and _is_size(name):
                 raise ValueError(
-                    f"{path}: field 'config', {name} is {each:g}; no weight of the preset has a "
-                    f"side above {widest}."
+                    f"{path}: field 'config', {name} is {value:g}; no weight of the preset has a "
+                    f"side above {most}."
                 )
+
+    check("config", config)
 
 
 def _is_size(name: str) -> bool:
-    return name == "units" or "filters" in name or "kernel" in name
+    parts = ("filters", "channels", "kernel")
+    return name in ("alpha", "units") or any(part in name for part in parts)

@@ -224,6 +224,8 @@ def test_folded_files_that_do_not_fit(tmp_path: Path) -> None:
         backbones.load_weights(model, path)
     with pytest.raises(ValueError, match=r"received shape \(32, 32, 3\)"):
         backbones.load_weights(model, path, calibration_images=images[0])
+    with pytest.raises(ValueError, match="images hold values that are not finite"):
+        backbones.load_weights(model, path, calibration_images=images * np.nan)
     with pytest.raises(ValueError, match="of another shape: 00_conv_s2_relu6/kernel"):
         backbones.build("mobilenet_v2", weights=path, calibration_images=images)
     np.savez(path, **{k: v for k, v in arrays.items() if k != "07_dw_s1_relu6/bias"})
