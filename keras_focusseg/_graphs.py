@@ -49,6 +49,18 @@ class GraphModel(keras.Model):
         outputs = [found[id(tensor)] for tensor in self.outputs]
         return keras.tree.pack_sequence_as(self.output, outputs)
 
+    def _get_jax_state(self, *, purge_model_variables: bool = False, **asked: bool) -> Any:
+        """Keras' values of the variables, kept where they are taken out of these.
+
+        Keras 3.15 keeps them from the end of the first step on: where that step fails or there is
+        none, its `jax_state_sync` had nothing to put back, and the weights were lost.
+        """
+        state = super()._get_jax_state(purge_model_variables=purge_model_variables, **asked)
+        if purge_model_variables:
+            names = [name for name, wanted in asked.items() if wanted]
+            self._jax_state = dict(zip(names, state, strict=True))
+        return state
+
     @functools.cached_property
     def _ordered_calls(self) -> list[tuple[Any, Any, Any, list[int]]]:
         """Each call: what is called, the node with its arguments, and what nothing reads after it.

@@ -123,7 +123,7 @@ def metrics_of_logits(metrics: Any) -> dict[str, list[Any]]:
     """Metrics as `{"logits": [...]}`; they may come alone, in a list or in that form.
 
     Raises:
-        ValueError: Metrics of other outputs.
+        ValueError: Metrics of other outputs, of probabilities or of predicted ids.
     """
     if isinstance(metrics, Mapping):
         if set(metrics) != {"logits"}:
@@ -133,4 +133,29 @@ def metrics_of_logits(metrics: Any) -> dict[str, list[Any]]:
         metrics = metrics["logits"]
     if metrics is None:
         metrics = []
-    return {"logits": list(metrics) if isinstance(metrics, (list, tuple)) else [metrics]}
+    found = list(metrics) if isinstance(metrics, (list, tuple)) else [metrics]
+    for metric in keras.tree.flatten(found):
+        _check_takes_logits(metric)
+    return {"logits": found}
+
+
+def _check_takes_logits(given: Any) -> None:
+    """Refuses metrics of Keras that would count logits as probabilities or as ids."""
+    name = given if isinstance(given, str) else getattr(given, "name", None)
+    if isinstance(given, str) and given in OF_LOGITS and "focal" not in given:
+        given = keras.metrics.get(given)
+    if not type(given).__module__.startswith("keras."):
+        return
+    kind = type(given).__name__
+    if getattr(given, "from_logits", True) is False:
+        raise ValueError(
+            f"The metric {name} takes probabilities unless told otherwise, and the network gives "
+            f"logits: use keras.metrics.{kind}(from_logits=True). Where pixels are ignored, look "
+            "at the loss instead: the metric counts them."
+        )
+    if getattr(given, "sparse_y_pred", False) and not isinstance(given, keras.metrics.BinaryIoU):
+        raise ValueError(
+            f"The metric {name} takes predicted ids unless told otherwise, and the network gives "
+            f"logits: use keras.metrics.{kind} with sparse_y_pred=False and ignore_class=255, or "
+            "keras_focusseg.metrics.MeanIoU."
+        )

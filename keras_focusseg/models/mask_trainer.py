@@ -79,11 +79,11 @@ class MaskTrainer(ConfiguredModel):
                 the masks and the logits. Keras' cross-entropies by name are meant of logits here,
                 and leave out `ignore_class`.
             metrics: `"auto"` for mean IoU, or Keras metrics of the masks and the logits. They see
-                no sample weights.
+                no sample weights, and "accuracy" of Keras counts ignored pixels as wrong.
             **kwargs: Further arguments of `keras.Model.compile`.
 
         Raises:
-            ValueError: The loss is one of probabilities or of other outputs, `loss_weights` is
+            ValueError: Loss or metrics are of probabilities or of other outputs, `loss_weights` is
                 among the arguments, or optimizer or metrics were made under another strategy of
                 TensorFlow than the network, or under none.
 
@@ -106,6 +106,7 @@ class MaskTrainer(ConfiguredModel):
             if isinstance(metrics, str) and metrics == "auto":
                 metrics = MeanIoU(self.num_classes, self.ignore_class)
             metrics = metrics_of_logits(metrics)
+            metrics_of_logits(kwargs.get("weighted_metrics"))
             tell_network(optimizer, self)
             super().compile(
                 optimizer=optimizer,

@@ -105,6 +105,8 @@ def predict(network: Any, part: Part, x: Any, *args: Any, **kwargs: Any) -> Any:
     (images, _, _), x = first_batch(x, None, None, args[0] if args else kwargs.get("batch_size"))
     if images is not None:
         check_images(images)
+        if images.shape[0] == 0:
+            raise ValueError(f"There are no images to segment: got shape {tuple(images.shape)}.")
         _replica_checks.check_divided(images)
         part.expect(tuple(images.shape))
     if network.compiled:

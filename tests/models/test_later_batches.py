@@ -169,6 +169,41 @@ def test_halves_and_validation_data_are_told(model: models.FoRNet) -> None:
 
 
 @pytest.mark.skipif(keras.backend.backend() != "jax", reason="JAX compiles for each size")
+class BreaksFirstStep(keras.callbacks.Callback):
+    """Ctrl-C in the first step of each kind of pass."""
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        self.model.train_function = self.stop
+
+    def on_test_begin(self, logs: Any = None) -> None:
+        self.model.test_function = self.stop
+
+    def on_predict_begin(self, logs: Any = None) -> None:
+        self.model.predict_function = self.stop
+
+    def stop(self, *_: Any) -> None:
+        raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("use", ["fit", "evaluate", "predict"])
+def test_a_first_step_that_is_broken_off_leaves_the_weights(use: str) -> None:
+    """On JAX they were gone: Keras had taken them out of the variables and kept them nowhere."""
+    model = tiny_fornet(4, kernel_sizes=(3,), dilation_rates=(1,), ratios=(0.3,))
+    model.compile("sgd")
+    before = model.get_weights()
+    arrays = pair()[: 1 if use == "predict" else 2]
+    with pytest.raises(KeyboardInterrupt):
+        getattr(model, use)(*arrays, callbacks=[BreaksFirstStep()], verbose=0)
+    for old, new in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(new, old)
+
+
+@pytest.mark.parametrize("use", ["predict", "predict_labels"])
+def test_no_images_are_refused(model: models.FoRNet, use: str) -> None:
+    with pytest.raises(ValueError, match=r"no images to segment: got shape \(0, 32, 32, 3\)"):
+        getattr(model, use)(np.zeros((0, 32, 32, 3), "uint8"), verbose=0)
+
+
 def test_what_sizes_compiled_is_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
     """Within one `evaluate` as well."""
     from jax.extend import backend

@@ -183,6 +183,16 @@ def test_a_function_as_loss_and_one_hot_masks(model: models.FoRNet):
         ({"loss": {"masks": "mse"}}, r"of the logits alone, got losses of \['masks'\]"),
         ({"loss": ["mse", "mae"]}, "one loss, got a list of 2"),
         ({"metrics": {"masks": ["mse"]}}, r"metrics of the logits alone, got some of \['masks'\]"),
+        (
+            {"metrics": ["sparse_categorical_crossentropy"]},
+            "SparseCategoricalCrossentropy.from_log",
+        ),
+        ({"metrics": keras.metrics.CategoricalCrossentropy()}, "use keras.metrics.CategoricalCros"),
+        (
+            {"metrics": keras.metrics.MeanIoU(4)},
+            "MeanIoU with sparse_y_pred=False and ignore_class",
+        ),
+        ({"weighted_metrics": [keras.metrics.MeanIoU(4)]}, "MeanIoU with sparse_y_pred=False"),
         ({"loss_weights": [1.0]}, "compile takes no loss_weights"),
     ],
 )
@@ -191,6 +201,21 @@ def test_arguments_of_compile_without_meaning_are_told(
 ):
     with pytest.raises(ValueError, match=message):
         model.compile(**arguments)
+
+
+def test_metrics_of_keras_that_take_logits(model: models.FoRNet):
+    images, labels = batch()
+    classes = labels % 4
+    of_logits = [
+        keras.metrics.SparseCategoricalCrossentropy(from_logits=True, name="entropy"),
+        keras.metrics.MeanIoU(4, ignore_class=255, sparse_y_pred=False, name="iou"),
+    ]
+    model.compile("adam", loss=losses.CrossEntropy(), metrics=of_logits)
+    scores = model.test_on_batch(images, classes, return_dict=True)
+    assert scores["entropy"] == pytest.approx(scores["loss"], rel=1e-5)
+    model.compile("adam", loss=losses.CrossEntropy(), metrics=[metrics.MeanIoU(4, name="iou")])
+    ours = model.test_on_batch(images, classes, return_dict=True)
+    assert scores["iou"] == pytest.approx(ours["iou"], rel=1e-5)
 
 
 def test_sample_weights_weigh_the_loss_and_not_the_metrics(model: models.FoRNet):
