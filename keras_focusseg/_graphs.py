@@ -56,7 +56,7 @@ class GraphModel(keras.Model):
         none, its `jax_state_sync` had nothing to put back, and the weights were lost.
         """
         state = super()._get_jax_state(purge_model_variables=purge_model_variables, **asked)
-        if purge_model_variables:
+        if purge_model_variables and keras.__version__.startswith("3.15."):
             names = [name for name, wanted in asked.items() if wanted]
             self._jax_state = dict(zip(names, state, strict=True))
         return state
