@@ -310,10 +310,13 @@ def _lookup_table(ids: tuple[int, ...], ignored_ids: tuple[int, ...]) -> np.ndar
 def _color(color: Sequence[int], space: str) -> tuple[int, int, int]:
     try:
         values = tuple(int(v) for v in color)
+        whole = all(v == value for v, value in zip(color, values, strict=True))
     except (TypeError, ValueError):  # a name, or #ff0000
-        values = ()
-    if len(values) != 3 or not all(0 <= v <= 255 for v in values):
-        raise ValueError(f"Colours of label space {space!r} are 3 numbers 0..255, got {color!r}.")
+        values, whole = (), False
+    if len(values) != 3 or not whole or not all(0 <= v <= 255 for v in values):
+        raise ValueError(
+            f"Colours of label space {space!r} are 3 whole numbers 0..255, got {color!r}."
+        )
     return values[0], values[1], values[2]
 
 
