@@ -159,7 +159,7 @@ def test_the_first_colors_differ_clearly():
         ({"names": ["a", "b"], "ids": [1]}, "2 classes but 1 ids"),
         ({"names": ["a", "b"], "ids": [1, 300]}, r"0\.\.255, got \[300\]"),
         ({"names": ["a"], "colors": []}, "1 classes but 0 colors"),
-        ({"names": ["a"], "colors": [(0, 0)]}, "3 numbers"),
+        ({"names": ["a"], "colors": [(0, 0)]}, "3 whole numbers"),
         ({"names": ["a"], "colors": [(0, 0, 256)]}, "0..255"),
     ],
 )
