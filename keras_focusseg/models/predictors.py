@@ -101,7 +101,11 @@ def parts_of(inputs: Any, logits: Any, name: str) -> dict[str, Part]:
 
 
 def predict(network: Any, part: Part, x: Any, *args: Any, **kwargs: Any) -> Any:
-    """`part.predict` with a look at the images, run as the network was compiled."""
+    """`part.predict` with a look at the images, run as the network was compiled.
+
+    Raises:
+        ValueError: They are no images that the network takes, or there are none.
+    """
     (images, _, _), x = first_batch(x, None, None, args[0] if args else kwargs.get("batch_size"))
     if images is not None:
         check_images(images)
