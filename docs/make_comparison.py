@@ -9,7 +9,7 @@ runs, of which the table holds the later one, nothing on the page comes from els
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -179,22 +179,33 @@ def setting(row: Row) -> str:
     )
 
 
-def seeds(runs: Runs) -> list[str]:
-    """All seeds of a budget, in order."""
-    return sorted({row["seed"] for rows in runs.values() for row in rows}, key=int)
+def by_seeds(runs: Runs) -> dict[str, list[str]]:
+    """The cells by the seeds that they were run with, most seeds first."""
+    groups: dict[str, list[str]] = {}
+    for cell, rows in runs.items():
+        seeds = sorted({row["seed"] for row in rows}, key=int)
+        groups.setdefault(", ".join(seeds), []).append(cell)
+    return dict(sorted(groups.items(), key=lambda group: -len(group[0])))
 
 
-def command(runs: Runs, most: int) -> str:
-    """What runs a budget; the cells are named where it has fewer than another."""
+def told_seeds(runs: Runs) -> str:
+    """The seeds of a budget, and which cells have others."""
+    (first, _), *others = by_seeds(runs).items()
+    return "; ".join([first, *(f"{seeds} of {', '.join(cells)}" for seeds, cells in others)])
+
+
+def commands(runs: Runs, most: int) -> Iterator[str]:
+    """What runs a budget; the cells are named where it is not all of them."""
     first = next(iter(runs.values()))[0]
-    cells = " ".join(f'"{cell}"' for cell in runs)
-    return COMMAND.format(
-        start=first["start"],
-        epochs=first["epochs"],
-        crop=first["crop"],
-        seeds=" ".join(seeds(runs)),
-        cells=f" \\\n    --cells {cells}" if len(runs) < most else "",
-    )
+    for seeds, members in by_seeds(runs).items():
+        cells = " ".join(f'"{cell}"' for cell in members)
+        yield COMMAND.format(
+            start=first["start"],
+            epochs=first["epochs"],
+            crop=first["crop"],
+            seeds=seeds.replace(",", ""),
+            cells=f" \\\n    --cells {cells}" if len(members) < most else "",
+        )
 
 
 def section(budget: str, runs: Runs) -> str:
@@ -203,7 +214,7 @@ def section(budget: str, runs: Runs) -> str:
     return BUDGET.format(
         title=budget,
         setting=setting(first),
-        seeds=", ".join(seeds(runs)),
+        seeds=told_seeds(runs),
         table=cost_table(runs),
         baselines=against_baselines(runs),
         parts=parts(runs),
@@ -216,7 +227,7 @@ def page(budgets: Mapping[str, Runs]) -> str:
     most = max(map(len, budgets.values()))
     devices = {row["device"] for runs in budgets.values() for rows in runs.values() for row in rows}
     return PAGE.format(
-        commands="\n".join(command(runs, most) for runs in budgets.values()),
+        commands="\n".join(line for runs in budgets.values() for line in commands(runs, most)),
         device="; ".join(sorted(devices)),
         budgets="\n\n".join(section(*budget) for budget in budgets.items()),
     )

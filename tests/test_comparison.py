@@ -119,6 +119,10 @@ def test_the_page(scripts: dict[str, Any], tmp_path: Path) -> None:
     page = script.page(budgets)
     assert page.index("## 12 epochs") < page.index("## 2 epochs")
     assert '--epochs 12 --crop 160x208 --seeds 0 \\\n    --cells "FPN" "SCRNet"\n' in page
+    assert '--epochs 2 --crop 160x208 --seeds 0 1 \\\n    --cells "FoR-Net"\n' in page
+    assert '--seeds 1 \\\n    --cells "FoR-Net, random cells"\n' in page
+    said = "Seeds: 0, 1; 0 of FPN, FoR-Net, all cells, SCRNet, SRM off; 1 of FoR-Net, random cells."
+    assert said in page
     assert "- SCRNet and FPN: behind: -5.0 points, from one run." in page
     assert "| FoR-Net | 53.0 (52.0 to 54.0) | 40.0 | 1,000 | 2.50 | 30 | 10 |" in page
     assert "- FoR-Net and FPN: ahead: +2.0 points, from one run." in page
