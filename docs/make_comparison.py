@@ -17,7 +17,7 @@ import numpy as np
 
 DOCS = Path(__file__).resolve().parent
 TABLE = DOCS.parent / "benchmarks" / "results" / "comparison.csv"
-POINT = 1.0  # of mean IoU, in percent: less, from one run, is no finding
+POINT = 1.0  # of mean IoU, in percent: less, from one or two runs, is no finding
 
 Row = dict[str, str]
 Runs = dict[str, list[Row]]
@@ -41,9 +41,9 @@ Boundary F1 is within 2 pixels. Parameters hold the moving statistics; GMAC, mil
 peak of the activations are of one image of 480x360 (median of turns, {device}).
 Milliseconds of different budgets are of different hours: compare within one.
 
-Less than one point from one run, and seeds that disagree, are no finding. That is not strict: the
-cell SERNet-Former, run twice with seed 0 for 4 epochs, had 61.9 and 62.9, since threads add up in
-another order each time.
+Less than one point from one or two runs, and seeds that disagree, are no finding. That is not
+strict: the cell SERNet-Former, run twice with seed 0 for 4 epochs, had 61.9 and 62.9, since threads
+add up in another order each time.
 
 ![Mean IoU against multiply-accumulates](images/comparison_cost.png)
 
@@ -102,12 +102,12 @@ def verdict(gains: Sequence[float], ahead: str = "ahead", behind: str = "behind"
         return "not compared, no seed was run for both."
     if len(gains) == 1:
         told = f"{gains[0]:+.1f} points, from one run."
-        finding = abs(gains[0]) >= POINT
     else:
         told = f"{np.mean(gains):+.1f} points ({min(gains):+.1f} to {max(gains):+.1f}, "
         told += f"{len(gains)} seeds)."
-        finding = min(gains) > 0 or max(gains) < 0
-    if not finding:
+    agree = min(gains) > 0 or max(gains) < 0
+    # Two seeds agree every other time where there is no difference.
+    if not agree or (len(gains) < 3 and abs(np.mean(gains)) < POINT):
         return f"no finding: {told}"
     return f"{ahead if gains[0] > 0 else behind}: {told}"
 
