@@ -185,7 +185,7 @@ def by_seeds(runs: Runs) -> dict[str, list[str]]:
     for cell, rows in runs.items():
         seeds = sorted({row["seed"] for row in rows}, key=int)
         groups.setdefault(", ".join(seeds), []).append(cell)
-    return dict(sorted(groups.items(), key=lambda group: -len(group[0])))
+    return dict(sorted(groups.items(), key=lambda group: -group[0].count(",")))
 
 
 def told_seeds(runs: Runs) -> str:

@@ -17,18 +17,10 @@ from pathlib import Path
 
 from keras_focusseg.training import load_recipe
 
-crops = load_recipe(Path(__file__).with_name("fornet_mobilenet_edgetpu_crops_camvid.py"))
-recipe = crops.replace(
+taught = load_recipe(Path(__file__).with_name("fornet_mobilenet_edgetpu_taught_crops_camvid.py"))
+recipe = taught.replace(
     name="fornet_mobilenet_edgetpu_long_crops_camvid",
     pretrained="runs/fornet_mobilenet_edgetpu_taught_frames_camvid/best",
-    backbone_weights=None,
-    teacher=[
-        "fornet_mobilenet_edgetpu_camvid",
-        "scrnet_mobilenet_edgetpu_camvid",
-        "sernet_former_mobilenet_edgetpu_camvid",
-    ],
-    precision="mixed_bfloat16",
-    learning_rate=crops.learning_rate / 2,
+    learning_rate=taught.learning_rate / 2,
     epochs=20,
-    validate_every=5,
 )

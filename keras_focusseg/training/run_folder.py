@@ -6,7 +6,7 @@ import contextlib
 import csv
 import math
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -96,9 +96,7 @@ class RunFolder(keras.callbacks.Callback):
     @property
     def has_no_patience_left(self) -> bool:
         """Whether `patience` epochs had passed since the best one when the last was validated."""
-        measured = [row["epoch"] for row in self.history if f"val_{self.monitor}" in row]
-        since = max(measured, default=0) - max(self.best_epoch, 0)
-        return self.patience is not None and since >= self.patience
+        return ended_early(self.history, self.best_epoch, self.patience, self.monitor)
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Opens the TensorBoard log."""
@@ -349,6 +347,25 @@ def locked(folder: Path) -> Iterator[None]:
                     lock.unlink()
                     for path in made:
                         path.rmdir()
+
+
+def ended_early(
+    history: Iterable[Mapping[str, float]],
+    best_epoch: int,
+    patience: int | None,
+    monitor: str = "mean_iou",
+) -> bool:
+    """Whether `patience` epochs lie between the best one and the last that was validated.
+
+    Args:
+        history: Values by name for each epoch; what an epoch has no value for is missing.
+        best_epoch: The best epoch, 0 or less before the first validation.
+        patience: Epochs without a better measure after which training ends; None: any number.
+        monitor: Name of the validation measure.
+    """
+    measured = [row["epoch"] for row in history if f"val_{monitor}" in row]
+    since = max(measured, default=0) - max(best_epoch, 0)
+    return patience is not None and since >= patience
 
 
 def is_in_use(folder: Path) -> bool:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from keras_focusseg import files
-from keras_focusseg.training.run_folder import is_in_use
+from keras_focusseg.training.run_folder import ended_early, is_in_use
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,17 +82,10 @@ def _run(folder: Path) -> Run:
     if is_in_use(folder):
         return dataclasses.replace(run, state="running")
     done = epochs is not None and len(history) >= epochs
-    if done or _ended_early(run, recipe.get("patience")):
+    best_epoch = run.best[1] if run.best else 0
+    if done or ended_early(history, best_epoch, recipe.get("patience")):
         return dataclasses.replace(run, state="finished")
     return run
-
-
-def _ended_early(run: Run, patience: int | None) -> bool:
-    """Whether its recipe's `patience` ended it: `RunFolder.has_no_patience_left`, from the log."""
-    if patience is None or run.best is None:
-        return False
-    last = max(row["epoch"] for row in run.history if "val_mean_iou" in row)
-    return last - run.best[1] >= patience
 
 
 def _rows(path: Path) -> list[dict[str, float]]:

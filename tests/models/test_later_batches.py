@@ -168,7 +168,6 @@ def test_halves_and_validation_data_are_told(model: models.FoRNet) -> None:
     assert data.epochs  # it is told of them as ever
 
 
-@pytest.mark.skipif(keras.backend.backend() != "jax", reason="JAX compiles for each size")
 class BreaksFirstStep(keras.callbacks.Callback):
     """Ctrl-C in the first step of each kind of pass."""
 
@@ -204,6 +203,7 @@ def test_no_images_are_refused(model: models.FoRNet, use: str) -> None:
         getattr(model, use)(np.zeros((0, 32, 32, 3), "uint8"), verbose=0)
 
 
+@pytest.mark.skipif(keras.backend.backend() != "jax", reason="JAX compiles for each size")
 def test_what_sizes_compiled_is_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
     """Within one `evaluate` as well."""
     from jax.extend import backend
